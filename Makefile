@@ -1,0 +1,57 @@
+# Environments are made on first use and renewed when a requirements file changes.
+# Variables: PYTHON (3.11 or newer), CONFIG (for plan), CONSTRAINTS (a pip constraints file).
+
+PYTHON ?= python3
+CONFIG ?= configs/quickstart.yaml
+CONSTRAINTS ?=
+
+# A stamp of its own for each constraints file: other versions are another environment.
+STAMP := .installed$(addprefix -,$(notdir $(CONSTRAINTS)))
+USER_ENV := .venv/$(STAMP)
+DEV_ENV := .venv-dev/$(STAMP)
+
+.PHONY: help quickstart plan test soak check clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@grep -E '^[a-z]+: .*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | \
+		while IFS='|' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
+
+quickstart: $(USER_ENV) ## install into .venv and train the first grid
+	.venv/bin/python run.py configs/quickstart.yaml
+
+plan: $(USER_ENV) ## say what CONFIG would cost, without training
+	.venv/bin/python run.py $(CONFIG) --plan
+
+test: $(DEV_ENV) ## run the tests that take seconds
+	.venv-dev/bin/python -m pytest -m "not soak"
+
+soak: $(DEV_ENV) ## run the tests that take minutes
+	.venv-dev/bin/python -m pytest -m soak
+
+check: $(DEV_ENV) ## format, lint and types
+	.venv-dev/bin/ruff format --check .
+	.venv-dev/bin/ruff check .
+	.venv-dev/bin/pyright
+
+clean: ## remove environments and caches; results stay
+	rm -rf .venv .venv-dev .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(USER_ENV): requirements.txt
+$(DEV_ENV): requirements.txt requirements-dev.txt
+
+# An environment without a working pip is the rest of an interrupted attempt.
+$(USER_ENV) $(DEV_ENV): $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		found=$$($(PYTHON) --version 2>&1 | head -n 1); \
+		echo "grokjax needs Python 3.11 or newer, but '$(PYTHON)' is: $$found." >&2; \
+		echo "Name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$(PYTHON)' comes without the venv module; on Debian and Ubuntu install it with" \
+			"'apt install python3-venv', or name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(@D)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
+		$(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) \
+		--requirement $(if $(filter .venv-dev,$(@D)),requirements-dev.txt,requirements.txt)
+	@touch $@
