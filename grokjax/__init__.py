@@ -1,0 +1,32 @@
+"""grokjax trains grids of grokking runs at once. The public face: run(experiment) -> path, load(path).
+
+Importing this package imports no JAX; `run` does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from grokjax.config import Experiment
+
+__version__ = "0.1.0"
+
+
+def load(path: str | Path, overrides: list[str] | None = None) -> Experiment:
+    """An experiment from a YAML file and overrides such as 'task.p=47'. Raises ConfigError in sentences."""
+    from grokjax.loading import load_experiment
+
+    return load_experiment(path, overrides)
+
+
+def run(experiment: Experiment | str | Path, **execution: Any) -> Path:
+    """Train an experiment (or continue it) and return its results directory.
+
+    `execution` overrides settings of how it is done here, e.g. out="results/x", slots=64. Read the results with
+    `analysis.load(path)`. Raises ConfigError, Locked or Interrupted.
+    """
+    from grokjax.session import run_experiment
+
+    return run_experiment(load(experiment) if isinstance(experiment, str | Path) else experiment, execution)

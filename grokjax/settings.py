@@ -1,0 +1,91 @@
+"""What a setting is: a typed field with a meaning, a range and one of four roles (docs/design.md, section 5).
+
+Each kind (a task, a model, an optimiser, ...) declares its settings as a frozen subclass of `Settings` beside the
+function that implements it. The role decides what a setting does to a run's id and to its compiled program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+Role = Literal["hyper", "shape", "extendable", "execution"]
+
+
+class Settings(BaseModel):
+    """A frozen group of settings. Unknown keys and lax conversions are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+def _field(role: Role, default: Any, introduced: Any, limits: dict[str, Any]) -> Any:
+    extra = {"role": role} if introduced is PydanticUndefined else {"role": role, "introduced": introduced}
+    return Field(default, json_schema_extra=extra, **limits)
+
+
+def hyper(default: Any = PydanticUndefined, *, introduced: Any = PydanticUndefined, **limits: Any) -> Any:
+    """A number that does not change the program: traced, part of the run's id.
+
+    `introduced` is the default with which a later release adds a setting: while a run has that value the setting
+    stays out of its id, so ids survive upgrades.
+    """
+    return _field("hyper", default, introduced, limits)
+
+
+def shape(default: Any = PydanticUndefined, *, introduced: Any = PydanticUndefined, **limits: Any) -> Any:
+    """A setting that changes the compiled program: part of the run's id and of its group."""
+    return _field("shape", default, introduced, limits)
+
+
+def extendable(default: Any = PydanticUndefined, **limits: Any) -> Any:
+    """A setting that ends or observes a run without changing its course: not part of the id."""
+    return _field("extendable", default, PydanticUndefined, limits)
+
+
+def execution(default: Any = PydanticUndefined, **limits: Any) -> Any:
+    """How the work is done on this machine: never part of the id, recorded."""
+    return _field("execution", default, PydanticUndefined, limits)
+
+
+class Leaf(NamedTuple):
+    """One setting of a resolved experiment."""
+
+    name: str
+    value: Any
+    role: Role
+    field: FieldInfo
+
+    @property
+    def identifies(self) -> bool:
+        """Whether the setting is part of the run's id."""
+        extra = self.field.json_schema_extra
+        assert isinstance(extra, dict)
+        new = "introduced" in extra and extra["introduced"] == self.value
+        return self.role in ("hyper", "shape") and not new
+
+
+def role_of(field: FieldInfo) -> Role | None:
+    """The role a field declares, or None for a field that holds further settings."""
+    extra = field.json_schema_extra
+    return extra["role"] if isinstance(extra, dict) and "role" in extra else None  # type: ignore[return-value]
+
+
+def leaves(settings: Settings, prefix: str = "") -> Iterator[Leaf]:
+    """All settings below `settings` by dotted name. A `kind` is a shape setting wherever it stands."""
+    for name, field in type(settings).model_fields.items():
+        value, dotted, role = getattr(settings, name), prefix + name, role_of(field)
+        if role is not None:
+            yield Leaf(dotted, value, role, field)
+        elif isinstance(value, Settings):
+            yield from leaves(value, dotted + ".")
+
+
+def kind_of(settings_class: type[Settings]) -> str:
+    """The word that chooses this class in a configuration: the only value of its `kind` field."""
+    return get_args(settings_class.model_fields["kind"].annotation)[0]

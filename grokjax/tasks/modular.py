@@ -1,0 +1,153 @@
+"""Arithmetic modulo p: every equation x ∘ y = z over the residues 0 … p−1.
+
+Operations of Power et al. 2022 (arXiv:2201.02177, appendix A.1), product and random table beside
+them. `equation_table` is the layout that every task of the form 'a b =' shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+from pydantic import model_validator
+
+from grokjax.settings import Settings, shape
+from grokjax.tasks.table import Table
+
+Format = Literal["a b =", "a op b ="]
+Elements = Int[np.ndarray, "*shape"]
+
+MAX_MODULUS = 4096
+
+
+class Modular(Settings):
+    """All equations of one operation modulo p."""
+
+    kind: Literal["modular"] = shape("modular")
+    operation: Literal[
+        "x+y",
+        "x-y",
+        "x*y",
+        "x/y",
+        "x/y if y odd else x-y",
+        "x^2+y^2",
+        "x^2+xy+y^2",
+        "x^2+xy+y^2+x",
+        "x^3+xy",
+        "x^3+xy^2+y",
+        "random",
+    ] = shape("x+y")
+    """What is learned, modulo p; `random` is a fixed table of uniformly drawn answers."""
+    p: int = shape(113, ge=2, le=MAX_MODULUS)
+    """The modulus: operands and answers are 0 to p-1."""
+    format: Format = shape("a b =")
+    """Tokens of a row: `a b =`, where '=' has id p, or `a op b =`, with ids p and p+1."""
+    classes: Literal["p", "p+1", "vocabulary"] = shape("vocabulary")
+    """Number of logits; those from p on never occur as answers, but are trained against."""
+    table_seed: int = shape(0, ge=0, lt=2**31)
+    """Seed of the answers of the `random` operation; other operations ignore it."""
+
+    @model_validator(mode="after")
+    def _inverse_exists(self) -> Modular:
+        if OPERATIONS[self.operation].divides and not _is_prime(self.p):
+            raise ValueError(
+                f"p: {self.p} is not prime, and {self.operation} needs a modular inverse; "
+                f"{_nearest_primes(self.p)} would be right"
+            )
+        return self
+
+
+def _is_prime(n: int) -> bool:
+    return n >= 2 and all(n % d for d in range(2, int(n**0.5) + 1))
+
+
+def _nearest_primes(n: int) -> str:
+    below = [q for q in range(2, n) if _is_prime(q)][-1:]
+    above = [q for q in range(n + 1, MAX_MODULUS + 1) if _is_prime(q)][:1]
+    return " or ".join(map(str, below + above))
+
+
+class Operation(NamedTuple):
+    """One row of `OPERATIONS`. The answer is reduced modulo p by whoever calls it."""
+
+    answer: Callable[[Elements, Elements, Modular], Elements]
+    divides: bool = False
+    """Needs modular inverses, hence a prime modulus."""
+    skips_zero: bool = False
+    """Has no rows with y = 0."""
+
+
+def _divide(x: Elements, y: Elements, task: Modular) -> Elements:
+    inverses = [0] + [pow(divisor, -1, task.p) for divisor in range(1, task.p)]
+    return x * np.array(inverses)[y]
+
+
+def _divide_or_subtract(x: Elements, y: Elements, task: Modular) -> Elements:
+    return np.where(y % 2 == 1, _divide(x, y, task), x - y)
+
+
+def _random(x: Elements, y: Elements, task: Modular) -> Elements:
+    answers = np.random.default_rng(task.table_seed).integers(task.p, size=(task.p, task.p))
+    return answers[x, y]
+
+
+OPERATIONS: dict[str, Operation] = {
+    "x+y": Operation(lambda x, y, _: x + y),
+    "x-y": Operation(lambda x, y, _: x - y),
+    "x*y": Operation(lambda x, y, _: x * y),
+    "x/y": Operation(_divide, divides=True, skips_zero=True),
+    "x/y if y odd else x-y": Operation(_divide_or_subtract, divides=True),
+    "x^2+y^2": Operation(lambda x, y, _: x**2 + y**2),
+    "x^2+xy+y^2": Operation(lambda x, y, _: x**2 + x * y + y**2),
+    "x^2+xy+y^2+x": Operation(lambda x, y, _: x**2 + x * y + y**2 + x),
+    "x^3+xy": Operation(lambda x, y, _: x**3 + x * y),
+    "x^3+xy^2+y": Operation(lambda x, y, _: x**3 + x * y**2 + y),
+    "random": Operation(_random),
+}
+
+
+def modular_table(settings: Modular) -> Table:
+    """Rows in row-major order of (x, y)."""
+    p, operation = settings.p, OPERATIONS[settings.operation]
+    x_N, y_N = np.divmod(np.arange(p * p), p)
+    if operation.skips_zero:
+        x_N, y_N = x_N[y_N != 0], y_N[y_N != 0]
+    answers_N = operation.answer(x_N, y_N, settings) % p
+    n_classes = {"p": p, "p+1": p + 1, "vocabulary": None}[settings.classes]
+    return equation_table(np.stack([x_N, y_N], 1), answers_N, p, settings.format, n_classes)
+
+
+def equation_table(
+    operands_N2: Int[np.ndarray, "N 2"],
+    answers_N: Int[np.ndarray, " N"],
+    n_elements: int,
+    format: Format,
+    n_classes: int | None,
+) -> Table:
+    """Lay equations out as tokens, answered at the last; without `n_classes`, over all tokens."""
+    x_N, y_N = operands_N2.T
+    columns = [x_N, y_N] if format == "a b =" else [x_N, np.full_like(x_N, n_elements), y_N]
+    equals = n_elements + len(columns) - 2
+    tokens_NT = np.stack([*columns, np.full_like(x_N, equals)], 1)
+    return Table(
+        tokens_NT=tokens_NT.astype(np.int32),
+        targets_NA=answers_N[:, None].astype(np.int32),
+        answer_positions=(tokens_NT.shape[1] - 1,),
+        n_vocab=equals + 1,
+        n_classes=equals + 1 if n_classes is None else n_classes,
+        n_answers=n_elements,
+        operands_N2=operands_N2.astype(np.int32),
+        commutative=_is_commutative(operands_N2, answers_N, n_elements),
+    )
+
+
+def _is_commutative(
+    operands_N2: Int[np.ndarray, "N 2"], answers_N: Int[np.ndarray, " N"], n_elements: int
+) -> bool:
+    answers = np.full((n_elements, n_elements), -1)
+    answers[operands_N2[:, 0], operands_N2[:, 1]] = answers_N
+    present = answers >= 0
+    both = present & present.T
+    return bool(np.array_equal(answers[both], answers.T[both]))

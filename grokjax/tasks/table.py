@@ -1,0 +1,37 @@
+"""The form in which a task hands its data over."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """All rows of a finite task. N rows, T positions, A answers."""
+
+    tokens_NT: np.ndarray
+    """int32, below n_vocab."""
+    targets_NA: np.ndarray
+    """int32 class of each answer, below n_answers."""
+    answer_positions: tuple[int, ...]
+    """Positions at which the answers are read, ascending, length A."""
+    n_vocab: int
+    n_classes: int
+    """Number of logits; can exceed n_answers (a source that trains against '=' as a class)."""
+    n_answers: int
+    """Number of classes that occur as answers: 0 .. n_answers-1."""
+    operands_N2: np.ndarray
+    """int32 operands (x, y) of each row, as element numbers."""
+    commutative: bool
+    """Whether x∘y = y∘x on the whole table, so that mirror pairs leak between splits."""
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.tokens_NT)
+
+    def mirror_N(self) -> np.ndarray:
+        """Row with the operands exchanged, for each row; -1 where the table has no such row."""
+        index = {(int(x), int(y)): row for row, (x, y) in enumerate(self.operands_N2)}
+        return np.array([index.get((int(y), int(x)), -1) for x, y in self.operands_N2], np.int32)
