@@ -1,0 +1,97 @@
+"""What learns. One file a family; a new kind is its settings and module there, and one line in MODELS here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from grokjax.models import mlp, quadratic, sharing, transformer
+from grokjax.models.init import scale_weights
+from grokjax.settings import Settings
+from grokjax.tasks.table import Table
+
+Params = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """How to make one kind of model: its module, and its plan of distinct rows for n executed table rows."""
+
+    settings: type[Settings]
+    module: Callable[[Any, Table], nn.Module]
+    plan: Callable[[Any, Table, int], Any]
+    execute: Callable[[nn.Module, Any, jax.Array | None], jax.Array]
+
+
+def _transformer_plan(s: transformer.TransformerSettings, table: Table, n: int) -> sharing.Plan:
+    return sharing.make_plan(table, s.n_layers, s.causal, n)
+
+
+def _column_plan(s: Settings, table: Table, n: int) -> mlp.ColumnPlan:
+    return mlp.make_column_plan(table)
+
+
+def _shared(module: nn.Module, plan: Any, index_N: jax.Array | None) -> jax.Array:
+    return module.shared(plan, index_N)  # type: ignore[attr-defined]
+
+
+MODELS: dict[str, Kind] = {
+    "transformer": Kind(
+        transformer.TransformerSettings,
+        transformer.transformer_module,
+        _transformer_plan,
+        sharing.execute,
+    ),
+    "mlp": Kind(mlp.MLPSettings, mlp.mlp_module, _column_plan, _shared),
+    "quadratic": Kind(
+        quadratic.QuadraticSettings, quadratic.quadratic_module, _column_plan, _shared
+    ),
+}
+
+
+class Model:
+    """A model bound to a table: `init` and two forward passes, all for one run."""
+
+    def __init__(self, settings: Any, table: Table):
+        self.settings, self.table, self.kind = settings, table, MODELS[settings.kind]
+        self.module = self.kind.module(settings, table)
+
+    def plan(self, n_rows: int) -> Any:
+        """Arrays that say which distinct rows exist when n_rows rows of the table are executed."""
+        return self.kind.plan(self.settings, self.table, n_rows)
+
+    def init(self, key: jax.Array, scale: jax.Array | float = 1.0) -> Params:
+        """Fresh parameters as a nested dictionary."""
+        tokens, at = jnp.asarray(self.table.tokens_NT[:1]), self.table.answer_positions
+        params = self.module.init(key, tokens, at, method="dense")["params"]
+        return scale_weights(params, scale)
+
+    def apply(self, params: Params, plan: Any, index_N: jax.Array | None = None) -> jax.Array:
+        """Logits N A C of the table's rows `index_N` (all rows: None), every distinct thing computed once."""
+        return nn.apply(self.kind.execute, self.module)({"params": params}, plan, index_N)
+
+    def dense(self, params: Params, tokens_NT: jax.Array) -> jax.Array:
+        """Logits N A C by the plain forward pass: the reference."""
+        at = self.table.answer_positions
+        return self.module.apply({"params": params}, tokens_NT, at, method="dense")  # type: ignore[return-value]
+
+    def output_matrix(self, params: Params) -> jax.Array:
+        """The matrix that makes the logits."""
+        return params["W_U"] if "W_U" in params else params["W_E"][: self.table.n_classes]
+
+
+def tensor_names(params: Params) -> dict[str, Any]:
+    """Parameters by their dotted names, e.g. 'blocks.0.W_Q', 'W_E', in a fixed order."""
+    flat = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {".".join(k.key for k in path).replace("blocks_", "blocks."): x for path, x in flat}
+
+
+def n_parameters(model: Model) -> int:
+    """Number of trained scalars."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    return sum(x.size for x in jax.tree.leaves(shapes))

@@ -1,0 +1,117 @@
+"""An MLP on concatenated token embeddings, for one run (source 002)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from grokjax.models.init import SCHEMES, Part
+from grokjax.settings import Settings, hyper, shape
+from grokjax.tasks.table import Table
+
+
+class MLPSettings(Settings):
+    """Embedding, concatenation, hidden layers, logits (enerrio/grokking-mlp)."""
+
+    kind: Literal["mlp"] = shape("mlp")
+    d_model: int = shape(128, ge=1)
+    """Width of a token's embedding."""
+    hidden: tuple[int, ...] = shape((128,), strict=False, min_length=1)
+    """Widths of the hidden layers."""
+    activation: Literal["relu", "gelu"] = shape("relu")
+    """Non-linearity of the hidden layers (gelu: the exact form with erf)."""
+    bias: bool = shape(True)
+    """Biases of all linear layers."""
+    init: Literal["grokking-mlp", "torch"] = shape("grokking-mlp")
+    """Initialisation scheme, named after what it reproduces."""
+    init_scale: float = hyper(1.0, gt=0)
+    """Factor on every weight matrix and embedding at initialisation."""
+    readout_scale: float = hyper(1.0, gt=0)
+    """Factor on the logits."""
+
+
+@struct.dataclass
+class ColumnPlan:
+    """Distinct tokens at each position, and which of them each table row has there."""
+
+    tokens: tuple[jax.Array, ...]
+    codes_M: tuple[jax.Array, ...]
+
+
+def make_column_plan(table: Table) -> ColumnPlan:
+    """The first linear layer of a concatenation is a sum, over positions, of rows of small tables."""
+    columns = [jnp.unique(c, return_inverse=True) for c in table.tokens_NT.T]
+    return ColumnPlan(
+        tuple(jnp.asarray(t, jnp.int32) for t, _ in columns),
+        tuple(jnp.asarray(c, jnp.int32).reshape(-1) for _, c in columns),
+    )
+
+
+def sum_of_rows(tables: list[jax.Array], plan: ColumnPlan, index_N: jax.Array | None) -> jax.Array:
+    """First pre-activations N F from one table (distinct tokens, F) per position."""
+    constant = [t for t in tables if len(t) == 1]
+    codes = [c if index_N is None else c[index_N] for c in plan.codes_M]
+    varying = [t[c] for t, c in zip(tables, codes, strict=True) if len(t) > 1]
+    return sum(varying[1:] + constant, varying[0])
+
+
+class MLPModule(nn.Module):
+    """Parameters W_E, W_0, b_0, ..., W_U, b_U."""
+
+    s: MLPSettings
+    n_vocab: int
+    n_positions: int
+    n_classes: int
+
+    def setup(self) -> None:
+        s, draw = self.s, SCHEMES[self.s.init]
+        embed = (self.n_vocab, s.d_model)
+        self.W_E = self.param("W_E", draw("embed", *embed), embed)
+        widths = [self.n_positions * s.d_model, *s.hidden, self.n_classes]
+        names = [str(i) for i in range(len(s.hidden))] + ["U"]
+        parts: list[Part] = ["mlp_in"] * len(s.hidden) + ["unembed"]
+        self.layers = [
+            self.matrix(part, name, *sizes)
+            for part, name, sizes in zip(parts, names, zip(widths, widths[1:], strict=False), strict=True)
+        ]
+
+    def matrix(self, part: Part, name: str, fan_in: int, fan_out: int) -> tuple:
+        draw = SCHEMES[self.s.init]
+        W = self.param(f"W_{name}", draw(part, fan_in, fan_out), (fan_in, fan_out))
+        if not self.s.bias:
+            return W, None
+        return W, self.param(f"b_{name}", draw("bias", fan_in, fan_out), (fan_out,))
+
+    def shared(self, plan: ColumnPlan, index_N: jax.Array | None) -> jax.Array:
+        """Logits N A C, the first layer computed on distinct (position, token) pairs."""
+        W, b = self.layers[0]
+        W_TDF = W.reshape(self.n_positions, self.s.d_model, -1)
+        tables = [self.W_E[tokens] @ W_TDF[t] for t, tokens in enumerate(plan.tokens)]
+        pre = sum_of_rows(tables, plan, index_N)
+        return self.after_first(pre if b is None else pre + b)[:, None]
+
+    def dense(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
+        """Logits N A C by the plain forward pass."""
+        x_NF = self.W_E[tokens_NT].reshape(len(tokens_NT), -1)
+        W, b = self.layers[0]
+        return self.after_first(x_NF @ W if b is None else x_NF @ W + b)[:, None]
+
+    def after_first(self, pre_NF: jax.Array) -> jax.Array:
+        act = nn.relu if self.s.activation == "relu" else _gelu
+        for W, b in self.layers[1:]:
+            x_NF = act(pre_NF)
+            pre_NF = x_NF @ W if b is None else x_NF @ W + b
+        return pre_NF
+
+
+def _gelu(x: jax.Array) -> jax.Array:
+    return nn.gelu(x, approximate=False)
+
+
+def mlp_module(s: MLPSettings, table: Table) -> MLPModule:
+    """The module for the table's vocabulary, length and classes."""
+    return MLPModule(s, table.n_vocab, table.tokens_NT.shape[1], table.n_classes)

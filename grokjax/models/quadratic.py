@@ -1,0 +1,69 @@
+"""The one-hot quadratic MLP of Gromov 2023 (arXiv 2301.02679), for one run."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from grokjax.models.mlp import ColumnPlan, sum_of_rows
+from grokjax.settings import Settings, hyper, shape
+from grokjax.tasks.table import Table
+
+
+class QuadraticSettings(Settings):
+    """logits = (x W_in / sqrt(inputs))² W_U / d_mlp on one-hot operands x, weights N(0, 1), no biases (Gromov 2023)."""
+
+    kind: Literal["quadratic"] = shape("quadratic")
+    d_mlp: int = shape(500, ge=1)
+    """Width of the hidden layer."""
+    init_scale: float = hyper(1.0, gt=0)
+    """Factor on both weight matrices at initialisation."""
+    readout_scale: float = hyper(1.0, gt=0)
+    """Factor on the logits."""
+
+
+class QuadraticModule(nn.Module):
+    """Parameters W_in (one row per value of each operand) and W_U. Constant positions are not inputs."""
+
+    s: QuadraticSettings
+    varying: tuple[tuple[int, tuple[int, ...]], ...]
+    """Positions that carry operands, with the tokens that occur there."""
+    n_classes: int
+
+    def setup(self) -> None:
+        self.n_inputs = sum(len(tokens) for _, tokens in self.varying)
+        normal = nn.initializers.normal(1.0)
+        self.W_in = self.param("W_in", normal, (self.n_inputs, self.s.d_mlp))
+        self.W_U = self.param("W_U", normal, (self.s.d_mlp, self.n_classes))
+
+    def shared(self, plan: ColumnPlan, index_N: jax.Array | None) -> jax.Array:
+        """Logits N A C: a row of W_in for each operand, no product needed."""
+        bounds = [len(tokens) for _, tokens in self.varying]
+        starts = [sum(bounds[:i]) for i in range(len(bounds))]
+        tables = [self.W_in[a : a + n] for a, n in zip(starts, bounds, strict=True)]
+        positions = [t for t, _ in self.varying]
+        picked = ColumnPlan((), tuple(plan.codes_M[t] for t in positions))
+        return self.read(sum_of_rows(tables, picked, index_N))
+
+    def dense(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
+        """Logits N A C from explicit one-hot inputs."""
+        one_hot = [
+            (tokens_NT[:, t, None] == jnp.asarray(tokens)).astype(jnp.float32)
+            for t, tokens in self.varying
+        ]
+        return self.read(jnp.concatenate(one_hot, 1) @ self.W_in)
+
+    def read(self, pre_NF: jax.Array) -> jax.Array:
+        hidden_NF = (pre_NF / math.sqrt(self.n_inputs)) ** 2
+        return (hidden_NF @ self.W_U / self.s.d_mlp)[:, None]
+
+
+def quadratic_module(s: QuadraticSettings, table: Table) -> QuadraticModule:
+    """The module for the positions of the table that vary."""
+    columns = [(t, sorted(set(c.tolist()))) for t, c in enumerate(table.tokens_NT.T)]
+    varying = tuple((t, tuple(tokens)) for t, tokens in columns if len(tokens) > 1)
+    return QuadraticModule(s, varying, table.n_classes)

@@ -1,0 +1,254 @@
+"""A decoder-style transformer for one run: parameters here, two ways to compute with them.
+
+`Transformer.dense` is the plain forward pass over all positions, the reference; `sharing.execute` computes every
+distinct thing once. Both call the same row-wise pieces, so checkpoints do not know which was used.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from pydantic import model_validator
+
+from grokjax.models.init import SCHEMES, Part
+from grokjax.settings import Settings, hyper, shape
+from grokjax.tasks.table import Table
+
+Placement = Literal[
+    "none", "attn-pre", "pre", "mlp-pre", "attn-pre-qk", "attn-pre-v", "pre-v", "post", "peri"
+]
+
+
+class TransformerSettings(Settings):
+    """Transformer read at the answer positions (Power et al. 2022, Nanda et al. 2023, Singh et al. 2026)."""
+
+    kind: Literal["transformer"] = shape("transformer")
+    n_layers: int = shape(1, ge=1, le=48)
+    """Number of blocks."""
+    d_model: int = shape(128, ge=1)
+    """Width of the residual stream."""
+    n_heads: int = shape(4, ge=1)
+    """Attention heads; must divide d_model."""
+    d_mlp: int = shape(512, ge=1)
+    """Width of the MLP."""
+    activation: Literal["relu", "gelu"] = shape("relu")
+    """Non-linearity of the MLP (gelu: the exact form with erf)."""
+    positions: Literal["learned", "sinusoidal"] = shape("learned")
+    """Position embedding; sinusoidal ones are fixed."""
+    causal: bool = shape(True)
+    """Whether a position sees only itself and earlier ones."""
+    ln: Placement = shape("none")
+    """Where LayerNorm stands, in source 004's words (its `off` is `none` here)."""
+    ln_kind: Literal["layer", "rms"] = shape("layer")
+    """LayerNorm (gain and bias) or RMSNorm (gain)."""
+    ln_eps: float = shape(1e-6, ge=0, le=1)
+    """Added to the variance; source 004 uses 0."""
+    final_ln: bool = shape(False)
+    """A LayerNorm before the unembedding (eps at least 1e-5, as in source 004)."""
+    attn_bias: bool = shape(False)
+    """Biases of Q, K, V and O."""
+    mlp_bias: bool = shape(True)
+    """Biases of the MLP."""
+    unembed_bias: bool = shape(False)
+    """Bias of the logits."""
+    tied: bool = shape(False)
+    """Use the embedding's first n_classes rows as unembedding."""
+    init: Literal["nanda", "layernorm-grok", "layernorm-grok-kaiming", "torch"] = shape("nanda")
+    """Initialisation scheme, named after what it reproduces."""
+    init_scale: float = hyper(1.0, gt=0)
+    """Factor on every weight matrix, embedding and position at initialisation."""
+    readout_scale: float = hyper(1.0, gt=0)
+    """Factor on the logits (alpha in source 004)."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> TransformerSettings:
+        if self.d_model % self.n_heads:
+            right = [h for h in range(1, self.d_model + 1) if self.d_model % h == 0]
+            near = min(right, key=lambda h: abs(h - self.n_heads))
+            raise ValueError(
+                f"n_heads: {self.n_heads} does not divide d_model = {self.d_model}; {near} would"
+            )
+        return self
+
+
+_PRE_QK = ("attn-pre", "pre", "attn-pre-qk", "peri")
+_PRE_V = ("attn-pre", "pre", "attn-pre-v", "pre-v", "peri")
+_PRE_MLP = ("pre", "mlp-pre", "pre-v", "peri")
+
+
+class Norm(nn.Module):
+    """LayerNorm with gain w and bias b, or RMSNorm with gain w, over the last axis."""
+
+    width: int
+    rms: bool
+    eps: float
+
+    def setup(self) -> None:
+        self.w = self.param("w", nn.initializers.ones, (self.width,))
+        if not self.rms:
+            self.b = self.param("b", nn.initializers.zeros, (self.width,))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.rms:
+            return x * jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + self.eps) * self.w
+        centred = x - x.mean(-1, keepdims=True)
+        scale = jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + self.eps)
+        return centred * scale * self.w + self.b
+
+
+def affine(x: jax.Array, matrix: tuple[jax.Array, jax.Array | None]) -> jax.Array:
+    """x W + b, with W of shape (fan_in, fan_out)."""
+    W, b = matrix
+    return x @ W if b is None else x @ W + b
+
+
+class TransformerBlock(nn.Module):
+    """One layer. Every method is row-wise: what mixes positions is left to the caller."""
+
+    s: TransformerSettings
+
+    def setup(self) -> None:
+        s, d = self.s, self.s.d_model
+
+        self.q, self.k, self.v = (self.matrix("qkv", x, d, d, s.attn_bias) for x in "QKV")
+        self.o = self.matrix("attn_out", "O", d, d, s.attn_bias)
+        self.mlp_in = self.matrix("mlp_in", "in", d, s.d_mlp, s.mlp_bias)
+        self.mlp_out = self.matrix("mlp_out", "out", s.d_mlp, d, s.mlp_bias)
+        norm = lambda: Norm(d, s.ln_kind == "rms", s.ln_eps)  # noqa: E731
+        # A placement that does not use a norm does not create it: unused parameters would decay.
+        if s.ln in _PRE_QK + _PRE_V or s.ln == "post":
+            self.ln1 = norm()
+        if s.ln in _PRE_MLP or s.ln == "post":
+            self.ln2 = norm()
+        if s.ln == "peri":
+            self.ln1_out, self.ln2_out = norm(), norm()
+
+    def matrix(
+        self, part: Part, name: str, fan_in: int, fan_out: int, bias: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        draw = SCHEMES[self.s.init]
+        W = self.param(f"W_{name}", draw(part, fan_in, fan_out), (fan_in, fan_out))
+        zero = draw("bias", fan_in, fan_out)
+        return W, self.param(f"b_{name}", zero, (fan_out,)) if bias else None
+
+    def heads(self, x: jax.Array) -> jax.Array:
+        return x.reshape(*x.shape[:-1], self.s.n_heads, self.s.d_model // self.s.n_heads)
+
+    def queries(self, x: jax.Array) -> jax.Array:
+        """... H K, with the factor 1/sqrt(K) of the scores."""
+        q = self.heads(affine(self.ln1(x) if self.s.ln in _PRE_QK else x, self.q))
+        return q / math.sqrt(q.shape[-1])
+
+    def keys(self, x: jax.Array) -> jax.Array:
+        return self.heads(affine(self.ln1(x) if self.s.ln in _PRE_QK else x, self.k))
+
+    def values(self, x: jax.Array) -> jax.Array:
+        return self.heads(affine(self.ln1(x) if self.s.ln in _PRE_V else x, self.v))
+
+    def finish(self, resid_pre: jax.Array, z: jax.Array) -> jax.Array:
+        """From the residual stream ... D and the mixed values ... H K to the layer's output ... D."""
+        attn_out = affine(z.reshape(*z.shape[:-2], self.s.d_model), self.o)
+        if self.s.ln == "peri":
+            attn_out = self.ln1_out(attn_out)
+        resid_mid = resid_pre + attn_out
+        if self.s.ln == "post":
+            resid_mid = self.ln1(resid_mid)
+        mlp_out = self.mlp(self.ln2(resid_mid) if self.s.ln in _PRE_MLP else resid_mid)
+        if self.s.ln == "peri":
+            mlp_out = self.ln2_out(mlp_out)
+        resid_post = resid_mid + mlp_out
+        return self.ln2(resid_post) if self.s.ln == "post" else resid_post
+
+    def mlp(self, x: jax.Array) -> jax.Array:
+        pre = affine(x, self.mlp_in)
+        hidden = nn.relu(pre) if self.s.activation == "relu" else nn.gelu(pre, approximate=False)
+        return affine(hidden, self.mlp_out)
+
+
+class TransformerModule(nn.Module):
+    """Embedding, blocks, unembedding."""
+
+    s: TransformerSettings
+    n_vocab: int
+    n_positions: int
+    n_classes: int
+
+    def setup(self) -> None:
+        s, draw = self.s, SCHEMES[self.s.init]
+        vocab, places = (self.n_vocab, s.d_model), (self.n_positions, s.d_model)
+        self.W_E = self.param("W_E", draw("embed", *vocab), vocab)
+        if s.positions == "learned":
+            self.W_pos = self.param("W_pos", draw("positions", *places), places)
+        self.blocks = [TransformerBlock(s) for _ in range(s.n_layers)]
+        if s.final_ln:
+            self.ln_final = Norm(s.d_model, s.ln_kind == "rms", max(s.ln_eps, 1e-5))
+        if not s.tied:
+            sizes = (s.d_model, self.n_classes)
+            self.W_U = self.param("W_U", draw("unembed", *sizes), sizes)
+        if s.unembed_bias:
+            zero = draw("bias", s.d_model, self.n_classes)
+            self.b_U = self.param("b_U", zero, (self.n_classes,))
+
+    def embed_tokens(self, tokens: jax.Array, position: int) -> jax.Array:
+        """Residual stream of tokens that stand at one position."""
+        if self.s.positions == "learned":
+            return self.W_E[tokens] + self.W_pos[position]
+        return self.W_E[tokens] + sinusoid(self.n_positions, self.s.d_model)[position]
+
+    def unembed(self, x: jax.Array) -> jax.Array:
+        x = self.ln_final(x) if self.s.final_ln else x
+        logits = x @ (self.W_E[: self.n_classes].T if self.s.tied else self.W_U)
+        return logits + self.b_U if self.s.unembed_bias else logits
+
+    def read(self, xs: list[jax.Array]) -> list[jax.Array]:
+        """Logits of each answer position's rows."""
+        return [self.unembed(x) for x in xs]
+
+    def residuals(self, tokens_NT: jax.Array) -> jax.Array:
+        """Dense forward pass to the last residual stream, N T D."""
+        n_positions = tokens_NT.shape[1]
+        x_NTD = jnp.stack(
+            [self.embed_tokens(tokens_NT[:, t], t) for t in range(n_positions)], axis=1
+        )
+        for block in self.blocks:
+            x_NTD = block.finish(x_NTD, self.attend(block, x_NTD))
+        return x_NTD
+
+    def attend(self, block: TransformerBlock, x_NTD: jax.Array) -> jax.Array:
+        q, k, v = block.queries(x_NTD), block.keys(x_NTD), block.values(x_NTD)
+        return jnp.einsum("nhqk,nkhc->nqhc", self.pattern(q, k), v)
+
+    def pattern(self, q_NTHK: jax.Array, k_NTHK: jax.Array) -> jax.Array:
+        """Attention pattern N H T T."""
+        scores = jnp.einsum("nqhc,nkhc->nhqk", q_NTHK, k_NTHK)
+        if self.s.causal:
+            n = scores.shape[-1]
+            scores = jnp.where(jnp.tril(jnp.ones((n, n), bool)), scores, -jnp.inf)
+        return jax.nn.softmax(scores, -1)
+
+    def dense(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
+        """Logits N A C by the plain forward pass."""
+        x_NTD = self.residuals(tokens_NT)
+        return self.unembed(x_NTD[:, list(answer_positions)])
+
+
+def sinusoid(n_positions: int, d_model: int) -> np.ndarray:
+    """Fixed positions of Vaswani et al. 2017, section 3.5: sines on even, cosines on odd coordinates."""
+    rate = 10000.0 ** (-(np.arange(d_model) // 2 * 2) / d_model)
+    angle = np.arange(n_positions)[:, None] * rate
+    return np.where(np.arange(d_model) % 2 == 0, np.sin(angle), np.cos(angle)).astype(np.float32)
+
+
+def transformer_module(s: TransformerSettings, table: Table) -> TransformerModule:
+    """The module for the table's vocabulary, length and classes."""
+    if s.tied and table.n_classes > table.n_vocab:
+        raise ValueError(
+            f"model.tied: true needs task.classes ({table.n_classes}) not above the vocabulary "
+            f"({table.n_vocab})"
+        )
+    return TransformerModule(s, table.n_vocab, table.tokens_NT.shape[1], table.n_classes)

@@ -1,0 +1,136 @@
+"""Optimisers for one run. Each is built inside the step from traced numbers, so every one of them can be an axis.
+
+Weight decay: `adamw` is decoupled in form and scaled by the learning rate (strength lr x weight_decay, as in PyTorch and
+optax); `l2` adds to the gradient. They are different things and have different names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from grokjax.settings import Settings, hyper, shape
+
+Numbers = dict[str, Any]
+"""The optimiser's hyper settings as traced scalars."""
+
+
+class _Schedule(Settings):
+    learning_rate: float = hyper(1e-3, ge=0)
+    """Step size after warm-up."""
+    warmup: int = hyper(0, ge=0)
+    """Updates of linear warm-up."""
+    warmup_start: Literal["zero", "one"] = shape("zero")
+    """Factor of update s: s/warmup (the first update is null: Power, Nanda) or (s+1)/warmup."""
+    schedule: Literal["constant", "cosine"] = shape("constant")
+    """After warm-up: constant, or half a cosine down to 0 at `horizon`."""
+    horizon: int = hyper(100_000, ge=1)
+    """Update at which the cosine reaches 0. Part of the run's id, unlike the budget."""
+    decays: Literal["all", "matrices"] = shape("all")
+    """Which parameters decay: all (as the sources do), or those of two or more dimensions."""
+
+
+class AdamW(_Schedule):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    kind: Literal["adamw"] = shape("adamw")
+    weight_decay: float = hyper(ge=0)
+    """Decoupled decay, multiplied by the learning rate. No default: it differs by 100x between sources."""
+    beta1: float = hyper(0.9, ge=0, lt=1)
+    """Decay of the first moment."""
+    beta2: float = hyper(0.98, ge=0, lt=1)
+    """Decay of the second moment (0.98 in Power and Nanda, 0.999 in most libraries)."""
+    eps: float = hyper(1e-8, ge=0)
+    """Added to the root of the second moment."""
+
+
+class Adam(_Schedule):
+    """Adam, optionally with l2 inside the gradient (what many call weight decay)."""
+
+    kind: Literal["adam"] = shape("adam")
+    l2: float = hyper(0.0, ge=0)
+    """Coefficient of the parameters in the gradient."""
+    beta1: float = hyper(0.9, ge=0, lt=1)
+    """Decay of the first moment."""
+    beta2: float = hyper(0.98, ge=0, lt=1)
+    """Decay of the second moment."""
+    eps: float = hyper(1e-8, ge=0)
+    """Added to the root of the second moment."""
+
+
+class SGD(_Schedule):
+    """Gradient descent with momentum (PyTorch's convention: v <- momentum v + gradient)."""
+
+    kind: Literal["sgd"] = shape("sgd")
+    momentum: float = hyper(0.0, ge=0, lt=1)
+    """Decay of the velocity."""
+    l2: float = hyper(0.0, ge=0)
+    """Coefficient of the parameters in the gradient."""
+
+
+def _adamw(s: AdamW, n: Numbers) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.scale_by_adam(n["beta1"], n["beta2"], n["eps"]),
+        optax.add_decayed_weights(n["weight_decay"], _mask(s)),
+    )
+
+
+def _adam(s: Adam, n: Numbers) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.add_decayed_weights(n["l2"], _mask(s)),
+        optax.scale_by_adam(n["beta1"], n["beta2"], n["eps"]),
+    )
+
+
+def _sgd(s: SGD, n: Numbers) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.add_decayed_weights(n["l2"], _mask(s)),
+        optax.trace(n["momentum"], nesterov=False),
+    )
+
+
+OPTIMIZERS: dict[str, tuple[type[Settings], Callable[[Any, Numbers], Any]]] = {
+    "adamw": (AdamW, _adamw),
+    "adam": (Adam, _adam),
+    "sgd": (SGD, _sgd),
+}
+
+
+def _mask(s: _Schedule) -> Callable[[Any], Any] | None:
+    if s.decays == "all":
+        return None
+    return lambda params: jax.tree.map(lambda w: w.ndim >= 2, params)
+
+
+def learning_rate(s: _Schedule, n: Numbers, step: ArrayLike) -> jax.Array:
+    """Learning rate of update number `step` (from 0)."""
+    warmup, done = n["warmup"], jnp.asarray(step) + (1 if s.warmup_start == "one" else 0)
+    rising = jnp.where(warmup > 0, jnp.minimum(done / jnp.maximum(warmup, 1), 1.0), 1.0)
+    if s.schedule == "constant":
+        return n["learning_rate"] * rising
+    length = jnp.maximum(n["horizon"] - warmup, 1)
+    past = jnp.clip((jnp.asarray(step) - warmup) / length, 0.0, 1.0)
+    return n["learning_rate"] * rising * 0.5 * (1 + jnp.cos(jnp.pi * past))
+
+
+def make_optimizer(s: Any, n: Numbers) -> optax.GradientTransformation:
+    """The transformation of gradients into directions of descent; `update` scales it."""
+    return OPTIMIZERS[s.kind][1](s, n)
+
+
+def init_optimizer(s: Any, params: Any) -> Any:
+    """Fresh optimiser state. The numbers do not matter to it."""
+    numbers = {name: 0.0 for name in type(s).model_fields}
+    return make_optimizer(s, numbers).init(params)
+
+
+def update(s: Any, n: Numbers, step: ArrayLike, grads: Any, state: Any, params: Any) -> tuple:
+    """(updates, new optimiser state): the updates are to be added to the parameters."""
+    direction, state = make_optimizer(s, n).update(grads, state, params)
+    lr = learning_rate(s, n, step)
+    return jax.tree.map(lambda d: -lr * d, direction), state

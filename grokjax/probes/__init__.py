@@ -1,0 +1,55 @@
+"""What is measured. One small file a family; a new probe is its settings and function there, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jax import Array
+
+from grokjax.probes import metrics, norms
+from grokjax.probes.snapshot import Snapshot
+from grokjax.settings import Settings
+from grokjax.tasks.table import Table
+
+PROBES: dict[str, tuple[type[Settings], Callable[[Any, Snapshot], dict[str, Array]]]] = {
+    "metrics": (metrics.Metrics, metrics.metrics),
+    "training_loss": (metrics.TrainingLoss, metrics.training_loss),
+    "norms": (norms.Norms, norms.norms),
+    "updates": (norms.Updates, norms.updates),
+    "output_layer": (norms.OutputLayer, norms.output_layer),
+}
+
+DEFAULT_PROBES = tuple(settings() for settings, _ in PROBES.values())
+"""What is measured where a configuration does not say."""
+
+_CONDITIONS: dict[str, tuple[Callable[[Any, Table], bool], str]] = {
+    "attention": (lambda model, table: model.kind == "transformer", "a model with attention"),
+    "commutative": (lambda model, table: table.commutative, "a commutative operation"),
+}
+"""What a probe may require of model and task. Other requirements name fields of the Snapshot to be kept."""
+
+
+def unmet(probe: Any, model: Any, table: Table) -> str | None:
+    """What a probe needs and this model and task do not offer, in words."""
+    for name in sorted(probe.requires):
+        if name in _CONDITIONS and not _CONDITIONS[name][0](model, table):
+            return _CONDITIONS[name][1]
+    return None
+
+
+def required(probes: tuple[Any, ...]) -> frozenset[str]:
+    """Everything the probes require."""
+    return frozenset().union(*(p.requires for p in probes))
+
+
+def measure(probes: tuple[Any, ...], snapshot: Snapshot) -> dict[str, Array]:
+    """All measurements of the probes, as scalars by name; a vector's entries are numbered."""
+    found: dict[str, Array] = {}
+    for probe in probes:
+        for name, value in PROBES[probe.kind][1](probe, snapshot).items():
+            if value.ndim == 0:
+                found[name] = value
+            else:
+                found |= {f"{name}/{i}": value[i] for i in range(len(value))}
+    return found

@@ -1,0 +1,67 @@
+"""Loss and accuracy on training and validation rows."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import jax.numpy as jnp
+from jax import Array
+
+from grokjax.probes.snapshot import Snapshot
+from grokjax.settings import Settings, extendable, shape
+
+
+class Metrics(Settings):
+    """train_ and val_ loss and accuracy; where the task commutes, val_accuracy by whether the mirror pair trains."""
+
+    kind: Literal["metrics"] = shape("metrics")
+    every: Literal[1] = extendable(1)
+    """Evaluations between two measurements; the stop rule needs every one."""
+    requires: ClassVar[frozenset[str]] = frozenset()
+
+
+class TrainingLoss(Settings):
+    """Mean and maximum of the training loss over the steps since the last evaluation: spikes between evaluations."""
+
+    kind: Literal["training_loss"] = shape("training_loss")
+    every: int = extendable(1, ge=1)
+    """Evaluations between two measurements."""
+    requires: ClassVar[frozenset[str]] = frozenset()
+
+
+def masked_mean(values_NA: Array, mask_N: Array) -> Array:
+    """Mean over the rows of a mask and all answers; NaN where the mask is empty."""
+    n = mask_N.sum() * values_NA.shape[1]
+    return jnp.where(mask_N[:, None], values_NA, 0).sum() / n
+
+
+def metrics(s: Metrics, snap: Snapshot) -> dict[str, Array]:
+    """Training metrics on the labels that were taught and on the true ones, validation on the true ones."""
+    train_N, val_N = snap.rows.train_N, snap.val_N
+    answers_NA = snap.logits_NAC.argmax(-1)
+    right_NA = (answers_NA == snap.targets_NA).astype(jnp.float32)
+    fitted_NA = (answers_NA == snap.rows.labels_NA).astype(jnp.float32)
+    loss_NA = snap.per_row_loss(snap.logits_NAC, snap.rows.labels_NA)
+    clean_NA = snap.per_row_loss(snap.logits_NAC, snap.targets_NA)
+    out = {
+        "train_loss": masked_mean(loss_NA, train_N),
+        "train_accuracy": masked_mean(fitted_NA, train_N),
+        "train_loss_clean": masked_mean(clean_NA, train_N),
+        "train_accuracy_clean": masked_mean(right_NA, train_N),
+        "val_loss": masked_mean(clean_NA, val_N),
+        "val_accuracy": masked_mean(right_NA, val_N),
+    }
+    return out | (_by_mirror(snap, right_NA) if snap.model.table.commutative else {})
+
+
+def _by_mirror(snap: Snapshot, right_NA: Array) -> dict[str, Array]:
+    """A network that only knows x∘y = y∘x is right on mirror-seen rows and at chance on the others."""
+    seen_N = snap.rows.train_N[snap.mirror_N] & (snap.mirror_N >= 0)
+    return {
+        "val_accuracy_mirror_seen": masked_mean(right_NA, snap.val_N & seen_N),
+        "val_accuracy_mirror_unseen": masked_mean(right_NA, snap.val_N & ~seen_N),
+    }
+
+
+def training_loss(s: TrainingLoss, snap: Snapshot) -> dict[str, Array]:
+    return {"training_loss_mean": snap.mean_loss, "training_loss_max": snap.max_loss}

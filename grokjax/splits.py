@@ -1,0 +1,185 @@
+"""Which rows train. A split is a set of strata; a run trains on the first k units of a random order of each.
+
+A unit is one row, or a mirror pair. The host computes how many units of each stratum train, in exact arithmetic
+(`Split.counts`); the device draws which ones (`draw_split`), so that the train fraction can vary inside one program.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+from grokjax.settings import Settings, hyper, shape
+from grokjax.tasks.table import Table
+
+
+
+class RandomSplit(Settings):
+    """A random share of the rows trains, the rest validates."""
+
+    kind: Literal["random"] = shape("random")
+    train_fraction: float = hyper(0.5, gt=0, lt=1)
+    """Share of the rows that train."""
+    rounding: Literal["floor", "round", "ceil"] = shape("floor")
+    """How share x rows becomes a count: Nanda floor, Power round (half to even), sources 002 and 004 ceil."""
+    label_noise: float = hyper(0.0, ge=0, le=1)
+    """Share of the training rows whose label is replaced by a wrong one."""
+
+
+class PairSplit(Settings):
+    """Like random, but (x, y) and (y, x) go to the same side; rows without a mirror are shared out apart."""
+
+    kind: Literal["pairs"] = shape("pairs")
+    train_fraction: float = hyper(0.5, gt=0, lt=1)
+    """Share of the mirror pairs, and of the rows without a partner, that train."""
+    rounding: Literal["floor", "round", "ceil"] = shape("floor")
+    """How share x units becomes a count."""
+    label_noise: float = hyper(0.0, ge=0, le=1)
+    """Share of the training rows whose label is replaced by a wrong one."""
+
+
+class AnswerSplit(Settings):
+    """Rows with the smallest answers validate; none of these classes is ever a training label (source 002, exp3)."""
+
+    kind: Literal["by_answer"] = shape("by_answer")
+    validation_below: int = shape(20, ge=1)
+    """Rows whose answer is below this number validate."""
+    label_noise: float = hyper(0.0, ge=0, le=1)
+    """Share of the training rows whose label is replaced by a wrong one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Strata of units, and how many units of each train."""
+
+    strata_UW: tuple[np.ndarray, ...]
+    """Row numbers: U units of W rows each."""
+    counts: tuple[int, ...]
+    n_noisy: int
+    """Training rows with a wrong label."""
+
+    @property
+    def n_train(self) -> int:
+        return sum(k * s.shape[1] for k, s in zip(self.counts, self.strata_UW, strict=True))
+
+
+_ROUND: dict[str, Callable[[Fraction], int]] = {
+    "floor": math.floor,
+    "round": round,
+    "ceil": math.ceil,
+}
+
+
+def share_of(fraction: float, n: int, rounding: str) -> int:
+    """`fraction` of n, exactly as the decimal number was written."""
+    return _ROUND[rounding](Fraction(repr(fraction)) * n)
+
+
+def _random(s: RandomSplit, table: Table) -> tuple[list[np.ndarray], list[int]]:
+    rows = np.arange(table.n_rows, dtype=np.int32)[:, None]
+    return [rows], [share_of(s.train_fraction, table.n_rows, s.rounding)]
+
+
+def _pairs(s: PairSplit, table: Table) -> tuple[list[np.ndarray], list[int]]:
+    mirror = table.mirror_N()
+    rows = np.arange(table.n_rows, dtype=np.int32)
+    single = rows[(mirror == rows) | (mirror < 0)][:, None]
+    first = rows[mirror > rows]
+    strata = [x for x in (single, np.stack([first, mirror[first]], 1)) if len(x)]
+    return strata, [share_of(s.train_fraction, len(x), s.rounding) for x in strata]
+
+
+def _by_answer(s: AnswerSplit, table: Table) -> tuple[list[np.ndarray], list[int]]:
+    held_out = table.targets_NA[:, 0] < s.validation_below
+    rows = np.arange(table.n_rows, dtype=np.int32)[:, None]
+    return [rows[~held_out], rows[held_out]], [int((~held_out).sum()), 0]
+
+
+SPLITS: dict[str, tuple[type[Settings], Callable]] = {
+    "random": (RandomSplit, _random),
+    "pairs": (PairSplit, _pairs),
+    "by_answer": (AnswerSplit, _by_answer),
+}
+
+
+def make_split(settings, table: Table) -> Split:
+    """The split of a table. Raises ValueError where no row would train, or none would validate."""
+    strata, counts = SPLITS[settings.kind][1](settings, table)
+    n_train = sum(k * s.shape[1] for k, s in zip(counts, strata, strict=True))
+    if not 0 < n_train < table.n_rows:
+        side = "train" if n_train == 0 else "validate"
+        name, value = next(
+            (n, v)
+            for n, v in settings.model_dump().items()
+            if n in ("train_fraction", "validation_below")
+        )
+        raise ValueError(
+            f"{name}: {value} leaves no row of {table.n_rows} to {side}; "
+            "between 1 and all but 1 row must train"
+        )
+    return Split(tuple(strata), tuple(counts), share_of(settings.label_noise, n_train, "floor"))
+
+
+@struct.dataclass
+class Rows:
+    """One run's rows. B bucket of training rows, N table rows."""
+
+    index_B: Int[Array, " B"]
+    """Table rows: the n_train training rows first, in table order."""
+    train_N: Bool[Array, " N"]
+    labels_NA: Int[Array, "N A"]
+    """What the run is taught: the targets, but for the noisy labels."""
+
+
+def draw_split(
+    key: Array, strata_UW: tuple[Array, ...], counts: Array, n_rows: int
+) -> Bool[Array, " N"]:
+    """Mask over the table: which rows train. counts: units of each stratum that train."""
+    train_N = jnp.zeros(n_rows, bool)
+    for i, units_UW in enumerate(strata_UW):
+        order = jax.random.permutation(jax.random.fold_in(key, i), len(units_UW))
+        chosen = jnp.arange(len(units_UW)) < counts[i]
+        train_N = train_N.at[units_UW[order]].set(chosen[:, None])
+    return train_N
+
+
+def add_label_noise(
+    key: Array,
+    targets_NA: Int[Array, "N A"],
+    train_N: Bool[Array, " N"],
+    n_noisy: Array,
+    n_answers: int,
+) -> Int[Array, "N A"]:
+    """Give n_noisy training rows, drawn at random, an answer drawn uniformly from the wrong ones."""
+    which, what = jax.random.split(key)
+    score = jnp.where(train_N, jax.random.uniform(which, train_N.shape), 2.0)
+    rank = jnp.argsort(jnp.argsort(score))
+    shift = jax.random.randint(what, targets_NA.shape, 1, max(n_answers, 2))
+    return jnp.where((rank < n_noisy)[:, None], (targets_NA + shift) % n_answers, targets_NA)
+
+
+def training_index(train_N: Bool[Array, " N"], bucket: int) -> Int[Array, " B"]:
+    """The training rows in table order, then enough others to fill the bucket."""
+    return jnp.argsort(~train_N, stable=True)[:bucket].astype(jnp.int32)
+
+
+def bucket_of(n_train: int, n_rows: int) -> int:
+    """Padded number of training rows: the next power of 4/3 (at most a quarter is wasted), never above the table."""
+    if n_train <= 8:
+        return min(8, n_rows)
+    step = math.ceil(math.log(n_train) / math.log(4 / 3) - 1e-9)
+    return min(math.ceil((4 / 3) ** step), n_rows)
+
+
+def row_weights(n_train: Array, bucket: int) -> Float[Array, " B"]:
+    """1 for the run's training rows, 0 for the padding of the bucket."""
+    return (jnp.arange(bucket) < n_train).astype(jnp.float32)
