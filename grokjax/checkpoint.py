@@ -1,0 +1,106 @@
+"""Checkpoints of a group: the slots' state and which run sits where, through orbax, with a checksum of our own.
+
+Orbax notices a truncated file but not a flipped byte, and lists an empty directory as a step; so every step is
+verified when it is restored, and one that fails is moved out of the way (left in place, it would block later saves).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+log = logging.getLogger("grokjax")
+
+
+@dataclasses.dataclass(frozen=True)
+class Meta:
+    """What a checkpoint says beside the state."""
+
+    chunk: int
+    runs: list[str | None]
+    """Run of each slot."""
+    tile: int
+    devices: int
+
+    @property
+    def slots(self) -> int:
+        return len(self.runs)
+
+
+def checksum(tree: Any) -> int:
+    """CRC32 over all leaves, in order, with their shapes and dtypes."""
+    crc = 0
+    for leaf in jax.tree.leaves(tree):
+        crc = zlib.crc32(f"{leaf.shape}{leaf.dtype}".encode(), crc)
+        crc = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).reshape(-1), crc)
+    return crc
+
+
+class Checkpoints:
+    """The checkpoint directory of one group."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory.absolute()
+        self._manager = self._open()
+
+    def _open(self) -> ocp.CheckpointManager:
+        policy = ocp.checkpoint_managers.LatestN(2)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy, cleanup_tmp_directories=True
+        )
+        return ocp.CheckpointManager(self.directory, options=options)
+
+    def save(self, state: Any, meta: Meta) -> None:
+        """Save NumPy arrays; returns while the files are still being written. Raises OSError if an earlier save failed."""
+        facts = {**dataclasses.asdict(meta), "crc": checksum(state)}
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(facts)
+        )
+        if not self._manager.save(meta.chunk, args=args, force=True):
+            raise OSError(f"{self.directory}: orbax did not write step {meta.chunk}")
+
+    def wait(self) -> None:
+        """Until the last save is on disk; lets its exceptions out."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        self._manager.close()
+
+    def restore(self, abstract: Any) -> tuple[Any, Meta] | None:
+        """The newest step that is whole, as NumPy; `abstract(slots)` gives its shapes. Moves broken ones aside."""
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return self._restore_step(step, abstract)
+            except Exception as error:  # orbax raises whatever its layers raise on broken files
+                self._reject(step, error)
+        return None
+
+    def _restore_step(self, step: int, abstract: Any) -> tuple[Any, Meta]:
+        read_meta = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        facts = dict(self._manager.restore(step, args=read_meta)["meta"])
+        crc = facts.pop("crc")
+        meta = Meta(**facts)
+        read_state = ocp.args.Composite(state=ocp.args.StandardRestore(abstract(meta.slots)))
+        state = jax.tree.map(np.asarray, self._manager.restore(step, args=read_state)["state"])
+        if checksum(state) != crc:
+            raise ValueError("the checksum does not agree")
+        return state, meta
+
+    def _reject(self, step: int, error: Exception) -> None:
+        rejected = self.directory.parent / "rejected"
+        rejected.mkdir(exist_ok=True)
+        target = rejected / f"{self.directory.name}-{step}"
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.move(self.directory / str(step), target)
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        log.warning("checkpoint %s is broken (%s); moved to %s", step, reason[:200], target)
+        self._manager.close()
+        self._manager = self._open()

@@ -1,0 +1,88 @@
+"""The command line of run.py: words in, exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from grokjax.loading import ConfigError, load_with_source
+
+INTERRUPTED = 75
+"""EX_TEMPFAIL: interrupted, resumable."""
+
+log = logging.getLogger("grokjax")
+
+
+def main(words: list[str]) -> int:
+    """Returns 0; 2 for a mistake of the user's; 75 where a signal ended the training, which can be continued."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    if "-h" in words or "--help" in words or not words:
+        from grokjax.help import help_text
+
+        sys.stdout.write(help_text())
+        return 0 if words else 2
+    return _guarded(_parser().parse_args(words))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="run.py", add_help=False, allow_abbrev=False)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--plan", action="store_true")
+    parser.add_argument("--out")
+    parser.add_argument("--no-figures", action="store_true")
+    return parser
+
+
+def _guarded(args: argparse.Namespace) -> int:
+    from grokjax.locks import Locked
+
+    try:
+        return _run(args)
+    except (ConfigError, Locked) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"{where}{error.strerror or error}; what was saved stays; run the same command again\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped at once; the last checkpoint stays; run the same command again to go on\n")
+        return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    overrides = list(args.overrides)
+    if args.out:
+        overrides.append(f"execution.out={args.out}")
+    experiment, source = load_with_source(args.config, overrides)
+    if args.plan:
+        from grokjax.estimate import plan_text
+
+        sys.stdout.write(plan_text(experiment, source))
+        return 0
+    return _train(args, experiment, source)
+
+
+def _train(args: argparse.Namespace, experiment: Any, source: Any) -> int:
+    from grokjax.session import run_experiment
+    from grokjax.trainer import Interrupted
+
+    try:
+        path = run_experiment(experiment, source=source)
+    except Interrupted:
+        again = " ".join(["python run.py", str(args.config), *args.overrides])
+        again += f" --out {args.out}" if args.out else ""
+        sys.stderr.write(f"interrupted; everything is saved. Go on with: {again}\n")
+        return INTERRUPTED
+    if not args.no_figures:
+        import analysis
+
+        for file in analysis.draw_everything(path):
+            log.info("wrote %s", file)
+    log.info("results in %s", path)
+    return 0

@@ -1,0 +1,124 @@
+"""The machine: cores, the run mesh, the compilation cache, defaults by platform, memory."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import psutil
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+RUN = "run"
+"""Name of the mesh axis over which runs are split."""
+
+log = logging.getLogger("grokjax")
+
+
+def available_cores() -> int:
+    """Cores this process may use: affinity, within the container's quota."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, math.ceil(min(affinity or 1, _cpu_quota())))
+
+
+def _cpu_quota() -> float:
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return math.inf if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return math.inf
+
+
+def set_up(devices: int | None = None) -> None:
+    """Before JAX touches a device: one XLA device per core on CPU, and the persistent compilation cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "grokjax" / "xla"
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    if jax.config.jax_num_cpu_devices > 0:
+        return
+    try:
+        jax.config.update("jax_num_cpu_devices", devices or available_cores())
+    except RuntimeError:
+        log.debug("JAX has started already: the number of CPU devices stays as it is")
+
+
+def make_mesh(devices: int | None = None) -> Mesh:
+    """A mesh with the one axis `run` over the first `devices` devices (all: None)."""
+    found = jax.devices()
+    n = devices or len(found)
+    if n > len(found):
+        raise ValueError(f"execution.devices: {n} asked for, {len(found)} found")
+    return Mesh(np.array(found[:n]), (RUN,), axis_types=(AxisType.Auto,))
+
+
+def over_runs(mesh: Mesh) -> NamedSharding:
+    """Split along the leading axis."""
+    return NamedSharding(mesh, P(RUN))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A copy on every device."""
+    return NamedSharding(mesh, P())
+
+
+def platform(mesh: Mesh) -> str:
+    """cpu, gpu or tpu."""
+    return mesh.devices.flat[0].platform
+
+
+# Measured on CPU (docs/design.md, section 7): products of one run are too small for a core, many runs leave its cache.
+# On accelerators: a few wide tiles; to be measured.
+_TILE = {("cpu", "transformer"): 2, ("cpu", "mlp"): 1, ("cpu", "quadratic"): 1}
+_ACCELERATOR_TILE = 64
+_CPU_TILES_PER_DEVICE = 4
+
+
+def default_tile(platform: str, model_kind: str) -> int:
+    """Runs that one vmap covers: a pure function of model and platform, because results depend on it."""
+    return _TILE.get((platform, model_kind), _ACCELERATOR_TILE)
+
+
+def default_slots(platform: str, tile: int, n_devices: int, n_runs: int, fitting: int) -> int:
+    """Slots: enough to keep the devices busy, not more than the runs need or memory holds."""
+    step = tile * n_devices
+    wanted = step * (_CPU_TILES_PER_DEVICE if platform == "cpu" else 4)
+    needed = math.ceil(n_runs / step) * step
+    return max(step, min(wanted, needed, fitting // step * step))
+
+
+def memory_limit(platform: str) -> int:
+    """Bytes that the state of all runs may take: most of what is free on the machine or the devices."""
+    if platform == "cpu":
+        return int(0.7 * min(psutil.virtual_memory().available, _container_memory()))
+    stats = [d.memory_stats() or {} for d in jax.devices()]
+    return int(0.8 * sum(s.get("bytes_limit", 8 * 2**30) for s in stats))
+
+
+def _container_memory() -> float:
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = Path("/sys/fs/cgroup/memory.current").read_text().strip()
+        return math.inf if limit == "max" else max(int(limit) - int(used), 0)
+    except (OSError, ValueError):
+        return math.inf
+
+
+def check_precision(precision: str, platform: str) -> None:
+    """Refuse a precision that the platform would ignore without a word."""
+    if precision != "float32" and platform == "cpu":
+        raise ValueError(
+            f"train.precision: {precision} is ignored by the CPU, which computes in float32; float32 would be right"
+        )
+
+
+def describe(mesh: Mesh) -> str:
+    """For people: '2 CPU cores', '1 x NVIDIA H200'."""
+    first, n = mesh.devices.flat[0], mesh.devices.size
+    if first.platform == "cpu":
+        return f"{n} CPU core{'s' if n > 1 else ''}"
+    return f"{n} x {first.device_kind}"

@@ -1,0 +1,176 @@
+"""An experiment from start to end: check, lock, train group after group, say what happened."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from grokjax import devices, provenance
+from grokjax.config import Execution, Experiment
+from grokjax.grid import Group, make_groups, make_runs
+from grokjax.loading import ConfigError, Source
+from grokjax.locks import hold
+from grokjax.progress import Display
+from grokjax.results import check_directory, directory_of, write_experiment
+from grokjax.trainer import GroupTrainer, Tally, fitting_slots
+
+log = logging.getLogger("grokjax")
+
+
+class StopSignal:
+    """Set by SIGTERM, SIGINT or SIGUSR1. A second SIGINT quits at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def __call__(self) -> bool:
+        return self.received is not None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[StopSignal]:
+        """Handle the signals while the block runs. Only the main thread can; elsewhere nothing changes."""
+        old: dict[int, Any] = {}
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+                old[number] = signal.signal(number, self._handle)
+        except ValueError:
+            log.debug("not the main thread: signals are not handled")
+        try:
+            yield self
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+
+def run_experiment(
+    experiment: Experiment,
+    execution: dict[str, Any] | None = None,
+    source: Source | None = None,
+    display: Callable[[Tally], None] | None = None,
+) -> Path:
+    """Train what is not trained yet. Returns the results directory."""
+    if execution:
+        merged = {**experiment.execution.model_dump(), **execution}
+        experiment = experiment.model_copy(
+            update={"execution": Execution.model_validate({k: _text(v) for k, v in merged.items()})}
+        )
+    groups, mesh, path = prepare(experiment, source)
+    make_directory(path)
+    with hold(path), StopSignal().listening() as stop:
+        write_experiment(experiment, path)
+        tallies = [
+            _train_group(group, path, experiment.execution, mesh, display or Display(groups), stop)
+            for group in groups
+        ]
+    _report(tallies)
+    return path
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def prepare(experiment: Experiment, source: Source | None = None) -> tuple[list[Group], Mesh, Path]:
+    """Everything that can be wrong is found here, before anything is written."""
+    runs = make_runs(experiment, source)
+    check_directory(experiment, runs)
+    devices.set_up(experiment.execution.devices)
+    groups = make_groups(runs)
+    try:
+        mesh = devices.make_mesh(experiment.execution.devices)
+        for precision in {run.settings.train.precision for run in runs}:
+            devices.check_precision(precision, devices.platform(mesh))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    for group in groups:
+        kind = group.first.settings.model.kind
+        tile = experiment.execution.tile or devices.default_tile(devices.platform(mesh), kind)
+        fitting_slots(group, tile, mesh)
+    return groups, mesh, directory_of(experiment)
+
+
+def make_directory(path: Path) -> None:
+    """Make the results directory and see that it takes a file. Raises ConfigError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.write_bytes(b"\0" * 65536)
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _train_group(
+    group: Group,
+    path: Path,
+    execution: Execution,
+    mesh: Mesh,
+    display: Callable[[Tally], None],
+    stop: StopSignal,
+) -> Tally:
+    directory = path / "groups" / group.hash
+    directory.mkdir(parents=True, exist_ok=True)
+    slots: int | None = None
+    with hold(directory):
+        while True:
+            trainer = GroupTrainer(group, directory, execution, mesh, display, slots)
+            _note_start(path, group, trainer, mesh)
+            try:
+                return trainer.train(stop)
+            except jax.errors.JaxRuntimeError as error:
+                slots = _fewer_slots(trainer, mesh, error)
+
+
+def _fewer_slots(trainer: GroupTrainer, mesh: Mesh, error: Exception) -> int:
+    """Half the slots after the device ran out of memory; any other error is let through."""
+    step = trainer.tile * mesh.devices.size
+    if "RESOURCE_EXHAUSTED" not in str(error) or trainer.program.slots <= step:
+        raise error
+    fewer = max(step, trainer.program.slots // 2 // step * step)
+    log.warning(
+        "group %s: out of memory with %d slots; going on from the last checkpoint with %d",
+        *(trainer.group.hash, trainer.program.slots, fewer),
+    )
+    trainer.checkpoints.close()
+    return fewer
+
+
+def _note_start(path: Path, group: Group, trainer: GroupTrainer, mesh: Mesh) -> None:
+    provenance.record(
+        path / "provenance.jsonl",
+        group=group.hash,
+        runs=len(group.runs),
+        platform=devices.platform(mesh),
+        devices=devices.describe(mesh),
+        slots=trainer.program.slots,
+        tile=trainer.tile,
+        precision=group.first.settings.train.precision,
+        at=time.time(),
+    )
+
+
+def _report(tallies: list[Tally]) -> None:
+    steps, seconds = sum(t.run_steps for t in tallies), sum(t.train_seconds for t in tallies)
+    if not steps:
+        log.info("nothing to train: every run is done")
+        return
+    executed = sum(t.executed_steps for t in tallies)
+    log.info(
+        "%d runs in %d groups: %.3g run-steps in %.0f s (%.0f a second, %.0f %% of slot-steps idle), compilation %.0f s",
+        *(sum(t.n_runs for t in tallies), len(tallies), steps, seconds, steps / max(seconds, 1e-9)),
+        *(100 * (1 - steps / executed), sum(t.compile_seconds for t in tallies)),
+    )

@@ -1,0 +1,375 @@
+"""One run: its state, its step, its evaluation. Pure functions that know of no other run.
+
+Order of a block: if the run is due, evaluate and decide whether it goes on; if it goes on, train `cadence.unit` steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from grokjax import optim
+from grokjax.cadence import Cadence
+from grokjax.config import RunSettings
+from grokjax.grid import Group, Run, split_of, table_of
+from grokjax.losses import LOSSES
+from grokjax.models import Model, Params
+from grokjax.probes import measure, required
+from grokjax.probes.snapshot import Snapshot, tree_norm
+from grokjax.settings import leaves
+from grokjax.splits import Rows, add_label_noise, draw_split, row_weights, training_index
+
+WAITING, RUNNING, FINISHED, STOPPED, DIVERGED = range(5)
+STATUS = ("waiting", "running", "finished", "stopped", "diverged")
+"""Names of the codes."""
+
+NEVER = 2.0
+"""A validation accuracy that cannot be reached: the level of a run without stop rule."""
+
+
+@struct.dataclass
+class Hyper:
+    """The traced scalars of one run."""
+
+    seeds: dict[str, Any]
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    counts: Any
+    """Units of each stratum that train, (strata,)."""
+    n_train: Any
+    n_noisy: Any
+    budget: Any
+    """Evaluations, step 0 included."""
+    stop: dict[str, Any]
+
+
+@struct.dataclass
+class RunState:
+    """Everything that changes during one run."""
+
+    params: Params
+    opt_state: Any
+    rows: Rows
+    age: Any
+    """Steps done."""
+    evaluations: Any
+    """Evaluations done."""
+    status: Any
+    hold: Any
+    """Evaluations in a row at or above the stop level."""
+    after: Any
+    """Evaluations since the stop rule was met; -1 before."""
+    diverged_at: Any
+    """Step of the evaluation that found the run diverged; -1 if none."""
+    sum_loss: Any
+    max_loss: Any
+    grads: Params | None
+    updates: Params | None
+    previous: Params | None
+    update_length: Any | None
+
+
+@struct.dataclass
+class Data:
+    """The arrays that all runs of a group share, passed as arguments so that XLA does not fold them."""
+
+    plan_train: Any
+    plan_table: Any
+    targets_NA: jax.Array
+    mirror_N: jax.Array
+    strata_UW: tuple[jax.Array, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setup:
+    """What is static in a group: everything that its compiled program depends on."""
+
+    settings: RunSettings
+    model: Model
+    bucket: int
+    batch_size: int | None
+    batches: int
+    cadence: Cadence
+    n_strata: int
+
+    @property
+    def n_rows(self) -> int:
+        return self.model.table.n_rows
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return required(self.settings.probes)
+
+    def probes(self, every: int) -> tuple[Any, ...]:
+        """The probes of one cadence."""
+        return tuple(p for p in self.settings.probes if p.every == every)
+
+    @property
+    def cadences(self) -> list[int]:
+        return sorted({p.every for p in self.settings.probes} | {1})
+
+
+def make_setup(group: Group) -> Setup:
+    """The static part of a group."""
+    run, settings = group.first, group.first.settings
+    return Setup(
+        settings=settings,
+        model=Model(settings.model, table_of(settings.task)),
+        bucket=run.bucket,
+        batch_size=run.batch_size,
+        batches=run.batches,
+        cadence=run.cadence,
+        n_strata=len(split_of(settings.task, settings.split).strata_UW),
+    )
+
+
+def make_data(setup: Setup) -> Data:
+    """The shared arrays of a group."""
+    table, settings = setup.model.table, setup.settings
+    strata = split_of(settings.task, settings.split).strata_UW
+    return Data(
+        plan_train=setup.model.plan(setup.batch_size or setup.bucket),
+        plan_table=setup.model.plan(table.n_rows),
+        targets_NA=jnp.asarray(table.targets_NA, jnp.int32),
+        mirror_N=jnp.asarray(table.mirror_N()),
+        strata_UW=tuple(jnp.asarray(s) for s in strata),
+    )
+
+
+def make_hyper(run: Run) -> Hyper:
+    """A run's traced scalars, as NumPy."""
+    s, split = run.settings, split_of(run.settings.task, run.settings.split)
+    stop = s.train.stop
+    return Hyper(
+        seeds={name: np.uint32(seed) for name, seed in s.seeds().items()},
+        model=_numbers(s.model),
+        optimizer=_numbers(s.optimizer),
+        counts=np.array(split.counts, np.int32),
+        n_train=np.int32(split.n_train),
+        n_noisy=np.int32(split.n_noisy),
+        budget=np.int32(run.budget),
+        stop={
+            "level": np.float32(NEVER if stop is None else stop.val_accuracy),
+            "hold": np.int32(1 if stop is None else stop.hold),
+            "then": np.int32(0 if stop is None else stop.then),
+        },
+    )
+
+
+def _numbers(settings: Any) -> dict[str, Any]:
+    hypers = {leaf.name: leaf.value for leaf in leaves(settings) if leaf.role == "hyper"}
+    return {n: np.int32(v) if isinstance(v, int) else np.float32(v) for n, v in hypers.items()}
+
+
+_PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
+
+
+def _precision(setup: Setup) -> contextlib.AbstractContextManager:
+    # Inside the traced functions: the context manager is local to the thread that traces.
+    return jax.default_matmul_precision(_PRECISION[setup.settings.train.precision])
+
+
+def init_params(setup: Setup, hyper: Hyper) -> Params:
+    """Parameters at step 0."""
+    key = jax.random.fold_in(jax.random.key(hyper.seeds["init_seed"]), 0)
+    return setup.model.init(key, hyper.model["init_scale"])
+
+
+def init_run(setup: Setup, data: Data, hyper: Hyper) -> RunState:
+    """A run at step 0, not yet evaluated."""
+    params = init_params(setup, hyper)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    needs = setup.requires
+    zero = jnp.int32(0)
+    return RunState(
+        params=params,
+        opt_state=optim.init_optimizer(setup.settings.optimizer, params),
+        rows=init_rows(setup, data, hyper),
+        age=zero,
+        evaluations=zero,
+        status=jnp.int32(RUNNING),
+        hold=zero,
+        after=jnp.int32(-1),
+        diverged_at=jnp.int32(-1),
+        sum_loss=jnp.float32(0),
+        max_loss=jnp.float32(-jnp.inf),
+        grads=zeros if "gradients" in needs else None,
+        updates=zeros if "gradients" in needs else None,
+        previous=params if "previous" in needs else None,
+        update_length=jnp.float32(0) if "update_length" in needs else None,
+    )
+
+
+def init_rows(setup: Setup, data: Data, hyper: Hyper) -> Rows:
+    """Draw which rows train and which labels are wrong."""
+    split_key = jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 1)
+    noise_key = jax.random.fold_in(jax.random.key(hyper.seeds["noise_seed"]), 2)
+    train_N = draw_split(split_key, data.strata_UW, hyper.counts, setup.n_rows)
+    labels_NA = add_label_noise(
+        noise_key, data.targets_NA, train_N, hyper.n_noisy, setup.model.table.n_answers
+    )
+    return Rows(training_index(train_N, setup.bucket), train_N, labels_NA)
+
+
+def train_block(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunState:
+    """`cadence.unit` steps. A run that is no longer running stays exactly as it is."""
+    if setup.batch_size is None:
+        weights_B = row_weights(hyper.n_train, setup.bucket)
+
+        def one(_: Any, s: RunState) -> RunState:
+            return step(setup, data, hyper, s, s.rows.index_B, weights_B)
+
+        trained = jax.lax.fori_loop(0, setup.cadence.unit, one, state)
+    else:
+        epochs = setup.cadence.unit // setup.batches
+        trained = jax.lax.fori_loop(
+            0, epochs, lambda _, s: train_epoch(setup, data, hyper, s), state
+        )
+    going = state.status == RUNNING
+    return jax.tree.map(lambda new, old: jnp.where(going, new, old), trained, state)
+
+
+def train_epoch(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunState:
+    """One pass over the training rows in a fresh order; only the last batch is padded."""
+    assert setup.batch_size is not None
+    index_B, weights_B = epoch_order(setup, hyper, state)
+    length = setup.batches * setup.batch_size
+    missing = max(0, length - setup.bucket)
+    index = jnp.pad(index_B, (0, missing))[:length].reshape(setup.batches, -1)
+    weights = jnp.pad(weights_B, (0, missing))[:length].reshape(setup.batches, -1)
+
+    def one(s: RunState, batch: tuple[jax.Array, jax.Array]) -> tuple[RunState, None]:
+        return step(setup, data, hyper, s, *batch), None
+
+    return jax.lax.scan(one, state, (index, weights))[0]
+
+
+def epoch_order(setup: Setup, hyper: Hyper, state: RunState) -> tuple[jax.Array, jax.Array]:
+    """Training rows in this epoch's random order, then the bucket's padding with weight 0."""
+    key = jax.random.fold_in(jax.random.key(hyper.seeds["order_seed"]), 3)
+    key = jax.random.fold_in(key, state.age // setup.batches)
+    real_B = jnp.arange(setup.bucket) < hyper.n_train
+    score = jnp.where(real_B, jax.random.uniform(key, (setup.bucket,)), 2.0)
+    return state.rows.index_B[jnp.argsort(score)], real_B.astype(jnp.float32)
+
+
+def step(
+    setup: Setup,
+    data: Data,
+    hyper: Hyper,
+    state: RunState,
+    index_B: jax.Array,
+    weights_B: jax.Array,
+) -> RunState:
+    """One optimiser step on the given rows."""
+    with _precision(setup):
+        loss, grads = jax.value_and_grad(training_loss, argnums=3)(
+            setup, data, hyper, state.params, index_B, weights_B, state.rows.labels_NA[index_B]
+        )
+    updates, opt_state = optim.update(
+        setup.settings.optimizer, hyper.optimizer, state.age, grads, state.opt_state, state.params
+    )
+    needs = setup.requires
+    return state.replace(  # type: ignore[attr-defined]
+        params=jax.tree.map(jnp.add, state.params, updates),
+        opt_state=opt_state,
+        age=state.age + 1,
+        sum_loss=state.sum_loss + loss,
+        max_loss=jnp.maximum(state.max_loss, loss),
+        grads=grads if "gradients" in needs else None,
+        updates=updates if "gradients" in needs else None,
+        update_length=state.update_length + tree_norm(updates)
+        if "update_length" in needs
+        else None,
+    )
+
+
+def training_loss(
+    setup: Setup,
+    data: Data,
+    hyper: Hyper,
+    params: Params,
+    index_B: jax.Array,
+    weights_B: jax.Array,
+    labels_BA: jax.Array,
+) -> jax.Array:
+    """Weighted mean over rows of the loss, averaged over answers."""
+    logits_BAC = setup.model.apply(params, data.plan_train, index_B) * hyper.model["readout_scale"]
+    per_row = LOSSES[setup.settings.train.loss](logits_BAC, labels_BA).mean(-1)
+    return (per_row * weights_B).sum() / weights_B.sum()
+
+
+def is_due(setup: Setup, state: RunState) -> jax.Array:
+    """Whether the run has arrived at its next evaluation."""
+    at_step = state.age == setup.cadence.step_of(state.evaluations)
+    return at_step & (state.status == RUNNING)
+
+
+def take_snapshot(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> Snapshot:
+    """One forward pass over the whole table, and what the state carries for probes."""
+    scale = hyper.model["readout_scale"]
+
+    def apply(params: Params) -> jax.Array:
+        with _precision(setup):
+            return setup.model.apply(params, data.plan_table) * scale
+
+    before = jnp.maximum(state.evaluations - 1, 0)
+    steps = state.age - setup.cadence.step_of(before)
+    return Snapshot(
+        model=setup.model,
+        params=state.params,
+        logits_NAC=apply(state.params),
+        targets_NA=data.targets_NA,
+        rows=state.rows,
+        mirror_N=data.mirror_N,
+        per_row_loss=LOSSES[setup.settings.train.loss],
+        mean_loss=state.sum_loss / steps,
+        max_loss=jnp.where(steps > 0, state.max_loss, jnp.nan),
+        grads=state.grads,
+        updates=state.updates,
+        previous=state.previous,
+        update_length=state.update_length,
+        init_params=lambda: init_params(setup, hyper),
+        apply=apply,
+    )
+
+
+def measure_run(
+    setup: Setup, data: Data, hyper: Hyper, state: RunState, every: int
+) -> dict[str, jax.Array]:
+    """The probes of one cadence."""
+    with _precision(setup):
+        return measure(setup.probes(every), take_snapshot(setup, data, hyper, state))
+
+
+def conclude(
+    setup: Setup, hyper: Hyper, state: RunState, measured: dict[str, jax.Array]
+) -> RunState:
+    """After an evaluation: stop rule, budget, finiteness. Leaves a run that is not due as it is."""
+    done = state.evaluations + 1
+    hold = jnp.where(measured["val_accuracy"] >= hyper.stop["level"], state.hold + 1, 0)
+    met = hold >= hyper.stop["hold"]
+    after = jnp.where(state.after >= 0, state.after + 1, jnp.where(met, 0, -1))
+    finite = jnp.isfinite(measured["train_loss"]) & jnp.isfinite(tree_norm(state.params))
+    status = jnp.where(done >= hyper.budget, FINISHED, RUNNING)
+    status = jnp.where((after >= 0) & (after >= hyper.stop["then"]), STOPPED, status)
+    status = jnp.where(finite, status, DIVERGED)
+    concluded = state.replace(  # type: ignore[attr-defined]
+        evaluations=done,
+        hold=hold,
+        after=after,
+        status=status.astype(jnp.int32),
+        diverged_at=jnp.where(finite, state.diverged_at, state.age),
+        sum_loss=jnp.zeros_like(state.sum_loss),
+        max_loss=jnp.full_like(state.max_loss, -jnp.inf),
+        previous=None if state.previous is None else state.params,
+        update_length=None if state.update_length is None else jnp.zeros_like(state.sum_loss),
+    )
+    due = is_due(setup, state)
+    return jax.tree.map(lambda new, old: jnp.where(due, new, old), concluded, state)
