@@ -1,0 +1,25 @@
+"""From results on disk to outcomes, statistics, a table and figures. Imports no JAX."""
+
+from analysis.draw import draw_everything
+from analysis.load import ResultsError, load
+from analysis.phases import PhaseRule, classify, probabilities
+from analysis.statistics import kaplan_meier_median, median_time, summarise, wilson
+from analysis.study import Definitions, Study, make_study
+from analysis.table import write_table
+
+__all__ = [
+    "Definitions",
+    "PhaseRule",
+    "ResultsError",
+    "Study",
+    "classify",
+    "draw_everything",
+    "kaplan_meier_median",
+    "load",
+    "make_study",
+    "median_time",
+    "probabilities",
+    "summarise",
+    "wilson",
+    "write_table",
+]

@@ -1,0 +1,90 @@
+"""python -m analysis results/x: redraw the table and all figures of a results directory."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from analysis.draw import draw_everything
+from analysis.load import ResultsError
+from analysis.phases import PhaseRule
+from analysis.study import Definitions
+from grokjax.outcomes import Sustain
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
+    return value
+
+
+def _level(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"expected an accuracy above 0 and at most 1, got {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    parser.add_argument("path", help="a results directory; training may still go on in it")
+    parser.add_argument(
+        "--level",
+        type=_level,
+        help="validation accuracy that counts as grokked (default: the stop level, or 0.99)",
+    )
+    parser.add_argument(
+        "--sustain",
+        type=_count,
+        metavar="N",
+        help="ask that the next N evaluations stay at the level",
+    )
+    parser.add_argument(
+        "--phase-level",
+        type=_level,
+        default=0.9,
+        help="accuracy that the phases ask for (default: 0.9)",
+    )
+    late = parser.add_mutually_exclusive_group()
+    late.add_argument(
+        "--delay-steps",
+        type=_positive,
+        default=1000.0,
+        help="delay of grokking in steps (default: 1000)",
+    )
+    late.add_argument(
+        "--delay-ratio",
+        type=_positive,
+        help="delay of grokking as validation time over training time",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 2 with one sentence on stderr if there is nothing to analyse."""
+    options = _parser().parse_args(arguments)
+    definitions = Definitions(
+        level=options.level,
+        rule=PhaseRule(options.phase_level, options.delay_steps, options.delay_ratio),
+        sustain=None if options.sustain is None else Sustain(options.sustain),
+    )
+    try:
+        written = draw_everything(options.path, definitions)
+    except ResultsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print("\n".join(str(path) for path in written))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The grid as seen from the runs: its axes, and its cells, whose runs differ in seeds only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+SEEDS = ("seed", "init_seed", "split_seed", "order_seed", "noise_seed")
+LABELS = {
+    "split.train_fraction": "train fraction",
+    "task.p": "vocabulary size p",
+    "model.n_layers": "depth (layers)",
+    "model.d_model": "width d_model",
+    "optimizer.weight_decay": "weight decay",
+    "optimizer.learning_rate": "learning rate",
+}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of the grid: its distinct values in order, and the index of each run's value."""
+
+    name: str
+    values: tuple[float | str, ...]
+    code: NDArray[np.int64]
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the values are numbers, so that distances between them mean something."""
+        return not any(isinstance(value, str) for value in self.values)
+
+    @property
+    def label(self) -> str:
+        """Name for people; a setting without a known one keeps its own last word."""
+        names = [name.strip() for name in self.name.split(",")]
+        return ", ".join(
+            LABELS.get(name, name.rsplit(".", 1)[-1].replace("_", " ")) for name in names
+        )
+
+    @property
+    def texts(self) -> list[str]:
+        """The values as tick labels."""
+        return [value if isinstance(value, str) else f"{value:g}" for value in self.values]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs with equal values on every axis: `index` into each axis's values, and the runs."""
+
+    index: tuple[int, ...]
+    runs: NDArray[np.int64]
+
+
+def axes_of(dataset: xr.Dataset) -> tuple[Axis, ...]:
+    """The axes with two or more values, in the experiment's order; seeds are no axes here."""
+    found = []
+    for name in dataset.attrs["axes"]:
+        parts = [part.strip() for part in name.split(",")]
+        parts = [part for part in parts if part not in SEEDS and part in dataset.coords]
+        if parts:
+            found.append(_axis(", ".join(parts), [dataset[part].to_numpy() for part in parts]))
+    return tuple(axis for axis in found if len(axis.values) > 1)
+
+
+def _axis(name: str, columns: list[np.ndarray]) -> Axis:
+    """Joint settings count as the first that tells all their points apart, else as text."""
+    codes = np.stack([np.unique(column, return_inverse=True)[1] for column in columns], axis=1)
+    points, code = np.unique(codes, axis=0, return_inverse=True)
+    for column in columns:
+        values = np.unique(column)
+        if len(values) == len(points):
+            plain = [str(value) if values.dtype.kind == "U" else float(value) for value in values]
+            return Axis(name, tuple(plain), np.searchsorted(values, column))
+    levels = [np.unique(column) for column in columns]
+    texts = [
+        ", ".join(_text(level[i]) for level, i in zip(levels, point, strict=True))
+        for point in points
+    ]
+    return Axis(name, tuple(texts), code)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def cells_of(axes: Sequence[Axis], runs: NDArray[np.int64]) -> list[Cell]:
+    """The cells of the given axes that hold at least one of the given runs, in grid order."""
+    if not axes:
+        return [Cell((), runs)] if len(runs) else []
+    codes = np.stack([axis.code[runs] for axis in axes], axis=1)
+    points, which = np.unique(codes, axis=0, return_inverse=True)
+    return [Cell(tuple(map(int, point)), runs[which == i]) for i, point in enumerate(points)]
+
+
+def describe(axes: Sequence[Axis], index: Sequence[int]) -> str:
+    """A cell in words, as in 'train fraction 0.4, depth (layers) 2'."""
+    return ", ".join(f"{axis.label} {axis.texts[i]}" for axis, i in zip(axes, index, strict=True))

@@ -1,0 +1,34 @@
+"""Everything at once: the table and all figures of a results directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+from analysis.figures import FIGURES
+from analysis.figures.style import RC, save
+from analysis.load import load
+from analysis.study import Definitions, make_study
+from analysis.table import write_table
+
+DEFAULT = Definitions()
+
+
+def draw_everything(path: str | Path, definitions: Definitions = DEFAULT) -> list[Path]:
+    """Redraw runs.csv and figures/*.png, *.pdf below `path`, each whole or not at all; returns what
+    was written.
+
+    May be called at any time, also while training goes on. Raises ResultsError for a directory
+    without results.
+    """
+    path = Path(path)
+    study = make_study(load(path), definitions)
+    written = [write_table(study, path / "runs.csv")]
+    folder = path / "figures"
+    folder.mkdir(exist_ok=True)
+    with mpl.rc_context(RC):
+        for draw in FIGURES.values():
+            for name, figure in draw(study):
+                written += save(figure, folder / name)
+    return written

@@ -1,0 +1,15 @@
+"""The kinds of figures: name -> function from a study to named figures, none without sense."""
+
+from collections.abc import Callable, Iterator
+
+from matplotlib.figure import Figure
+
+from analysis.figures import axis_curves, curves, heatmaps, phase_diagram
+from analysis.study import Study
+
+FIGURES: dict[str, Callable[[Study], Iterator[tuple[str, Figure]]]] = {
+    "curves": curves.draw,
+    "axis_curves": axis_curves.draw,
+    "heatmaps": heatmaps.draw,
+    "phase_diagram": phase_diagram.draw,
+}

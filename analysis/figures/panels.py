@@ -1,0 +1,114 @@
+"""Which axes become panels, and the lattice that heat maps and phase diagrams share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.cells import Axis, Cell, cells_of, describe
+from analysis.figures.style import new_figure
+from analysis.study import Study
+
+MAX_PANELS = 6
+MAX_PAIRS = 10
+MAX_COLUMNS = 3
+# Of tick labels, with a margin.
+CHARACTERS_PER_INCH = 10
+
+
+@dataclass(frozen=True)
+class Panels:
+    """The shown cells of the axes that a figure does not draw, and how many there are in all."""
+
+    axes: tuple[Axis, ...]
+    cells: list[Cell]
+    total: int
+
+    @property
+    def note(self) -> str:
+        """A sentence for the caption if some were left out."""
+        shown = len(self.cells)
+        return f"{shown} of {self.total} panels shown, evenly spaced." if shown < self.total else ""
+
+    def title(self, cell: Cell) -> str:
+        return describe(self.axes, cell.index)
+
+
+def other_panels(study: Study, drawn: tuple[Axis, ...]) -> Panels:
+    """A panel for each combination of the axes not drawn; at most MAX_PANELS, evenly spaced."""
+    rest = tuple(axis for axis in study.axes if all(axis is not other for other in drawn))
+    cells = cells_of(rest, study.everyone)
+    return Panels(rest, evenly(cells, MAX_PANELS), len(cells))
+
+
+def evenly(items: list[Cell], most: int) -> list[Cell]:
+    """At most so many of the items, the first and the last among them."""
+    if len(items) <= most:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
+
+
+def pairs(study: Study) -> list[tuple[Axis, Axis]]:
+    """(horizontal, vertical) pairs of axes, at most MAX_PAIRS."""
+    return list(combinations(study.axes, 2))[:MAX_PAIRS]
+
+
+def file_stem(kind: str, *axes: Axis) -> str:
+    """A file name that says what is drawn against what."""
+    return "_".join([kind, *(axis.name.replace(", ", "+").replace("/", "-") for axis in axes)])
+
+
+def rows_and_columns(count: int) -> tuple[int, int]:
+    """Layout of so many panels."""
+    columns = 2 if count == 4 else min(count, MAX_COLUMNS)
+    return math.ceil(count / columns), columns
+
+
+def lattices(panels: Panels, x: Axis, y: Axis) -> tuple[Figure, list[tuple[Axes, list[Cell]]]]:
+    """A figure with one lattice of x by y for each panel, and the cells to draw in each."""
+    rows, columns = rows_and_columns(len(panels.cells))
+    width, height = 0.72 * len(x.values) + 0.9, 0.62 * len(y.values) + 0.9
+    width = max(width, 3.7 / columns)
+    figure = new_figure(columns * width + 1.3, rows * height)
+    turned = max(map(len, x.texts)) > (width - 0.9) / len(x.values) * CHARACTERS_PER_INCH
+    grid = figure.subplots(rows, columns, squeeze=False)
+    drawn = []
+    for ax, panel in zip(grid.flat, panels.cells, strict=False):
+        _frame(ax, x, y, panels.title(panel), turned)
+        drawn.append((ax, cells_of((x, y), panel.runs)))
+    for ax in list(grid.flat)[len(panels.cells) :]:
+        ax.remove()
+    return figure, drawn
+
+
+def _frame(ax: Axes, x: Axis, y: Axis, title: str, turned: bool) -> None:
+    """Ticks in equal distances whatever the values: a lattice is a table, not a plot."""
+    ax.set(
+        xlim=(-0.5, len(x.values) - 0.5),
+        ylim=(-0.5, len(y.values) - 0.5),
+        xlabel=x.label,
+        ylabel=y.label,
+    )
+    ax.set_xticks(
+        range(len(x.values)),
+        x.texts,
+        rotation=45 if turned else 0,
+        ha="right" if turned else "center",
+    )
+    ax.set_yticks(range(len(y.values)), y.texts)
+    ax.set_title(title)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+
+
+def shown_values(axis: Axis, most: int) -> Iterator[int]:
+    """Indices of at most so many of an axis's values, evenly spaced."""
+    count = len(axis.values)
+    yield from np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()

@@ -1,0 +1,85 @@
+"""Phases over the grid: the most probable one tints a cell, a bar shows the shares over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from analysis.cells import Axis, Cell, cells_of
+from analysis.figures.panels import file_stem, lattices, other_panels, pairs
+from analysis.figures.style import PHASE_COLOURS, add_caption, caption_start, new_figure
+from analysis.phases import PHASES, most_probable, probabilities
+from analysis.study import Study
+
+LATTICE = (
+    "Tint: the most probable phase. Bar: share of each phase among the cell's runs, whose number "
+    "stands above it."
+)
+BARS = "Bars: share of each phase among the runs, whose number stands above."
+
+
+def draw(study: Study) -> Iterator[tuple[str, Figure]]:
+    """A diagram for each pair of axes, or stacked bars for a single axis."""
+    if len(study.axes) == 1:
+        yield file_stem("phases", study.axes[0]), _draw_single(study, study.axes[0])
+    for x, y in pairs(study):
+        yield file_stem("phases", x, y), _draw_pair(study, x, y)
+
+
+def _draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
+    panels = other_panels(study, (x, y))
+    figure, drawn = lattices(panels, x, y)
+    for ax, cells in drawn:
+        for cell in cells:
+            _draw_cell(ax, cell, study.phases[cell.runs])
+    _legend(figure, study)
+    add_caption(figure, caption_start(study), LATTICE, _rule(study), panels.note)
+    return figure
+
+
+def _draw_cell(ax: Axes, cell: Cell, phases: np.ndarray) -> None:
+    column, row = cell.index
+    tint = PHASE_COLOURS[most_probable(phases)]
+    ax.add_patch(
+        Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=tint, alpha=0.4, linewidth=0)
+    )
+    ax.text(column, row + 0.16, str(len(phases)), ha="center", va="center", fontsize=9)
+    left = column - 0.38
+    for phase, share in probabilities(phases).items():
+        width = 0.76 * share
+        ax.add_patch(
+            Rectangle((left, row - 0.32), width, 0.26, facecolor=PHASE_COLOURS[phase], linewidth=0)
+        )
+        left += width
+
+
+def _draw_single(study: Study, x: Axis) -> Figure:
+    figure = new_figure(max(0.7 * len(x.values) + 2.5, 5.5), 3.2)
+    ax = figure.subplots()
+    cells = cells_of((x,), study.everyone)
+    at, bottom = np.array([cell.index[0] for cell in cells]), np.zeros(len(cells))
+    for phase in PHASES:
+        share = np.array([probabilities(study.phases[cell.runs])[phase] for cell in cells])
+        ax.bar(at, share, 0.8, bottom, color=PHASE_COLOURS[phase])
+        bottom += share
+    for cell in cells:
+        ax.text(cell.index[0], 1.02, str(len(cell.runs)), ha="center", va="bottom", fontsize=9)
+    ax.set_xticks(at, [x.texts[i] for i in at])
+    ax.set(xlabel=x.label, ylabel="share of runs", ylim=(0, 1.12))
+    _legend(figure, study)
+    add_caption(figure, caption_start(study), BARS, _rule(study))
+    return figure
+
+
+def _rule(study: Study) -> str:
+    return f"Phases after Liu et al. (2022); {study.rule.describe()}."
+
+
+def _legend(figure: Figure, study: Study) -> None:
+    present = [phase for phase in PHASES if (study.phases == phase).any()]
+    handles = [Patch(facecolor=PHASE_COLOURS[phase], label=phase) for phase in present]
+    figure.legend(handles=handles, loc="outside right upper", fontsize=9)

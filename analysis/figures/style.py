@@ -1,0 +1,129 @@
+"""What all figures share: colours, captions, the form of numbers, atomic files."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from analysis.study import Study
+
+# Okabe and Ito 2008, without yellow, which vanishes on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+TRAIN, VAL = PALETTE[0], PALETTE[1]
+PHASE_COLOURS = {
+    "comprehension": "#009E73",
+    "grokking": "#E69F00",
+    "memorisation": "#0072B2",
+    "confusion": "#CC79A7",
+    "diverged": "#404040",
+    "undecided": "#D4D4D4",
+}
+RC: Any = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+}
+CHARACTERS_PER_INCH = 13.5
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches. No pyplot: nothing global, no display needed."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def add_caption(figure: Figure, *sentences: str) -> None:
+    """Text below the axes; saving crops to what was drawn, so it is never cut off."""
+    text = " ".join(sentence for sentence in sentences if sentence)
+    wrapped = textwrap.fill(text, int(figure.get_figwidth() * CHARACTERS_PER_INCH))
+    figure.text(
+        0.01,
+        -0.12 / figure.get_figheight(),
+        wrapped,
+        va="top",
+        ha="left",
+        fontsize=9,
+        color="#303030",
+    )
+
+
+def caption_start(study: Study) -> str:
+    """Which experiment, how many runs, what budget, and whether training goes on."""
+    going = sum(status in ("waiting", "running") for status in study.status)
+    sizes = sorted({len(cell.runs) for cell in study.cells()})
+    seeds = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    name, n = study.dataset.attrs["name"], study.n_runs
+    text = f"{name}: n = {n:,} runs, {seeds} a cell (seeds pooled), budget {study.budget:,} steps."
+    return text + (f" Training still going on: {going} of {study.n_runs} runs." if going else "")
+
+
+def definition(study: Study) -> str:
+    """What the time is the time of."""
+    lasting = (
+        ""
+        if study.sustain is None
+        else f" and stays there for {study.sustain.evaluations} evaluations more"
+    )
+    reached = f"validation accuracy is at least {percent(study.level)}"
+    return f"Time: first evaluation whose {reached}{lasting}."
+
+
+def missing_runs(study: Study) -> str:
+    """Runs without a time for another reason than the end of the budget."""
+    summary = study.summary(study.everyone)
+    text = f"Diverged (can never arrive): {summary.diverged}." if summary.diverged else ""
+    if summary.not_observed:
+        text += f" Not observed (ended by the stop rule below this level): {summary.not_observed};"
+        text += " where there is one, no median is given."
+    return text.strip()
+
+
+def time_label(study: Study) -> str:
+    """Axis label with its unit."""
+    return f"steps to {percent(study.level)} validation accuracy"
+
+
+def percent(level: float) -> str:
+    """0.995 as '99.5 %', with a space that does not break."""
+    return f"{100 * level:g}\u00a0%"
+
+
+def short(steps: float) -> str:
+    """Steps in at most five characters: 850, 1.2k, 12k, 1.2M."""
+    for unit, suffix in ((1e6, "M"), (1e3, "k")):
+        if steps >= unit * 0.9995:
+            return (
+                f"{steps / unit:.2g}{suffix}"
+                if steps < 9.95 * unit
+                else f"{steps / unit:.0f}{suffix}"
+            )
+    return f"{steps:.0f}"
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write stem.png (200 dpi) and stem.pdf, each whole or not at all."""
+    written = []
+    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
+        path = stem.with_name(stem.name + suffix)
+        partial = stem.with_name(f".{stem.name}{suffix}.{os.getpid()}.partial")
+        figure.savefig(
+            partial,
+            format=suffix[1:],
+            dpi=200,
+            bbox_inches="tight",
+            pad_inches=0.12,
+            metadata=metadata,
+        )
+        os.replace(partial, path)
+        written.append(path)
+    return written

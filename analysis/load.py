@@ -1,0 +1,205 @@
+"""The results on disk as one labelled dataset, whether training has ended or goes on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from ruamel.yaml import YAML, YAMLError
+
+SCHEMA = 1
+REQUIRED = ("id", "status", "evaluations_done")
+log = logging.getLogger("grokjax")
+
+
+class ResultsError(ValueError):
+    """A directory that cannot be analysed; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A history store in memory: `value` (run, eval, probe), `step` (eval,), coordinates (run,)."""
+
+    group: str
+    number: int
+    stop_level: float
+    value: np.ndarray
+    step: np.ndarray
+    probe: list[str]
+    coordinates: dict[str, np.ndarray]
+
+
+def load(path: str | Path) -> xr.Dataset:
+    """All runs of a results directory: `value` over (run, eval, probe), padded with NaN.
+
+    Groups may evaluate at different steps, so `step` is (run, eval), float64 with NaN behind a
+    run's last planned evaluation (exact up to 2^53, and drawn as a gap). Every run coordinate of
+    any store is there, NaN or '' where a group does not know it, besides `group` and `stop_level`
+    (of the validation accuracy, NaN without one). `attrs`: path, name, axes (name -> values),
+    budget (steps). Raises ResultsError.
+    """
+    path = Path(path)
+    settings = _read_settings(path)
+    stores = [store for found in _store_paths(path) if (store := _read_store(found)) is not None]
+    picked = _latest_rows(stores)
+    if not picked:
+        raise ResultsError(
+            f"{path}: no run has been recorded yet; start or continue the training first"
+        )
+    dataset = _merge(stores, picked)
+    return _fill_axes(dataset, settings).assign_attrs(
+        path=str(path),
+        name=str(settings.get("name", path.name)),
+        axes=settings.get("axes") or {},
+        budget=int(settings["train"]["steps"]),
+    )
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    file = path / "experiment.yaml"
+    if not path.is_dir():
+        raise ResultsError(f"{path}: there is no such directory; expected results of an experiment")
+    if not file.is_file():
+        raise ResultsError(f"{path}: holds no experiment.yaml, so these are not results of grokjax")
+    try:
+        settings = YAML(typ="safe", pure=True).load(file.read_text())
+    except YAMLError as error:
+        raise ResultsError(f"{file}: is not valid YAML ({str(error).splitlines()[0]})") from error
+    if (
+        not isinstance(settings, dict)
+        or not isinstance(settings.get("train"), dict)
+        or "steps" not in settings["train"]
+    ):
+        raise ResultsError(
+            f"{file}: has no setting train.steps, so it is not an experiment of grokjax"
+        )
+    if settings.get("schema") != SCHEMA:
+        raise ResultsError(
+            f"{file}: schema is {settings.get('schema')}, but this version reads schema {SCHEMA}"
+        )
+    return settings
+
+
+def _store_paths(path: Path) -> list[Path]:
+    found = [store for store in path.glob("groups/*/history/*.zarr") if store.stem.isdigit()]
+    return sorted(found, key=lambda store: (store.parts[-3], int(store.stem)))
+
+
+def _read_store(path: Path) -> Store | None:
+    """A store, or None while its writer is still creating it."""
+    try:
+        group = zarr.open_group(str(path), mode="r")
+        arrays = dict(group.arrays())
+        value, step, probe = arrays.pop("value"), arrays.pop("step"), arrays.pop("probe")
+        _ = [arrays[name] for name in REQUIRED]
+    except (KeyError, FileNotFoundError) as error:
+        log.warning("%s is not complete yet and was left out (%s)", path, error)
+        return None
+    # Status and count before the values: a writer at work can only make the values longer.
+    names = sorted(arrays, key=lambda name: (name != "status", name != "evaluations_done"))
+    coordinates = {
+        name: _plain(arrays[name][:]) for name in names if arrays[name].shape == value.shape[:1]
+    }
+    stop: Any = group.attrs.get("stop") or {}
+    return Store(
+        group=path.parts[-3],
+        number=int(path.stem),
+        stop_level=float(stop.get("val_accuracy", np.nan)),
+        value=np.asarray(value[:]),
+        step=np.asarray(step[:], np.float64),
+        probe=[str(name) for name in np.asarray(probe[:])],
+        coordinates=coordinates,
+    )
+
+
+def _plain(values: Any) -> np.ndarray:
+    """Numbers as they are, anything else as fixed-width strings, which NumPy compares and sorts
+    everywhere.
+    """
+    array = np.asarray(values)
+    return array if array.dtype.kind in "biuf" else array.astype(object).astype(str)
+
+
+def _latest_rows(stores: list[Store]) -> list[tuple[int, int]]:
+    """(store, row) of every run, in order of admission; the store with the largest number wins a
+    run.
+    """
+    latest: dict[tuple[str, str], tuple[int, int]] = {}
+    for index, store in enumerate(stores):
+        for row, run in enumerate(store.coordinates["id"]):
+            latest[store.group, str(run)] = (index, row)
+    # An empty id is a row whose writer has not come to it yet.
+    return [place for (_, run), place in latest.items() if run]
+
+
+def _merge(stores: list[Store], picked: list[tuple[int, int]]) -> xr.Dataset:
+    probes = list(dict.fromkeys(name for store in stores for name in store.probe))
+    width = max(store.value.shape[1] for store in stores)
+    value = np.full((len(picked), width, len(probes)), np.nan, np.float32)
+    step = np.full((len(picked), width), np.nan)
+    for index, store in enumerate(stores):
+        to = np.array([run for run, (i, _) in enumerate(picked) if i == index], int)
+        rows = np.array([row for i, row in picked if i == index], int)
+        columns = np.array([probes.index(name) for name in store.probe])
+        evals = np.arange(store.value.shape[1])
+        value[np.ix_(to, evals, columns)] = store.value[rows]
+        step[to, : len(evals)] = store.step
+    coordinates = {"step": (("run", "eval"), step), "probe": probes} | _run_coordinates(
+        stores, picked
+    )
+    dataset = xr.Dataset({"value": (("run", "eval", "probe"), value)}, coords=coordinates)
+    valid = np.arange(width) < dataset["evaluations_done"].to_numpy()[:, None]
+    # Behind the last evaluation a resumed run may hold rows of an earlier life.
+    return dataset.assign(value=dataset["value"].where(xr.DataArray(valid, dims=("run", "eval"))))
+
+
+def _run_coordinates(stores: list[Store], picked: list[tuple[int, int]]) -> dict[str, Any]:
+    names = list(dict.fromkeys(name for store in stores for name in store.coordinates))
+    columns: dict[str, Any] = {}
+    for name in names:
+        present = [
+            stores[i].coordinates[name][row] if name in stores[i].coordinates else None
+            for i, row in picked
+        ]
+        columns[name] = ("run", _column(present))
+    columns["group"] = ("run", np.array([stores[i].group for i, _ in picked]))
+    columns["stop_level"] = ("run", np.array([stores[i].stop_level for i, _ in picked]))
+    return columns
+
+
+def _column(values: list[Any]) -> np.ndarray:
+    """One type for a coordinate: numbers where all known values are numbers, with NaN for the
+    unknown ones.
+    """
+    if any(isinstance(value, str) for value in values):
+        return np.array(["" if value is None else str(value) for value in values])
+    return np.array([np.nan if value is None else value for value in values])
+
+
+def _fill_axes(dataset: xr.Dataset, settings: dict[str, Any]) -> xr.Dataset:
+    """Give runs stored before a setting became an axis the value which that setting had."""
+    for joint in settings.get("axes") or {}:
+        for name in (part.strip() for part in joint.split(",")):
+            base = _setting(settings, name)
+            if base is None:
+                continue
+            known = dataset.coords.get(name)
+            old = np.full(dataset.sizes["run"], base) if known is None else known.to_numpy()
+            missing = old == "" if old.dtype.kind == "U" else np.isnan(old.astype(float))
+            if known is None or missing.any():
+                filled = np.where(missing, base, old) if known is not None else old
+                dataset = dataset.assign_coords({name: ("run", filled)})
+    return dataset
+
+
+def _setting(settings: dict[str, Any], dotted: str) -> Any:
+    """The value of a dotted setting, None where the tree has none."""
+    node: Any = settings
+    for part in dotted.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node if isinstance(node, int | float | str) else None

@@ -1,0 +1,80 @@
+"""Which of Liu's four phases a run ended in, and with what probability a cell of the grid ends in
+each.
+
+Liu et al. 2022 (arXiv 2205.10343, section 4 and its code): comprehension, grokking, memorisation,
+confusion, from the first steps at which training and validation accuracy reach 0.9. Here the rule
+covers every case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grokjax.outcomes import DIVERGED, NOT_OBSERVED, FirstHit, delay, delay_ratio
+
+PHASES = ("comprehension", "grokking", "memorisation", "confusion", "diverged", "undecided")
+
+
+@dataclass(frozen=True)
+class PhaseRule:
+    """Both times are of accuracy `level`. Grokking is a delay of at least `delay_steps` steps, or,
+    where `delay_ratio` is given, a validation time of at least that many training times.
+    """
+
+    level: float = 0.9
+    delay_steps: float = 1000.0
+    delay_ratio: float | None = None
+
+    def describe(self) -> str:
+        """The rule in words, for a caption."""
+        if self.delay_ratio is not None:
+            late = f"validation takes at least {self.delay_ratio:g} times as many steps as training"
+        else:
+            late = f"validation comes at least {self.delay_steps:,.0f} steps after training"
+        return f"grokking: both accuracies reach {self.level:g} and {late}"
+
+
+def classify(
+    train: FirstHit, val: FirstHit, status: NDArray[np.str_], rule: PhaseRule
+) -> NDArray[np.str_]:
+    """(run,) phase of each run; both outcomes must be of the rule's level.
+
+    Validation reached without training is comprehension: it generalises, and without delay. A run
+    that reached validation and diverged later keeps its phase. A run still in training is undecided
+    until validation is reached; so is one that the stop rule ended below the level.
+    """
+    assert train.level == val.level == rule.level
+    late = _is_late(train, val, rule)
+    open_end = np.isin(status, ["waiting", "running"]) | (val.state == NOT_OBSERVED)
+    return np.select(
+        [val.hit & late, val.hit, val.state == DIVERGED, open_end, train.hit],
+        ["grokking", "comprehension", "diverged", "undecided", "memorisation"],
+        "confusion",
+    )
+
+
+def _is_late(train: FirstHit, val: FirstHit, rule: PhaseRule) -> NDArray[np.bool_]:
+    """NaN, for a time that is missing, compares as not late."""
+    if rule.delay_ratio is not None:
+        return delay_ratio(train, val) >= rule.delay_ratio
+    return delay(train, val) >= rule.delay_steps
+
+
+def probabilities(phases: NDArray[np.str_]) -> dict[str, float]:
+    """Share of each phase among the runs of one cell; with undecided, they add up to one."""
+    return {
+        phase: float((phases == phase).mean()) if len(phases) else float("nan") for phase in PHASES
+    }
+
+
+def most_probable(phases: NDArray[np.str_]) -> str:
+    """The commonest phase of the decided runs, if any; a tie goes to the first in PHASES."""
+    decided = phases[phases != "undecided"]
+    return (
+        max(PHASES, key=lambda phase: int((decided == phase).sum()))
+        if len(decided)
+        else "undecided"
+    )

@@ -1,0 +1,121 @@
+"""Times with censoring: Kaplan-Meier medians, Wilson shares, and the counts behind them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import CensoredData, ecdf, norm
+
+from grokjax.outcomes import CENSORED, DIVERGED, HIT, NOT_OBSERVED, FirstHit
+
+# Products such as 23/24 * ... * 12/13 miss one half by an ulp: the median would be an event late.
+SLACK = 1e-9
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % limits; inf where the data set no bound, NaN if not observed."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class TimeSummary:
+    """Steps to one level over the runs of a cell; `undecided` of the censored ones still train."""
+
+    n: int
+    hits: int
+    censored: int
+    diverged: int
+    not_observed: int
+    undecided: int
+    median: Interval
+    share: Interval
+
+
+def kaplan_meier_median(time: ArrayLike, event: ArrayLike) -> Interval:
+    """Median time to an event with right censoring, and its 95 % interval from log-log limits.
+
+    Finite times; an estimate or a limit that the curve never reaches is inf. (Brookmeyer and
+    Crowley 1982)
+    """
+    times, events = np.asarray(time, float), np.asarray(event, bool)
+    if times.size == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    survival = ecdf(CensoredData.right_censored(times, ~events)).sf
+    with warnings.catch_warnings():
+        # Expected: the formula has no value where the curve is 0 or 1.
+        warnings.filterwarnings("ignore", "The confidence interval is undefined", RuntimeWarning)
+        limits = survival.confidence_interval(0.95, method="log-log")
+    curve, at = survival.probabilities, survival.quantiles
+    low = np.where(
+        np.isnan(limits.low.probabilities),
+        np.where(curve > SLACK, 1.0, 0.0),
+        limits.low.probabilities,
+    )
+    high = np.nan_to_num(limits.high.probabilities, nan=1.0)
+    return Interval(
+        _first_below_half(at, curve), _first_below_half(at, low), _first_below_half(at, high)
+    )
+
+
+def _first_below_half(at: NDArray[np.floating], curve: NDArray[np.floating]) -> float:
+    below = np.flatnonzero(curve <= 0.5 + SLACK)
+    return float(at[below[0]]) if below.size else math.inf
+
+
+def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
+    """Share k/n with Wilson's score interval (Wilson 1927); all NaN for n = 0."""
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    z, share = float(norm.ppf(0.5 + confidence / 2)), k / n
+    scale = 1 / (1 + z**2 / n)
+    centre = scale * (share + z**2 / (2 * n))
+    half = scale * z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    # At k = 0 and k = n the limit is 0 and 1 exactly; rounding would leave 1e-17.
+    return Interval(share, centre - half if k else 0.0, centre + half if k < n else 1.0)
+
+
+def median_time(outcome: FirstHit) -> Interval:
+    """Kaplan-Meier median over all runs, those that diverged included.
+
+    A hit counts at the upper end of its bracket, the first evaluation at the level.
+
+    A diverged run will never get there, so it stays at risk to the end, beyond every hit: the curve
+    falls to the share of runs that can still arrive (the cumulative incidence), and a cell where
+    most diverge has no finite median. A run that the stop rule ended below the level is neither hit
+    nor censored: one of them makes the median NaN, because the observation ended for a reason that
+    tells about the time.
+    """
+    if (outcome.state == NOT_OBSERVED).any():
+        return Interval(math.nan, math.nan, math.nan)
+    time = np.where(outcome.hit, outcome.upper, np.maximum(outcome.lower, 0.0))
+    end = np.max(time, initial=0.0, where=np.isfinite(time))
+    return kaplan_meier_median(np.where(outcome.state == DIVERGED, end, time), outcome.hit)
+
+
+def summarise(outcome: FirstHit, status: NDArray[np.str_]) -> TimeSummary:
+    """Counts, median time and share of hits; the share is of all runs, undecided ones included."""
+    count = {
+        state: int((outcome.state == state).sum())
+        for state in (HIT, CENSORED, DIVERGED, NOT_OBSERVED)
+    }
+    n = len(outcome.state)
+    return TimeSummary(
+        n=n,
+        hits=count[HIT],
+        censored=count[CENSORED],
+        diverged=count[DIVERGED],
+        not_observed=count[NOT_OBSERVED],
+        undecided=int(
+            ((outcome.state == CENSORED) & np.isin(status, ["waiting", "running"])).sum()
+        ),
+        median=median_time(outcome),
+        share=wilson(count[HIT], n),
+    )

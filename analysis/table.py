@@ -1,0 +1,91 @@
+"""runs.csv: one tidy row for each run, for a spreadsheet or a data frame."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.cells import SEEDS
+from analysis.study import Study, accuracy_outcome, series
+from grokjax.outcomes import LEVELS, FirstHit, Series, Sustain, delay, delay_ratio
+
+FINAL = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+COUNTS = ("n_train", "steps_per_epoch", "evaluations_done", "budget_evaluations", "diverged_at")
+
+
+def table_columns(study: Study) -> dict[str, np.ndarray]:
+    """Columns by name, each (run,): who, where on the grid, how it ended, when it got where.
+
+    Times and brackets are in optimiser steps; an empty field is a missing value, inf an open end.
+    """
+    dataset = study.dataset
+    names = ["id", "group", *_axis_names(study), *SEEDS, "status", *COUNTS]
+    columns = {
+        name: dataset[name].to_numpy() for name in dict.fromkeys(names) if name in dataset.coords
+    }
+    columns["last_step"] = series(dataset, "val_accuracy").last_step
+    columns |= {f"final_{probe}": _final(series(dataset, probe)) for probe in FINAL}
+    for level in sorted({*LEVELS, study.level, study.rule.level}):
+        columns |= dict(_level_columns(study, level))
+    return columns | {"phase": study.phases}
+
+
+def write_table(study: Study, path: Path) -> Path:
+    """Write runs.csv, whole or not at all."""
+    columns = table_columns(study)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(
+            [_field(value) for value in row] for row in zip(*columns.values(), strict=True)
+        )
+    os.replace(partial, path)
+    return path
+
+
+def _axis_names(study: Study) -> list[str]:
+    return [part.strip() for name in study.dataset.attrs["axes"] for part in name.split(",")]
+
+
+def _final(metric: Series) -> np.ndarray:
+    """(run,) value at the last evaluation, NaN for a run that has none."""
+    if metric.value.shape[1] == 0:
+        return np.full(len(metric.value), np.nan)
+    last = np.maximum(metric.done - 1, 0)
+    return np.where(metric.done > 0, metric.value[np.arange(len(last)), last], np.nan)
+
+
+def _level_columns(study: Study, level: float) -> Iterator[tuple[str, np.ndarray]]:
+    train, val = (accuracy_outcome(study.dataset, split, level) for split in ("train", "val"))
+    yield from _outcome_columns(f"train_{level:g}", train)
+    yield from _outcome_columns(f"val_{level:g}", val)
+    lasting = accuracy_outcome(study.dataset, "val", level, study.sustain or Sustain())
+    yield f"val_{level:g}_sustained_step", lasting.time
+    yield f"delay_{level:g}", delay(train, val)
+    yield f"ratio_{level:g}", delay_ratio(train, val)
+
+
+def _outcome_columns(prefix: str, outcome: FirstHit) -> Iterator[tuple[str, np.ndarray]]:
+    yield f"{prefix}_state", outcome.state
+    yield f"{prefix}_step", outcome.time
+    yield f"{prefix}_after", outcome.lower
+    yield f"{prefix}_until", outcome.upper
+
+
+def _field(value: Any) -> str:
+    """Empty for NaN; integers without a point, so that a step reads as one."""
+    if isinstance(value, float | np.floating):
+        return (
+            ""
+            if np.isnan(value)
+            else f"{float(value):.8g}"
+            if np.isinf(value) or value % 1
+            else f"{int(value)}"
+        )
+    return str(value)
