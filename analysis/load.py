@@ -41,7 +41,7 @@ def load(path: str | Path) -> xr.Dataset:
     run's last planned evaluation (exact up to 2^53, and drawn as a gap). Every run coordinate of
     any store is there, NaN or '' where a group does not know it, besides `group` and `stop_level`
     (of the validation accuracy, NaN without one). `attrs`: path, name, axes (name -> values),
-    budget (steps). Raises ResultsError.
+    budget (steps, of the run with the largest). Raises ResultsError.
     """
     path = Path(path)
     settings = _read_settings(path)
@@ -56,8 +56,14 @@ def load(path: str | Path) -> xr.Dataset:
         path=str(path),
         name=str(settings.get("name", path.name)),
         axes=settings.get("axes") or {},
-        budget=int(settings["train"]["steps"]),
+        budget=_budget(dataset),
     )
+
+
+def _budget(dataset: xr.Dataset) -> int:
+    """The largest budget of any run, in steps; the file may give it in epochs."""
+    last = dataset["budget_evaluations"].values.astype(int) - 1
+    return int(dataset["step"].values[np.arange(len(last)), last].max())
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

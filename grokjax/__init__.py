@@ -29,4 +29,6 @@ def run(experiment: Experiment | str | Path, **execution: Any) -> Path:
     """
     from grokjax.session import run_experiment
 
-    return run_experiment(load(experiment) if isinstance(experiment, str | Path) else experiment, execution)
+    return run_experiment(
+        load(experiment) if isinstance(experiment, str | Path) else experiment, execution
+    )

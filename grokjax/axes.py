@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from grokjax.config import Experiment, RunSettings
-from grokjax.mistakes import alternatives, shown, unknown_setting
+from grokjax.mistakes import shown
+from grokjax.names import alternatives, dotted_names, is_class, unknown_setting
 from grokjax.settings import Role, Settings, role_of
 from grokjax.source import Source
 
@@ -53,7 +54,9 @@ def _space(make: Callable[..., np.ndarray], positive: bool) -> Callable[[Any], l
         right = right and type(numbers[2]) is int and 1 <= numbers[2] <= MAX_RUNS
         if not right or (positive and min(numbers[:2]) <= 0):
             kind = "positive " if positive else ""
-            raise ValueError(f"needs {kind}numbers [first, last, n] with n at least 1, got {shown(numbers)}")
+            raise ValueError(
+                f"needs {kind}numbers [first, last, n] with n at least 1, got {shown(numbers)}"
+            )
         first, last, n = numbers
         # 12 digits: an axis value is a decimal, not the rounding of a sum.
         inner = [float(f"{x:.12g}") for x in make(first, last, n)[1:-1]]
@@ -64,7 +67,9 @@ def _space(make: Callable[..., np.ndarray], positive: bool) -> Callable[[Any], l
 
 def _as_written(values: list[Any]) -> list[Any]:
     """Whole numbers stay whole where all values are: {linspace: [1, 3, 3]} suits a number of layers."""
-    whole = all(type(v) is int for v in (values[0], values[-1])) and all(v == int(v) for v in values)
+    whole = all(type(v) is int for v in (values[0], values[-1])) and all(
+        v == int(v) for v in values
+    )
     return [int(v) if whole else float(v) for v in values]
 
 
@@ -72,7 +77,9 @@ def _range(numbers: Any) -> list[int]:
     bounds = numbers if isinstance(numbers, list) else [numbers]
     right = 1 <= len(bounds) <= 3 and all(type(n) is int for n in bounds) and 0 not in bounds[2:]
     if not right or len(range(*bounds)) > MAX_RUNS:
-        raise ValueError(f"needs {{range: n}}, [first, end] or [first, end, step], got {shown(numbers)}")
+        raise ValueError(
+            f"needs {{range: n}}, [first, end] or [first, end, step], got {shown(numbers)}"
+        )
     return list(range(*bounds))
 
 
@@ -110,7 +117,9 @@ def _checked_values(name: str, written: Any, source: Source) -> list[Any]:
     n = len(split_names(name))
     for value in values if n > 1 else ():
         if not isinstance(value, list) or len(value) != n:
-            message = f"moves {n} settings together, so each value is a list of {n}, got {shown(value)}"
+            message = (
+                f"moves {n} settings together, so each value is a list of {n}, got {shown(value)}"
+            )
             raise source.error(key, message)
     return values
 
@@ -118,16 +127,19 @@ def _checked_values(name: str, written: Any, source: Source) -> list[Any]:
 def _nested(name: str, written: Any) -> str:
     """Help for whoever nests the name of an axis."""
     inner = next(iter(written), "") if isinstance(written, dict) else ""
-    return f" (did you mean the axis '{name}.{inner}'?)" if inner and _roles(f"{name}.{inner}") else ""
+    known = f"{name}.{inner}" in set(dotted_names(RunSettings))
+    return f" (did you mean the axis '{name}.{inner}'?)" if known else ""
 
 
 def _check_duplicates(values: list[Any], key: tuple[str, ...], source: Source) -> None:
     seen: dict[str, Any] = {}
     for value in values:
-        first = seen.setdefault(json.dumps(_number_free(value), sort_keys=True, default=str), value)
-        if first is not value:
-            both = shown(value) if repr(first) == repr(value) else f"{shown(first)} and {shown(value)}"
+        known = json.dumps(_number_free(value), sort_keys=True, default=str)
+        if known in seen:
+            first, again = shown(seen[known]), shown(value)
+            both = first if first == again else f"{first} and {again}"
             raise source.error(key, f"has the same value twice ({both}); each value once")
+        seen[known] = value
 
 
 def _number_free(value: Any) -> Any:
@@ -137,18 +149,25 @@ def _number_free(value: Any) -> Any:
     return float(value) if type(value) is int else value
 
 
+_FIXED = {
+    "extendable": "says how long runs are followed and what is measured (extendable)",
+    "execution": "says how the work is done (execution)",
+}
+
+
 def _check_setting(name: str, axis: str, seen: dict[str, str], source: Source) -> None:
     """Whether a setting may vary. Raises ConfigError."""
     key, parts = ("axes", axis), tuple(name.split("."))
-    clash = next((s for s in seen if s == name or s.startswith(name + ".") or name.startswith(s + ".")), None)
+    clash = next(
+        (s for s in seen if s == name or s.startswith(name + ".") or name.startswith(s + ".")), None
+    )
     if clash is not None:
         raise source.error(key, f"{name} varies in axes.{seen[clash]} already")
     roles = _roles(name)
     if not roles:
         raise source.error(key, _prefixed(name, axis, unknown_setting(parts, RunSettings)))
-    fixed = sorted(roles - {"hyper", "shape"})
-    if fixed:
-        message = f"is {' and '.join(fixed)}, no part of what a run is, so it cannot vary in a grid"
+    for role in sorted(roles & _FIXED.keys()):
+        message = f"{_FIXED[role]}, not what a run is, so it cannot vary in a grid"
         raise source.error(key, _prefixed(name, axis, message))
 
 
@@ -167,8 +186,8 @@ def _walk(node: type[Settings], parts: list[str], above: Role | None) -> Iterato
         if parts and name != parts[0]:
             continue
         role = above or role_of(field)
-        inner = [a for a in alternatives(field.annotation) if isinstance(a, type) and issubclass(a, Settings)]
-        if role is not None and not parts[1:]:
+        inner = [a for a in alternatives(field.annotation) if is_class(a)]
+        if role is not None and not (parts[1:] and inner):
             yield role
         else:
             for settings in inner:

@@ -29,9 +29,9 @@ class Cadence:
     def step_of(self, evaluation: Any) -> Any:
         """Step of evaluation number e (from 0). Works on integers, NumPy and traced arrays alike."""
         late = evaluation > self.n_early
-        return late * (self.early_until + (evaluation - self.n_early) * self.every) + (
-            1 - late
-        ) * (evaluation * self.early_every)
+        return late * (self.early_until + (evaluation - self.n_early) * self.every) + (1 - late) * (
+            evaluation * self.early_every
+        )
 
     def count(self, steps: int) -> int:
         """Evaluations from step 0 to `steps`, both included."""

@@ -6,10 +6,14 @@ verified when it is restored, and one that fails is moved out of the way (left i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import logging
+import os
 import shutil
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,19 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 log = logging.getLogger("grokjax")
+# Orbax logs every failure with the tracebacks of all its threads; what matters of it is raised.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+
+@contextlib.contextmanager
+def _disk_errors(directory: Path) -> Iterator[None]:
+    """Orbax tells of a full disk by a ValueError out of a background thread; here it is an OSError again."""
+    try:
+        yield
+    except Exception as error:
+        if "No space left" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory)) from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +57,7 @@ def checksum(tree: Any) -> int:
     crc = 0
     for leaf in jax.tree.leaves(tree):
         crc = zlib.crc32(f"{leaf.shape}{leaf.dtype}".encode(), crc)
-        crc = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).reshape(-1), crc)
+        crc = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), crc)
     return crc
 
 
@@ -59,20 +76,29 @@ class Checkpoints:
         return ocp.CheckpointManager(self.directory, options=options)
 
     def save(self, state: Any, meta: Meta) -> None:
-        """Save NumPy arrays; returns while the files are still being written. Raises OSError if an earlier save failed."""
+        """Save NumPy arrays; returns while files are still being written. Raises OSError, also for an earlier save."""
+        self._check_space(sum(x.nbytes for x in jax.tree.leaves(state)))
         facts = {**dataclasses.asdict(meta), "crc": checksum(state)}
-        args = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(facts)
-        )
-        if not self._manager.save(meta.chunk, args=args, force=True):
-            raise OSError(f"{self.directory}: orbax did not write step {meta.chunk}")
+        args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(facts))
+        with _disk_errors(self.directory):
+            if not self._manager.save(meta.chunk, args=args, force=True):
+                raise OSError(f"{self.directory}: orbax did not write step {meta.chunk}")
+
+    def _check_space(self, needed: int) -> None:
+        """Notice a full disk before orbax does, whose threads then fail one by one, at length."""
+        free = shutil.disk_usage(self.directory).free
+        if free < needed:
+            message = f"{os.strerror(errno.ENOSPC)} for a checkpoint ({needed >> 20} MiB, {free >> 20} MiB are free)"
+            raise OSError(errno.ENOSPC, message, str(self.directory))
 
     def wait(self) -> None:
         """Until the last save is on disk; lets its exceptions out."""
-        self._manager.wait_until_finished()
+        with _disk_errors(self.directory):
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        self._manager.close()
+        with _disk_errors(self.directory):
+            self._manager.close()
 
     def restore(self, abstract: Any) -> tuple[Any, Meta] | None:
         """The newest step that is whole, as NumPy; `abstract(slots)` gives its shapes. Moves broken ones aside."""

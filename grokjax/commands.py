@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 from grokjax.loading import ConfigError, load_with_source
@@ -25,17 +26,35 @@ def main(words: list[str]) -> int:
 
         sys.stdout.write(help_text())
         return 0 if words else 2
-    return _guarded(_parser().parse_args(words))
+    try:
+        args = _parse(words)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return _guarded(args)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="run.py", add_help=False, allow_abbrev=False)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("overrides", nargs="*")
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("words", nargs="*")
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--out")
     parser.add_argument("--no-figures", action="store_true")
-    return parser
+    try:
+        args, unknown = parser.parse_known_intermixed_args(words)
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"{error.argument_name}: {error.message}; see --help") from None
+    if unknown:
+        setting = unknown[0].lstrip("-") if "=" in unknown[0] else ""
+        hint = f"; a setting has no dashes: {setting}" if setting else ""
+        raise ConfigError(f"{unknown[0]}: is no option{hint}; see --help")
+    if not args.words or "=" in args.words[0]:
+        raise ConfigError(
+            "run.py: the first word must be a configuration, e.g. configs/quickstart.yaml; see --help"
+        )
+    args.config, *args.overrides = args.words
+    args.given = words
+    return args
 
 
 def _guarded(args: argparse.Namespace) -> int:
@@ -48,17 +67,21 @@ def _guarded(args: argparse.Namespace) -> int:
         return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"{where}{error.strerror or error}; what was saved stays; run the same command again\n")
+        sys.stderr.write(
+            f"{where}{error.strerror or error}; what was saved stays; run the same command again\n"
+        )
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("stopped at once; the last checkpoint stays; run the same command again to go on\n")
+        sys.stderr.write(
+            "stopped at once; the last checkpoint stays; run the same command again to go on\n"
+        )
         return 130
 
 
 def _run(args: argparse.Namespace) -> int:
     overrides = list(args.overrides)
-    if args.out:
-        overrides.append(f"execution.out={args.out}")
+    if args.out is not None:
+        overrides.append(f"execution.out={json.dumps(args.out)}")  # quoted: '1' is a name here
     experiment, source = load_with_source(args.config, overrides)
     if args.plan:
         from grokjax.estimate import plan_text
@@ -75,8 +98,7 @@ def _train(args: argparse.Namespace, experiment: Any, source: Any) -> int:
     try:
         path = run_experiment(experiment, source=source)
     except Interrupted:
-        again = " ".join(["python run.py", str(args.config), *args.overrides])
-        again += f" --out {args.out}" if args.out else ""
+        again = shlex.join(["python", "run.py", *args.given])
         sys.stderr.write(f"interrupted; everything is saved. Go on with: {again}\n")
         return INTERRUPTED
     if not args.no_figures:

@@ -36,10 +36,10 @@ def _cpu_quota() -> float:
 def set_up(devices: int | None = None) -> None:
     """Before JAX touches a device: one XLA device per core on CPU, and the persistent compilation cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "grokjax" / "xla"
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.read("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-    if jax.config.jax_num_cpu_devices > 0:
+    if jax.config.read("jax_num_cpu_devices") > 0:
         return
     try:
         jax.config.update("jax_num_cpu_devices", devices or available_cores())
@@ -52,7 +52,9 @@ def make_mesh(devices: int | None = None) -> Mesh:
     found = jax.devices()
     n = devices or len(found)
     if n > len(found):
-        raise ValueError(f"execution.devices: {n} asked for, {len(found)} found")
+        raise ValueError(
+            f"devices: {n} asked for, {len(found)} found; at most {len(found)} would be right"
+        )
     return Mesh(np.array(found[:n]), (RUN,), axis_types=(AxisType.Auto,))
 
 
@@ -112,7 +114,7 @@ def check_precision(precision: str, platform: str) -> None:
     """Refuse a precision that the platform would ignore without a word."""
     if precision != "float32" and platform == "cpu":
         raise ValueError(
-            f"train.precision: {precision} is ignored by the CPU, which computes in float32; float32 would be right"
+            f"precision: {precision} is ignored by the CPU, which computes in float32; float32 would be right"
         )
 
 

@@ -32,15 +32,15 @@ MAX_BLOCKS = 64
 class Records:
     """What a chunk measured, and how its runs stand after it."""
 
-    values: jax.Array
+    values: Any
     """R B K; NaN where not measured."""
-    evaluation: jax.Array
+    evaluation: Any
     """R B: number of the evaluation made in this block, -1 if none."""
-    status: jax.Array
-    evaluations: jax.Array
-    age: jax.Array
-    diverged_at: jax.Array
-    executed: jax.Array
+    status: Any
+    evaluations: Any
+    age: Any
+    diverged_at: Any
+    executed: Any
     """R: blocks of training that the slot's tile executed, frozen and empty slots included."""
 
 
@@ -109,12 +109,12 @@ class Program:
         n = np.int32(min(blocks, MAX_BLOCKS))
         return self._advance(self.data, hyper, state, self.place(live.astype(np.int32)), n)
 
-    def extract(self, state: RunState, slots: list[int]) -> list[RunState]:
+    def extract(self, state: RunState, slots: list[int]) -> list[SlotState]:
         """The states of some slots, fetched without waiting; index i of the result belongs to slots[i]."""
         by_round = self._rounds(slots)
         fetched = [self._extract(state, self.place(local)) for local, _ in by_round]
         where = {slot: (r, d) for r, (_, who) in enumerate(by_round) for d, slot in who.items()}
-        return [_Row(fetched[where[s][0]], where[s][1]) for s in slots]  # type: ignore[misc]
+        return [SlotState(fetched[where[s][0]], where[s][1]) for s in slots]
 
     def insert(self, state: RunState, rows: dict[int, RunState]) -> RunState:
         """Put states (NumPy, no slot axis) into slots. Donates state."""
@@ -200,12 +200,15 @@ class Program:
             number_W = jnp.where(due_W, tile.evaluations, -1)
             # A real branch, not a select: it stands outside the vmap, so a tile without a due run pays nothing.
             tile, values_WK = jax.lax.cond(
-                due_W.any(), functools.partial(self._evaluate_tile, data, hyper), _not_measured(self.names), tile
+                due_W.any(),
+                functools.partial(self._evaluate_tile, data, hyper),
+                _not_measured(self.names),
+                tile,
             )
             values_WK = jnp.where(due_W[:, None], values_WK, jnp.nan)
             running = (tile.status == RUNNING).any()
             tile = jax.lax.cond(running, lambda t: train(hyper, t), lambda t: t, tile)
-            return tile, records.replace(
+            return tile, records.replace(  # type: ignore[attr-defined]
                 values=records.values.at[:, b].set(values_WK),
                 evaluation=records.evaluation.at[:, b].set(number_W),
                 executed=records.executed + running.astype(jnp.int32),
@@ -213,7 +216,7 @@ class Program:
 
         tile, records = jax.lax.fori_loop(0, n_blocks, block, (tile, records))
         now = {n: getattr(tile, n) for n in ("status", "evaluations", "age", "diverged_at")}
-        return tile, records.replace(**now)
+        return tile, records.replace(**now)  # type: ignore[attr-defined]
 
     def _evaluate_tile(self, data: Data, hyper: Hyper, tile: RunState) -> tuple[RunState, Any]:
         columns: dict[str, jax.Array] = {}
@@ -254,12 +257,10 @@ def _insert_device(state_S: RunState, row_1: RunState, index_1) -> RunState:
     """index -1: nothing for this device."""
     at = jnp.maximum(index_1[0], 0)
     keep = index_1[0] < 0
-    return jax.tree.map(
-        lambda x, y: x.at[at].set(jnp.where(keep, x[at], y[0])), state_S, row_1
-    )
+    return jax.tree.map(lambda x, y: x.at[at].set(jnp.where(keep, x[at], y[0])), state_S, row_1)
 
 
-class _Row:
+class SlotState:
     """One run's state inside a stacked one that may still be computing."""
 
     def __init__(self, tree: RunState, row: int):

@@ -12,8 +12,9 @@ from jax.sharding import Mesh
 from grokjax import devices, plan
 from grokjax.config import Experiment
 from grokjax.grid import Group
-from grokjax.loading import Source
 from grokjax.session import prepare
+from grokjax.source import Source
+from grokjax.trainer import choose_slots
 
 # Measured against whole trainings (docs/performance.md): a step reaches this share of the rate of the products alone.
 EFFICIENCY = 0.45
@@ -48,8 +49,12 @@ def plan_text(experiment: Experiment, source: Source | None = None) -> str:
     times = [plan.seconds(g, c, machine) for g, c in zip(groups, costs, strict=True)]
     n_runs = sum(len(g.runs) for g in groups)
     lines = [
-        f"{experiment.name}: {n_runs} runs in {len(groups)} groups, one program each, on {devices.describe(mesh)}; results in {path}",
-        *(_group_lines(g, c, t, mesh, experiment) for g, c, t in zip(groups, costs, times, strict=True)),
+        f"{experiment.name}: {n_runs} runs in {len(groups)} groups, one program each, "
+        f"on {devices.describe(mesh)}; results in {path}",
+        *(
+            _group_lines(g, c, t, mesh, experiment)
+            for g, c, t in zip(groups, costs, times, strict=True)
+        ),
         f"time: at most about {plan.in_words(sum(times))} if every run uses its whole budget"
         f" ({plan.in_words(machine.seconds_per_program * len(groups))} of it compiling, less when it is cached)",
     ]
@@ -57,11 +62,8 @@ def plan_text(experiment: Experiment, source: Source | None = None) -> str:
 
 
 def _group_lines(group: Group, cost: plan.Cost, seconds: float, mesh: Mesh, e: Experiment) -> str:
-    first = group.first
-    where, n = devices.platform(mesh), mesh.devices.size
-    tile = e.execution.tile or devices.default_tile(where, first.settings.model.kind)
-    fitting = plan.fitting_slots(cost, devices.memory_limit(where), tile, n)
-    slots = e.execution.slots or devices.default_slots(where, tile, n, len(group.runs), fitting)
+    first, n = group.first, mesh.devices.size
+    tile, slots = choose_slots(group, e.execution, mesh)
     rows = " -> ".join(map(str, cost.rows))
     return (
         f"  {group.hash}: {len(group.runs)} runs of {first.settings.model.kind}, {cost.parameters:,} parameters, "

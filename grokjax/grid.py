@@ -16,6 +16,7 @@ from grokjax.config import BatchShare, Epochs, Experiment, RunSettings
 from grokjax.identity import group_hash, run_id
 from grokjax.loading import at_axes, at_point, validate
 from grokjax.mistakes import shown
+from grokjax.probes import unmet
 from grokjax.settings import Settings
 from grokjax.source import Source
 from grokjax.splits import Split, bucket_of, make_split
@@ -71,7 +72,7 @@ class _Points:
     def __init__(self, experiment: Experiment, source: Source):
         self.source = source
         self.fixed = {name: getattr(experiment, name) for name in RunSettings.model_fields}
-        self.data = experiment.model_dump(mode="json", include=set(RunSettings.model_fields))
+        self.data = {name: _given(value) for name, value in self.fixed.items()}
         self._sections: dict[str, Settings] = {}
 
     def run(self, point: dict[str, Any]) -> Run:
@@ -90,6 +91,16 @@ class _Points:
         return resolve(settings, _by_setting(point), source)
 
 
+def _given(value: Any) -> Any:
+    """As plain data what was given, not what is default: another kind on an axis has other defaults."""
+    if isinstance(value, tuple):
+        return [_given(v) for v in value]
+    if not isinstance(value, Settings):
+        return value
+    kind = {"kind": value.kind} if "kind" in type(value).model_fields else {}  # type: ignore[attr-defined]
+    return kind | {name: _given(getattr(value, name)) for name in value.model_fields_set}
+
+
 def _by_setting(point: dict[str, Any]) -> dict[str, Any]:
     """A point by its settings' names instead of its axes'."""
     found = {}
@@ -102,6 +113,7 @@ def _by_setting(point: dict[str, Any]) -> dict[str, Any]:
 def resolve(settings: RunSettings, point: dict[str, Any], source: Source) -> Run:
     """Counts, durations and identities of one run. Raises ConfigError."""
     n_train = _n_train_of(settings, source)
+    _check_probes(settings, source)
     batch_size, batches = _batches(settings.train.batch_size, n_train)
     cadence, budget = _durations(settings, batches, source)
     bucket = bucket_of(n_train, table_of(settings.task).n_rows)
@@ -145,6 +157,14 @@ def _n_train_of(settings: RunSettings, source: Source) -> int:
         raise source.error(("split", name), message, because=("task", "split")) from None
 
 
+def _check_probes(settings: RunSettings, source: Source) -> None:
+    for probe in settings.probes:
+        lacking = unmet(probe, settings.model, table_of(settings.task)) if probe.requires else None
+        if lacking:
+            message = f"{probe.kind} needs {lacking}; leave it out or change model or task"
+            raise source.error(("probes",), message, because=("model", "task"))
+
+
 def _batches(batch_size: Any, n_train: int) -> tuple[int | None, int]:
     """Rows per step (None: all) and steps per epoch."""
     if isinstance(batch_size, BatchShare):
@@ -173,7 +193,8 @@ def _durations(settings: RunSettings, batches: int, source: Source) -> tuple[Cad
         cadence = Cadence(cadence.every, dense, until)
     steps = _in_steps(train.steps, batches, "steps", source)
     if not cadence.hits(steps):
-        raise source.error(("train", "steps"), _near_evaluations(steps, cadence), because=_CAUSES)
+        because = _CAUSES if batches > 1 else ("train",)
+        raise source.error(("train", "steps"), _near_evaluations(steps, cadence), because)
     return cadence, cadence.count(steps)
 
 
@@ -221,5 +242,3 @@ def make_groups(runs: list[Run]) -> list[Group]:
     for run in runs:
         members.setdefault(run.group, []).append(run)
     return [Group(name, tuple(group)) for name, group in members.items()]
-
-

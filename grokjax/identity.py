@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from grokjax.config import RunSettings
-from grokjax.settings import Role, Settings, leaves
+from grokjax.settings import Leaf, Role, Settings, leaves, role_of
 
 _Roles = tuple[Role, ...]
 
@@ -25,14 +25,16 @@ def group_hash(settings: RunSettings, derived: list[Any]) -> str:
 
 def _identity(settings: RunSettings, roles: _Roles) -> dict[str, Any]:
     """All settings of these roles by dotted name, but for the seeds."""
-    seeds = {"seed", *settings.seeds()}
     found: dict[str, Any] = {}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, Settings):
-            found |= {f"{name}.{n}": v for n, v in _section(value, roles)}
-    own = (leaf for leaf in leaves(settings) if "." not in leaf.name and leaf.name not in seeds)
-    return found | {leaf.name: _as_data(leaf.value, roles) for leaf in own if _counts(leaf, roles)}
+    seeds = settings.seeds()
+    for name, field in type(settings).model_fields.items():
+        value, role = getattr(settings, name), role_of(field)
+        if isinstance(value, Settings) and role is None:
+            found |= {f"{name}.{inner}": v for inner, v in _section(value, roles)}  # type: ignore[arg-type]
+        elif name not in seeds and name != "seed" and role is not None:
+            leaf = Leaf(name, value, role, field)
+            found |= {name: _as_data(value, roles)} if _counts(leaf, roles) else {}
+    return found
 
 
 @functools.lru_cache(maxsize=4096)
@@ -41,13 +43,13 @@ def _section(settings: Settings, roles: _Roles) -> tuple[tuple[str, Any], ...]:
     return tuple((leaf.name, _as_data(leaf.value, roles)) for leaf in counting)
 
 
-def _counts(leaf: Any, roles: _Roles) -> bool:
+def _counts(leaf: Leaf, roles: _Roles) -> bool:
     return leaf.role in roles and leaf.identifies
 
 
 def _as_data(value: Any, roles: _Roles) -> Any:
     if isinstance(value, Settings):
-        return dict(_section(value, roles))
+        return dict(_section(value, roles))  # type: ignore[arg-type]
     return value + 0.0 if isinstance(value, float) else value  # -0.0 is 0.0
 
 

@@ -154,7 +154,9 @@ def _parse_override(word: str) -> tuple[Key, Any]:
     # Everything after `axes.` is one literal key: names of axes contain dots.
     key = ("axes", tidy_name(name[5:])) if name.startswith("axes.") else tuple(name.split("."))
     if not all(key):
-        raise ConfigError(f"override {word}: {name}: is no setting's name; write it as in task.p=47")
+        raise ConfigError(
+            f"override {word}: {name}: is no setting's name; write it as in task.p=47"
+        )
     if key == ("axes",) and isinstance(value, dict):
         value = {tidy_name(axis): values for axis, values in value.items()}
     return key, value
@@ -179,5 +181,6 @@ def dump_yaml(data: Any) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = None
     yaml.width = 120
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(data, stream)
     return stream.getvalue()

@@ -29,10 +29,8 @@ def hold(directory: Path) -> Iterator[None]:
         _refuse_other_host(note, directory)
         note.write_text(json.dumps(_me()))
         yield
-        note.unlink(missing_ok=True)
     finally:
-        # After an error the note goes too, unless it is another host's.
-        if note.exists() and _read(note).get("pid") == os.getpid():
+        if _is_mine(_read(note)):  # another host's stays
             note.unlink(missing_ok=True)
         lock.release()
 
@@ -43,10 +41,16 @@ def _me() -> dict:
 
 
 def _read(note: Path) -> dict:
+    """Who holds the lock; nothing where there is no note, or only a half-written one."""
     try:
-        return json.loads(note.read_text())
+        who = json.loads(note.read_text())
     except (OSError, ValueError):
         return {}
+    return who if isinstance(who, dict) and {"host", "pid", "since"} <= who.keys() else {}
+
+
+def _is_mine(who: dict) -> bool:
+    return (who.get("host"), who.get("pid")) == (platform.node(), os.getpid())
 
 
 def _holder(note: Path) -> str:

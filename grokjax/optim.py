@@ -1,18 +1,19 @@
 """Optimisers for one run. Each is built inside the step from traced numbers, so every one of them can be an axis.
 
-Weight decay: `adamw` is decoupled in form and scaled by the learning rate (strength lr x weight_decay, as in PyTorch and
-optax); `l2` adds to the gradient. They are different things and have different names.
+Weight decay: `adamw` is decoupled in form and scaled by the learning rate (strength lr x weight_decay, as in PyTorch
+and optax); `l2` adds to the gradient. They are different things and have different names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
+from pydantic import model_validator
 
 from grokjax.settings import Settings, hyper, shape
 
@@ -33,6 +34,18 @@ class _Schedule(Settings):
     """Update at which the cosine reaches 0. Part of the run's id, unlike the budget."""
     decays: Literal["all", "matrices"] = shape("all")
     """Which parameters decay: all (as the sources do), or those of two or more dimensions."""
+
+    @model_validator(mode="after")
+    def _horizon_has_an_effect(self) -> Self:
+        """A setting that changes nothing must not tell two runs apart."""
+        if (
+            self.schedule == "constant"
+            and self.horizon != type(self).model_fields["horizon"].default
+        ):
+            raise ValueError(
+                f"horizon: {self.horizon} has no effect with schedule: constant; cosine uses it"
+            )
+        return self
 
 
 class AdamW(_Schedule):
@@ -125,7 +138,7 @@ def make_optimizer(s: Any, n: Numbers) -> optax.GradientTransformation:
 
 def init_optimizer(s: Any, params: Any) -> Any:
     """Fresh optimiser state. The numbers do not matter to it."""
-    numbers = {name: 0.0 for name in type(s).model_fields}
+    numbers = dict.fromkeys(type(s).model_fields, 0.0)
     return make_optimizer(s, numbers).init(params)
 
 

@@ -22,7 +22,18 @@ log = logging.getLogger("grokjax")
 LINE_SECONDS = 10.0
 """Time between two log lines of one group where the output is no terminal."""
 
-HEADINGS = ("group", "runs", "steps/s", "evals", "memorised", "grokked", "diverged", "waiting", "done", "at most")
+HEADINGS = (
+    "group",
+    "runs",
+    "steps/s",
+    "evals",
+    "memorised",
+    "grokked",
+    "diverged",
+    "waiting",
+    "done",
+    "at most",
+)
 
 
 class Display:
@@ -45,14 +56,14 @@ class Display:
             log.info(self._line(tally))
 
     def _draw(self) -> None:
-        table = Table(*HEADINGS, title="run-steps per second; 'at most': if every run uses its budget")
+        table = Table(
+            *HEADINGS, title="run-steps per second; 'at most': if every run uses its budget"
+        )
         for tally in self.tallies.values():
             table.add_row(*self._cells(tally))
         if not self.live.is_started:
             self.live.start()
         self.live.update(table, refresh=True)
-        if all(_finished(t) for t in self.tallies.values()) and len(self.tallies) == len(self.order):
-            self.live.stop()
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -72,7 +83,8 @@ class Display:
     def _line(self, t: Tally) -> str:
         cells = self._cells(t)
         return "group " + ", ".join(
-            [cells[0]] + [f"{name} {cell}" for name, cell in zip(HEADINGS[1:], cells[1:], strict=True)]
+            [cells[0]]
+            + [f"{name} {cell}" for name, cell in zip(HEADINGS[1:], cells[1:], strict=True)]
         )
 
 

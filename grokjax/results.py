@@ -10,8 +10,8 @@ from typing import Any
 from ruamel.yaml.error import YAMLError
 
 import grokjax
+from grokjax.axes import expand_axes, split_names
 from grokjax.config import SCHEMA, Experiment
-from grokjax.axes import expand_axes
 from grokjax.grid import Run, make_runs
 from grokjax.loading import dump_yaml, experiment_from, parse_yaml
 from grokjax.settings import Settings, leaves
@@ -24,20 +24,38 @@ def directory_of(experiment: Experiment) -> Path:
 
 
 def check_directory(experiment: Experiment, runs: list[Run]) -> None:
-    """Refuse a directory that is not this experiment's. Writes nothing."""
+    """Refuse a directory that is not this experiment's, or cannot be written. Writes nothing. Raises ConfigError."""
     path = directory_of(experiment)
-    described = path / "experiment.yaml"
-    if described.exists():
-        _check_same(read_experiment(path), experiment, runs, path)
-    elif path.exists() and (not path.is_dir() or any(_foreign(path))):
-        raise ConfigError(f"{path}: exists and is no results directory; name another with --out")
-    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"{path}: {nearest} is not writable; name another directory with --out")
+    try:
+        if (path / "experiment.yaml").exists():
+            _check_same(read_experiment(path), experiment, runs, path)
+        elif path.is_dir() and any(_foreign(path)):
+            raise ConfigError(
+                f"{path}: has files in it and is no results directory; name another with --out"
+            )
+        _check_writable(path)
+    except PermissionError as error:
+        raise ConfigError(
+            f"{path}: {error.filename} is not readable; name another directory with --out"
+        ) from None
+
+
+_OWN = (".lock", ".lock.json", ".writable", "experiment.yaml.new")
+"""What a start that was killed can leave."""
 
 
 def _foreign(path: Path) -> list[Path]:
-    return [p for p in path.iterdir() if p.name not in (".lock", ".lock.json")]
+    return [p for p in path.iterdir() if p.name not in _OWN]
+
+
+def _check_writable(path: Path) -> None:
+    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise ConfigError(
+            f"{path}: {nearest} is a file, not a directory; name another directory with --out"
+        )
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"{path}: {nearest} is not writable; name another directory with --out")
 
 
 def write_experiment(experiment: Experiment, path: Path) -> None:
@@ -61,11 +79,14 @@ def read_experiment(path: Path) -> Experiment:
     try:
         data = parse_yaml(file.read_text())
         schema = data.pop("schema")
-    except (OSError, YAMLError, AttributeError, KeyError) as error:
-        raise ConfigError(f"{file}: cannot be read as an experiment ({error})") from None
-    if schema > SCHEMA:
+    except (OSError, YAMLError, AttributeError, KeyError, TypeError) as error:
+        told = " ".join(str(error).split())
         raise ConfigError(
-            f"{file}: schema: {schema} was written by a newer grokjax; this one reads up to {SCHEMA}"
+            f"{file}: cannot be read as the experiment of a results directory ({told})"
+        ) from None
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise ConfigError(
+            f"{file}: schema: {schema} was written by a newer grokjax; this one reads up to {SCHEMA}, so update it"
         )
     data.pop("grokjax", None)
     return experiment_from(data, Source(str(file)))
@@ -86,7 +107,7 @@ def _difference(old: Experiment, new: Experiment, runs: list[Run]) -> tuple[str,
     if old.name != new.name:
         return "name", old.name, new.name
     for name in ("stop", "probes"):
-        holder = (lambda e: e.train) if name == "stop" else (lambda e: e)  # noqa: E731
+        holder = (lambda e: e.train) if name == "stop" else (lambda e: e)
         if getattr(holder(old), name) != getattr(holder(new), name):
             dotted = "train.stop" if name == "stop" else "probes"
             return dotted, getattr(holder(old), name), getattr(holder(new), name)
@@ -101,27 +122,30 @@ def _difference(old: Experiment, new: Experiment, runs: list[Run]) -> tuple[str,
 
 
 def _changed_setting(old: Experiment, new: Experiment) -> tuple[str, Any, Any] | None:
+    """The first setting that differs, kinds first: with another kind everything below it differs."""
     before, after = _flat(old), _flat(new)
-    names = sorted(set(before) | set(after))
-    different = [n for n in names if before.get(n) != after.get(n)]
+    different = [n for n in sorted(before | after) if before.get(n) != after.get(n)]
+    shrunk = [n for n in different if isinstance(before.get(n), _Varying)]
     kinds = [n for n in different if n.endswith(".kind")]
-    if different:
-        name = (kinds or different)[0]
+    # An axis may have grown; that alone is no reason to refuse.
+    fixed = [n for n in different if n not in shrunk and not isinstance(after.get(n), _Varying)]
+    for name in [*kinds, *fixed, *shrunk, *different][:1]:
         return name, before.get(name), after.get(name)
-    for axis in old.axes:
-        if old.axes[axis] != new.axes.get(axis):
-            return f"axes.{axis}", old.axes[axis], new.axes.get(axis)
     return None
 
 
+class _Varying(tuple):
+    """The values of a setting that varies."""
+
+
 def _flat(experiment: Experiment) -> dict[str, Any]:
-    """Settings that are part of the runs' identity and do not vary."""
-    varied = {n.strip() for axis in experiment.axes for n in axis.split(",")}
-    return {
-        leaf.name: leaf.value
-        for leaf in leaves(experiment)
-        if leaf.role in ("hyper", "shape") and leaf.name not in varied
-    }
+    """Settings that are part of the runs' identity; of those that vary, all values."""
+    found = {n.name: n.value for n in leaves(experiment) if n.role in ("hyper", "shape")}
+    for axis, values in expand_axes(experiment.axes, Source("experiment")).items():
+        names = split_names(axis)
+        for i, name in enumerate(names):
+            found[name] = _Varying(v[i] if len(names) > 1 else v for v in values)
+    return found
 
 
 def _lost(run: Run) -> tuple[str, Any, Any]:
@@ -132,5 +156,6 @@ def _told(value: Any) -> str:
     if isinstance(value, Settings):
         return json.dumps(value.model_dump(mode="json"))
     if isinstance(value, tuple):
-        return "[" + ", ".join(_told(v) for v in value) + "]"
+        text = "[" + ", ".join(_told(v) for v in value) + "]"
+        return f"the axis {text}" if isinstance(value, _Varying) else text
     return "unset" if value is None else str(value)

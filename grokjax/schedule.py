@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Hashable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 RunId = TypeVar("RunId", bound=Hashable)
 
@@ -18,14 +18,17 @@ class Slots(Generic[RunId]):
         slots_per_device: int,
         tile: int,
         waiting: Iterable[RunId],
-        likely_length: Callable[[RunId], float],
+        likely_length: Callable[[RunId], Any],
     ):
+        """`likely_length` gives anything that can be compared; the run with the largest starts first."""
         self.n_devices, self.slots_per_device, self.tile = n_devices, slots_per_device, tile
-        # Ties keep the order of the grid.
-        self._waiting = sorted(waiting, key=likely_length)
+        # Sorted once, the next run at the end. Reversed twice, so that ties keep the order of the grid.
+        self._waiting = sorted(waiting, key=likely_length, reverse=True)
+        self._waiting.reverse()
         self.running: dict[int, RunId] = {}
-        self._free = [(self._rank(s), s) for s in range(n_devices * slots_per_device)]
-        heapq.heapify(self._free)
+        self._by_rank = sorted(range(n_devices * slots_per_device), key=self._rank)
+        self._rank_of = {slot: rank for rank, slot in enumerate(self._by_rank)}
+        self._free = list(range(len(self._by_rank)))  # ranks; ascending, hence a heap
 
     def _rank(self, slot: int) -> tuple[int, int, int]:
         """Low tiles first, on all devices alike: live tiles stay few and the devices balanced."""
@@ -44,15 +47,16 @@ class Slots(Generic[RunId]):
         """Put waiting runs into free slots; what was put where."""
         placed = {}
         while self._free and self._waiting:
-            slot = heapq.heappop(self._free)[1]
+            slot = self._by_rank[heapq.heappop(self._free)]
             placed[slot] = self._waiting.pop()
         self.running.update(placed)
         return placed
 
     def release(self, slot: int) -> RunId:
         """The run in this slot is done."""
-        heapq.heappush(self._free, (self._rank(slot), slot))
-        return self.running.pop(slot)
+        run = self.running.pop(slot)
+        heapq.heappush(self._free, self._rank_of[slot])
+        return run
 
     def live_tiles(self) -> list[int]:
         """Tiles of each device up to the last one in use."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +18,17 @@ from jax.sharding import Mesh
 from grokjax import devices, provenance
 from grokjax.config import Execution, Experiment
 from grokjax.grid import Group, make_groups, make_runs
-from grokjax.loading import ConfigError, Source
 from grokjax.locks import hold
 from grokjax.progress import Display
 from grokjax.results import check_directory, directory_of, write_experiment
-from grokjax.trainer import GroupTrainer, Tally, fitting_slots
+from grokjax.source import ConfigError, Source
+from grokjax.trainer import GroupTrainer, Tally, choose_slots
 
 log = logging.getLogger("grokjax")
+
+
+_SMALLEST = 2**20
+"""Bytes without which not even the description of an experiment is started."""
 
 
 class StopSignal:
@@ -70,14 +75,28 @@ def run_experiment(
         )
     groups, mesh, path = prepare(experiment, source)
     make_directory(path)
-    with hold(path), StopSignal().listening() as stop:
+    with hold(path), StopSignal().listening() as stop, _shown(display, groups) as show:
         write_experiment(experiment, path)
         tallies = [
-            _train_group(group, path, experiment.execution, mesh, display or Display(groups), stop)
-            for group in groups
+            _train_group(group, path, experiment.execution, mesh, show, stop) for group in groups
         ]
     _report(tallies)
     return path
+
+
+@contextlib.contextmanager
+def _shown(
+    display: Callable[[Tally], None] | None, groups: list[Group]
+) -> Iterator[Callable[[Tally], None]]:
+    """The given display, or ours, which leaves the terminal as it was whatever happens."""
+    if display is not None:
+        yield display
+        return
+    own = Display(groups)
+    try:
+        yield own
+    finally:
+        own.close()
 
 
 def _text(value: Any) -> Any:
@@ -85,33 +104,44 @@ def _text(value: Any) -> Any:
 
 
 def prepare(experiment: Experiment, source: Source | None = None) -> tuple[list[Group], Mesh, Path]:
-    """Everything that can be wrong is found here, before anything is written."""
+    """Everything that can be wrong is found here, before anything is written. Raises ConfigError."""
+    source = source or Source("experiment")
     runs = make_runs(experiment, source)
     check_directory(experiment, runs)
     devices.set_up(experiment.execution.devices)
     groups = make_groups(runs)
-    try:
+    with _told_at(source, "execution"):
         mesh = devices.make_mesh(experiment.execution.devices)
+    with _told_at(source, "train"):
         for precision in {run.settings.train.precision for run in runs}:
             devices.check_precision(precision, devices.platform(mesh))
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-    for group in groups:
-        kind = group.first.settings.model.kind
-        tile = experiment.execution.tile or devices.default_tile(devices.platform(mesh), kind)
-        fitting_slots(group, tile, mesh)
+    with _told_at(source, "execution"):
+        for group in groups:
+            choose_slots(group, experiment.execution, mesh)
     return groups, mesh, directory_of(experiment)
 
 
+@contextlib.contextmanager
+def _told_at(source: Source, section: str) -> Iterator[None]:
+    """A ValueError 'setting: why' becomes a ConfigError with its place."""
+    try:
+        yield
+    except ValueError as error:
+        name, _, why = str(error).partition(": ")
+        raise source.error((section, name), why) from None
+
+
 def make_directory(path: Path) -> None:
-    """Make the results directory and see that it takes a file. Raises ConfigError."""
+    """Make the results directory. Raises ConfigError, leaving nothing, where the disk is full or refuses."""
+    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if shutil.disk_usage(nearest).free < _SMALLEST:
+        raise ConfigError(
+            f"{path}: no space is left on that disk; free some, or name another with --out"
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".writable"
-        probe.write_bytes(b"\0" * 65536)
-        probe.unlink()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot be made: {error.strerror}") from None
 
 
 def _train_group(
@@ -170,7 +200,8 @@ def _report(tallies: list[Tally]) -> None:
         return
     executed = sum(t.executed_steps for t in tallies)
     log.info(
-        "%d runs in %d groups: %.3g run-steps in %.0f s (%.0f a second, %.0f %% of slot-steps idle), compilation %.0f s",
+        "%d runs in %d groups: %.3g run-steps in %.0f s (%.0f a second, %.0f %% of slot-steps idle), "
+        "compilation %.0f s",
         *(sum(t.n_runs for t in tallies), len(tallies), steps, seconds, steps / max(seconds, 1e-9)),
         *(100 * (1 - steps / executed), sum(t.compile_seconds for t in tallies)),
     )

@@ -25,11 +25,15 @@ class Settings(BaseModel):
 
 
 def _field(role: Role, default: Any, introduced: Any, limits: dict[str, Any]) -> Any:
-    extra = {"role": role} if introduced is PydanticUndefined else {"role": role, "introduced": introduced}
+    extra: dict[str, Any] = {"role": role}
+    if introduced is not PydanticUndefined:
+        extra["introduced"] = introduced
     return Field(default, json_schema_extra=extra, **limits)
 
 
-def hyper(default: Any = PydanticUndefined, *, introduced: Any = PydanticUndefined, **limits: Any) -> Any:
+def hyper(
+    default: Any = PydanticUndefined, *, introduced: Any = PydanticUndefined, **limits: Any
+) -> Any:
     """A number that does not change the program: traced, part of the run's id.
 
     `introduced` is the default with which a later release adds a setting: while a run has that value the setting
@@ -38,7 +42,9 @@ def hyper(default: Any = PydanticUndefined, *, introduced: Any = PydanticUndefin
     return _field("hyper", default, introduced, limits)
 
 
-def shape(default: Any = PydanticUndefined, *, introduced: Any = PydanticUndefined, **limits: Any) -> Any:
+def shape(
+    default: Any = PydanticUndefined, *, introduced: Any = PydanticUndefined, **limits: Any
+) -> Any:
     """A setting that changes the compiled program: part of the run's id and of its group."""
     return _field("shape", default, introduced, limits)
 

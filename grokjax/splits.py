@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.settings import Settings, hyper, shape
 from grokjax.tasks.table import Table
-
 
 
 class RandomSplit(Settings):
@@ -133,10 +132,11 @@ def make_split(settings, table: Table) -> Split:
 class Rows:
     """One run's rows. B bucket of training rows, N table rows."""
 
-    index_B: Int[Array, " B"]
+    # No shapes on the fields: vmap, eval_shape and tree.map put other things there than arrays.
+    index_B: Any
     """Table rows: the n_train training rows first, in table order."""
-    train_N: Bool[Array, " N"]
-    labels_NA: Int[Array, "N A"]
+    train_N: Any
+    labels_NA: Any
     """What the run is taught: the targets, but for the noisy labels."""
 
 
@@ -176,7 +176,7 @@ def bucket_of(n_train: int, n_rows: int) -> int:
     """Padded number of training rows: the next power of 4/3 (at most a quarter is wasted), never above the table."""
     if n_train <= 8:
         return min(8, n_rows)
-    step = math.ceil(math.log(n_train) / math.log(4 / 3) - 1e-9)
+    step = math.floor(math.log(n_train - 1) / math.log(4 / 3)) + 1
     return min(math.ceil((4 / 3) ** step), n_rows)
 
 

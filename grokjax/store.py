@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 DONE = ("finished", "stopped", "diverged")
@@ -36,7 +36,8 @@ class History:
 
     def __init__(self, path: Path):
         self.path = path
-        group = zarr.open_group(path, mode="r+", zarr_format=3)
+        # Any: zarr types every member as 'array or group', and which it is is only known to us.
+        group: Any = zarr.open_group(path, mode="r+", zarr_format=3)
         self._values, self._columns = group["value"], group
         self.ids = [str(x) for x in group["id"][:]]
         self.names = [str(x) for x in group["probe"][:]]
@@ -45,7 +46,10 @@ class History:
         self.progress = [
             Progress(str(s), int(e), int(d))
             for s, e, d in zip(
-                group["status"][:], group["evaluations_done"][:], group["diverged_at"][:], strict=True
+                group["status"][:],
+                group["evaluations_done"][:],
+                group["diverged_at"][:],
+                strict=True,
             )
         ]
 
@@ -103,7 +107,9 @@ class History:
         """Write the columns; the status last, because it commits."""
         for name in ("evaluations_done", "diverged_at", "status"):
             column = [getattr(p, name) for p in self.progress]
-            self._columns[name][:] = np.array(column, dtype=object if name == "status" else np.int64)
+            self._columns[name][:] = np.array(
+                column, dtype=object if name == "status" else np.int64
+            )
 
 
 def _write_column(group: Any, name: str, values: list[Any], dimension: str) -> None:
@@ -116,7 +122,11 @@ def _write_column(group: Any, name: str, values: list[Any], dimension: str) -> N
     else:
         dtype, data = "str", np.array([str(v) for v in values], dtype=object)
     array = group.create_array(
-        name, shape=(len(values),), chunks=(max(len(values), 1),), dtype=dtype, dimension_names=(dimension,)
+        name,
+        shape=(len(values),),
+        chunks=(max(len(values), 1),),
+        dtype=dtype,
+        dimension_names=(dimension,),
     )
     array[:] = data
 
@@ -188,7 +198,9 @@ class GroupStore:
 
     # -- weights -----------------------------------------------------------------------------------------------------
 
-    def write_weights(self, run: str, tensors: dict[str, np.ndarray], facts: dict[str, str]) -> None:
+    def write_weights(
+        self, run: str, tensors: dict[str, np.ndarray], facts: dict[str, str]
+    ) -> None:
         """Final weights by name."""
         _save(self._weights_dir / f"{run}.safetensors", tensors, facts)
 
@@ -224,5 +236,8 @@ def _save(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, str]) -> 
     # safetensors writes wrong data for arrays that are not contiguous, without a word.
     whole = {name: np.array(x, order="C", copy=True) for name, x in tensors.items()}
     aside = path.with_name(path.name + ".new")
-    save_file(whole, aside, metadata=facts)
+    try:
+        save_file(whole, aside, metadata=facts)
+    except SafetensorError as error:
+        raise OSError(f"{path}: {error}") from None
     os.replace(aside, path)

@@ -24,10 +24,10 @@ from grokjax.checkpoint import Checkpoints, Meta
 from grokjax.config import Execution
 from grokjax.engine import MAX_BLOCKS, Program, Records
 from grokjax.grid import Group, Run
-from grokjax.loading import ConfigError
 from grokjax.models import tensor_names
 from grokjax.schedule import Slots
 from grokjax.settings import leaves
+from grokjax.source import ConfigError
 from grokjax.store import DONE, GroupStore, Progress
 from grokjax.training import RUNNING, STATUS, RunState
 
@@ -86,7 +86,7 @@ class GroupTrainer:
         execution: Execution,
         mesh: Mesh,
         observe: Callable[[Tally], None] = lambda _: None,
-        slots: int | None = None,
+        fewer_slots: int | None = None,
     ):
         self.group, self.execution, self.mesh, self.observe = group, execution, mesh, observe
         self.runs = {run.id: run for run in group.runs}
@@ -101,21 +101,14 @@ class GroupTrainer:
         self._memorised: set[str] = set()
         self._in_flight: collections.deque[tuple[Records, dict[int, str]]] = collections.deque()
         self._retiring: list[tuple[str, Any, Progress]] = []
-        self._make_program(slots or execution.slots)
+        self._make_program(fewer_slots)
         self._prepare()
 
     # -- start -------------------------------------------------------------------------------------------------------
 
-    def _make_program(self, slots: int | None) -> None:
-        where = devices.platform(self.mesh)
-        n = self.mesh.devices.size
-        kind = self.setup.settings.model.kind
-        self.tile = self.execution.tile or devices.default_tile(where, kind)
-        if slots is None:
-            fitting = fitting_slots(self.group, self.tile, self.mesh)
-            slots = devices.default_slots(where, self.tile, n, len(self.runs), fitting)
-        step = self.tile * n
-        self.program = Program(self.setup, self.mesh, max(step, slots // step * step), self.tile)
+    def _make_program(self, fewer: int | None) -> None:
+        self.tile, slots = choose_slots(self.group, self.execution, self.mesh)
+        self.program = Program(self.setup, self.mesh, min(fewer or slots, slots), self.tile)
 
     def _prepare(self) -> None:
         """What is done, what goes on from where, what starts."""
@@ -187,7 +180,9 @@ class GroupTrainer:
             return
         one = self.program.abstract_state(1)
         leaves_, tree = jax.tree.flatten(one)
-        shaped = [x.reshape(a.shape[1:]).astype(a.dtype) for x, a in zip(kept, leaves_, strict=True)]
+        shaped = [
+            x.reshape(a.shape[1:]).astype(a.dtype) for x, a in zip(kept, leaves_, strict=True)
+        ]
         state = jax.tree.unflatten(tree, shaped)
         self.carried[run.id] = state.replace(status=np.int32(RUNNING))
 
@@ -379,8 +374,7 @@ class GroupTrainer:
         t.evaluations = sum(
             self.setup.cadence.count(a) for r, a in self._ages.items() if r in self.runs
         )
-        todo = [r for r in self.buffers]
-        t.steps_left = sum(_total_steps(self.runs[r]) - self._ages.get(r, 0) for r in todo)
+        t.steps_left = sum(_total_steps(self.runs[r]) - self._ages.get(r, 0) for r in self.buffers)
         self.observe(t)
 
 
@@ -392,7 +386,7 @@ def likely_length(run: Run) -> tuple[float, ...]:
     """Runs that sort last start first: small fractions and small decays take long."""
     optimizer = run.settings.optimizer
     decay = getattr(optimizer, "weight_decay", getattr(optimizer, "l2", 0.0))
-    return (-run.n_train, -decay, -optimizer.learning_rate)
+    return (float(-run.n_train), float(-decay), float(-optimizer.learning_rate))
 
 
 def columns(runs: list[Run]) -> dict[str, list[Any]]:
@@ -409,7 +403,9 @@ def describe(run: Run) -> dict[str, Any]:
         for leaf in leaves(run.settings)
         if leaf.role == "hyper" and isinstance(leaf.value, int | float)
     }
-    axes = {n: v if isinstance(v, int | float | str) else json.dumps(v) for n, v in run.point.items()}
+    axes = {
+        n: v if isinstance(v, int | float | str) else json.dumps(v) for n, v in run.point.items()
+    }
     counts = {
         "n_train": run.n_train,
         "steps_per_epoch": run.batches,
@@ -418,16 +414,21 @@ def describe(run: Run) -> dict[str, Any]:
     return {**numbers, **run.settings.seeds(), **counts, **axes}
 
 
-def fitting_slots(group: Group, tile: int, mesh: Mesh) -> int:
-    """Slots that fit the memory. Raises ConfigError where not even one tile a device does."""
-    cost = plan.cost(group.first)
-    limit = devices.memory_limit(devices.platform(mesh))
-    n = mesh.devices.size
-    fitting = plan.fitting_slots(cost, limit, tile, n)
-    if fitting < tile * n:
-        needed = plan.needed_bytes(cost, tile * n, tile, n)
-        raise ConfigError(
-            f"group {group.hash}: {tile * n} slots need {needed / 2**30:.1f} GiB of memory and "
-            f"{limit / 2**30:.1f} GiB are free; lower model.d_model, model.d_mlp, train.batch_size or execution.tile"
+def choose_slots(group: Group, execution: Execution, mesh: Mesh) -> tuple[int, int]:
+    """Tile and number of slots. Raises ValueError 'setting: why' where the memory is too small for them."""
+    where, n = devices.platform(mesh), mesh.devices.size
+    tile = execution.tile or devices.default_tile(where, group.first.settings.model.kind)
+    cost, limit = plan.cost(group.first), devices.memory_limit(where)
+    step, fitting = tile * n, plan.fitting_slots(cost, limit, tile, n)
+    if execution.slots is None:
+        slots = devices.default_slots(where, tile, n, len(group.runs), fitting)
+    else:
+        slots = max(step, execution.slots // step * step)
+    if slots > fitting:
+        name = "tile" if execution.slots is None else "slots"
+        raise ValueError(
+            f"{name}: {slots} slots need {plan.needed_bytes(cost, slots, tile, n) / 2**30:.2f} GiB of memory and "
+            f"{limit / 2**30:.2f} GiB are free; lower execution.slots, execution.tile, model.d_model, model.d_mlp "
+            "or train.batch_size"
         )
-    return fitting
+    return tile, slots

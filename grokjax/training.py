@@ -37,25 +37,25 @@ NEVER = 2.0
 class Hyper:
     """The traced scalars of one run."""
 
-    seeds: dict[str, Any]
-    model: dict[str, Any]
-    optimizer: dict[str, Any]
+    seeds: Any
+    model: Any
+    optimizer: Any
     counts: Any
     """Units of each stratum that train, (strata,)."""
     n_train: Any
     n_noisy: Any
     budget: Any
     """Evaluations, step 0 included."""
-    stop: dict[str, Any]
+    stop: Any
 
 
 @struct.dataclass
 class RunState:
     """Everything that changes during one run."""
 
-    params: Params
+    params: Any
     opt_state: Any
-    rows: Rows
+    rows: Any
     age: Any
     """Steps done."""
     evaluations: Any
@@ -69,10 +69,10 @@ class RunState:
     """Step of the evaluation that found the run diverged; -1 if none."""
     sum_loss: Any
     max_loss: Any
-    grads: Params | None
-    updates: Params | None
-    previous: Params | None
-    update_length: Any | None
+    grads: Any
+    updates: Any
+    previous: Any
+    update_length: Any
 
 
 @struct.dataclass
@@ -81,9 +81,9 @@ class Data:
 
     plan_train: Any
     plan_table: Any
-    targets_NA: jax.Array
-    mirror_N: jax.Array
-    strata_UW: tuple[jax.Array, ...]
+    targets_NA: Any
+    mirror_N: Any
+    strata_UW: Any
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -69,7 +69,7 @@ class Model:
         """Fresh parameters as a nested dictionary."""
         tokens, at = jnp.asarray(self.table.tokens_NT[:1]), self.table.answer_positions
         params = self.module.init(key, tokens, at, method="dense")["params"]
-        return scale_weights(params, scale)
+        return scale_weights(dict(params), scale)
 
     def apply(self, params: Params, plan: Any, index_N: jax.Array | None = None) -> jax.Array:
         """Logits N A C of the table's rows `index_N` (all rows: None), every distinct thing computed once."""

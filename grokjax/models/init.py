@@ -1,7 +1,8 @@
 """Initialisation schemes, named after what they reproduce (sources: docs/design.md, section 8).
 
-A scheme maps the part a tensor plays, and its fan-in, to a flax initialiser. `init_scale` multiplies every tensor of two
-or more dimensions afterwards (embeddings and positions included; biases and LayerNorm parameters are left alone).
+A scheme maps the part a tensor plays, and its fan-in, to a flax initialiser. `init_scale` multiplies every
+tensor of two or more dimensions afterwards (embeddings and positions included; biases and LayerNorm
+parameters are left alone).
 """
 
 from __future__ import annotations

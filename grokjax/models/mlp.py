@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import itertools
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import struct
+from pydantic import Field
 
 from grokjax.models.init import SCHEMES, Part
 from grokjax.settings import Settings, hyper, shape
@@ -20,7 +22,7 @@ class MLPSettings(Settings):
     kind: Literal["mlp"] = shape("mlp")
     d_model: int = shape(128, ge=1)
     """Width of a token's embedding."""
-    hidden: tuple[int, ...] = shape((128,), strict=False, min_length=1)
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = shape((128,), strict=False, min_length=1)
     """Widths of the hidden layers."""
     activation: Literal["relu", "gelu"] = shape("relu")
     """Non-linearity of the hidden layers (gelu: the exact form with erf)."""
@@ -38,8 +40,8 @@ class MLPSettings(Settings):
 class ColumnPlan:
     """Distinct tokens at each position, and which of them each table row has there."""
 
-    tokens: tuple[jax.Array, ...]
-    codes_M: tuple[jax.Array, ...]
+    tokens: Any
+    codes_M: Any
 
 
 def make_column_plan(table: Table) -> ColumnPlan:
@@ -71,13 +73,12 @@ class MLPModule(nn.Module):
         s, draw = self.s, SCHEMES[self.s.init]
         embed = (self.n_vocab, s.d_model)
         self.W_E = self.param("W_E", draw("embed", *embed), embed)
-        widths = [self.n_positions * s.d_model, *s.hidden, self.n_classes]
-        names = [str(i) for i in range(len(s.hidden))] + ["U"]
-        parts: list[Part] = ["mlp_in"] * len(s.hidden) + ["unembed"]
-        self.layers = [
-            self.matrix(part, name, *sizes)
-            for part, name, sizes in zip(parts, names, zip(widths, widths[1:], strict=False), strict=True)
+        widths = [self.n_positions * s.d_model, *s.hidden]
+        hidden = [
+            self.matrix("mlp_in", str(i), *sizes)
+            for i, sizes in enumerate(itertools.pairwise(widths))
         ]
+        self.layers = [*hidden, self.matrix("unembed", "U", widths[-1], self.n_classes)]
 
     def matrix(self, part: Part, name: str, fan_in: int, fan_out: int) -> tuple:
         draw = SCHEMES[self.s.init]

@@ -8,7 +8,9 @@ order of float sums; `tests/test_sharing.py` holds the two equal, gradients incl
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +24,9 @@ from grokjax.tasks.table import Table
 class Scores:
     """Distinct (query row, key row) pairs of one block and one source, when fewer than the block's rows."""
 
-    query_P: jax.Array
-    key_P: jax.Array
-    codes: jax.Array
+    query_P: Any
+    key_P: Any
+    codes: Any
     """The pair of each row: of the block (P' = size), or of the table where the block has one row per example."""
 
 
@@ -33,9 +35,9 @@ class Source:
     """What a block reads of one block of the depth below."""
 
     block: int = struct.field(pytree_node=False)
-    rows: jax.Array | None
+    rows: Any
     """Row of the source for each row of the block, or of the table. None: example i reads example i."""
-    scores: Scores | None
+    scores: Any
 
 
 @struct.dataclass
@@ -47,11 +49,11 @@ class Block:
     """Number of distinct rows; None: one row per executed example."""
     own: int = struct.field(pytree_node=False)
     """Index in `sources` of the block of the same position (its residual stream)."""
-    sources: tuple[Source, ...]
+    sources: Any
     """In depth 0 empty."""
-    tokens: jax.Array | None
+    tokens: Any
     """Depth 0: the token of each distinct row, or of each table row."""
-    codes_M: jax.Array | None
+    codes_M: Any
     """Row of the block for each row of the table, where shared."""
 
 
@@ -77,7 +79,7 @@ def make_plan(
     embedding = tuple(_embedding_block(c, tokens_MT) for c in depths[0])
     layers = [
         tuple(_layer_block(c, below, causal, n_executed) for c in blocks)
-        for below, blocks in zip(depths, depths[1:], strict=False)
+        for below, blocks in itertools.pairwise(depths)
     ]
     return (embedding, *layers)
 
@@ -93,7 +95,9 @@ class _Contexts:
         return None if self.first is None else len(self.first)
 
 
-def _distinct(tokens_MT: np.ndarray, context: Sequence[int], position: int, limit: int) -> _Contexts:
+def _distinct(
+    tokens_MT: np.ndarray, context: Sequence[int], position: int, limit: int
+) -> _Contexts:
     _, first, codes = np.unique(
         tokens_MT[:, list(context)], axis=0, return_index=True, return_inverse=True
     )
@@ -115,7 +119,9 @@ def _layer_block(c: _Contexts, below: list[_Contexts], causal: bool, n_executed:
     return Block(c.position, c.size, visible.index(own), sources, None, _array(c.codes_M))
 
 
-def _source(c: _Contexts, below: list[_Contexts], i: int, own: _Contexts, n_executed: int) -> Source:
+def _source(
+    c: _Contexts, below: list[_Contexts], i: int, own: _Contexts, n_executed: int
+) -> Source:
     rows, query_rows = _rows_of(below[i], c), _rows_of(own, c)
     if rows is None or query_rows is None:
         return Source(i, _array(rows), None)
@@ -159,7 +165,9 @@ def execute(module, plan: Plan, index_N: jax.Array | None) -> jax.Array:
     x = _embed(module, plan[0], index_N)
     for block, below, blocks in zip(module.blocks, plan, plan[1:], strict=False):
         x = _layer(block, x, below, blocks, index_N)
-    logits = [look_up(y, _final_rows(b, index_N)) for b, y in zip(plan[-1], module.read(x), strict=True)]
+    logits = [
+        look_up(y, _final_rows(b, index_N)) for b, y in zip(plan[-1], module.read(x), strict=True)
+    ]
     return jnp.stack(logits, axis=1)
 
 

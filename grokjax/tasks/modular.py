@@ -47,7 +47,7 @@ class Modular(Settings):
     classes: Literal["p", "p+1", "vocabulary"] = shape("vocabulary")
     """Number of logits; those from p on never occur as answers, but are trained against."""
     table_seed: int = shape(0, ge=0, lt=2**31)
-    """Seed of the answers of the `random` operation; other operations ignore it."""
+    """Seed of the answers of the `random` operation; 0 for all others."""
 
     @model_validator(mode="after")
     def _inverse_exists(self) -> Modular:
@@ -55,6 +55,15 @@ class Modular(Settings):
             raise ValueError(
                 f"p: {self.p} is not prime, and {self.operation} needs a modular inverse; "
                 f"{_nearest_primes(self.p)} would be right"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _seed_is_used(self) -> Modular:
+        if self.table_seed and self.operation != "random":
+            raise ValueError(
+                f"table_seed: {self.table_seed} has no effect on {self.operation}, only on random; "
+                "0 would be right"
             )
         return self
 

@@ -33,5 +33,8 @@ class Table:
 
     def mirror_N(self) -> np.ndarray:
         """Row with the operands exchanged, for each row; -1 where the table has no such row."""
-        index = {(int(x), int(y)): row for row, (x, y) in enumerate(self.operands_N2)}
-        return np.array([index.get((int(y), int(x)), -1) for x, y in self.operands_N2], np.int32)
+        n = int(self.operands_N2.max()) + 1
+        row_of = np.full(n * n, -1, np.int32)
+        x_N, y_N = self.operands_N2.T.astype(np.int64)
+        row_of[x_N * n + y_N] = np.arange(self.n_rows)
+        return row_of[y_N * n + x_N]

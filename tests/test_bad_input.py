@@ -1,0 +1,413 @@
+"""Every mistake of a user's gets one sentence that names its place, exit code 2, and leaves nothing behind."""
+
+from __future__ import annotations
+
+# ruff: noqa: E501 - a sentence is read as a whole
+import json
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+from grokjax import devices, session
+from grokjax.commands import main
+from grokjax.loading import load_with_source
+from grokjax.results import write_experiment
+
+YAML = """\
+name: q
+task: {kind: modular, operation: x+y, p: 13}
+split:
+  kind: random
+  train_fraction: 0.5
+model:
+  kind: transformer
+  d_model: 16
+  n_heads: 2
+  d_mlp: 32
+optimizer: {kind: adamw, learning_rate: 1e-3, weight_decay: 1.0}
+train:
+  steps: 400
+  eval_every: 50
+axes:
+  seed: [0, 1]
+"""
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run the command on x.yaml; returns what it says after a mistake."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        session, "_train_group", lambda *_: pytest.fail("trained in spite of a mistake")
+    )
+
+    def run(*words: str, text: str = YAML, config: str = "x.yaml") -> str:
+        Path("x.yaml").write_text(text)
+        before = files()
+        assert main([config, *words]) == 2
+        assert files() == before, "something was written"
+        out, error = capsys.readouterr()
+        assert out == "" and error.endswith("\n") and "Traceback" not in error
+        return error.removesuffix("\n")
+
+    return run
+
+
+def files() -> dict[str, bytes]:
+    return {str(p): p.read_bytes() if p.is_file() else b"" for p in Path().rglob("*")}
+
+
+# -- one setting -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        # unknown settings, with the closest one
+        ("  d_model", "  d_modle", "x.yaml:8: model.d_modle: unknown setting (did you mean 'd_model'?)"),
+        ("optimizer:", "optimiser:", "x.yaml:11: optimiser: unknown setting (did you mean 'optimizer'?)"),
+        ("name: q", "name: q\ntrain_fraction: 1", "x.yaml:2: train_fraction: unknown setting (did you mean 'split.train_fraction'?)"),
+        ("name: q", "name: q\nzzz: 1", "x.yaml:2: zzz: unknown setting; see --help"),
+        ("steps: 400", "steps: {epoch: 3}", "x.yaml:13: train.steps.epoch: unknown setting (did you mean 'epochs'?)"),
+        ("kind: transformer\n  d_model: 16\n  n_heads: 2\n", "kind: mlp\n  bias: true\n", "x.yaml:9: model.d_mlp: is a setting of kind transformer and quadratic, not of kind mlp"),
+        ("axes:", "probes:\n- kind: norms\n  evry: 2\naxes:", "x.yaml:17: probes.0.evry: unknown setting (did you mean 'every'?)"),
+        ("eval_every: 50", "eval_every: 50\n  batch_size: {max: 3, shre: 1}", "x.yaml:15: train.batch_size.shre: unknown setting (did you mean 'share'?)"),
+        # wrong types
+        ("p: 13", "p: 13.5", "x.yaml:2: task.p: needs a whole number, got 13.5"),
+        ("p: 13", "p: true", "x.yaml:2: task.p: needs a whole number, got true"),
+        ("p: 13", "p: null", "x.yaml:2: task.p: needs a whole number, got null"),
+        ("1e-3", "'1e-3'", "x.yaml:11: optimizer.learning_rate: needs a number, got '1e-3', which is a text; write it without quotes"),
+        ("1e-3", "fast", "x.yaml:11: optimizer.learning_rate: needs a number, got 'fast'"),
+        ("1e-3", "true", "x.yaml:11: optimizer.learning_rate: needs a number, got true"),
+        ("1e-3", ".nan", "x.yaml:11: optimizer.learning_rate: must be finite, got .nan"),
+        ("d_mlp: 32", "causal: 1", "x.yaml:10: model.causal: needs true or false, got 1"),
+        ("steps: 400", "steps: all", "x.yaml:13: train.steps: needs a whole number or {epochs: n}, got 'all'"),
+        ("steps: 400", "steps: 400.0", "x.yaml:13: train.steps: needs a whole number or {epochs: n}, got 400.0"),
+        ("eval_every: 50", "batch_size: half", "x.yaml:14: train.batch_size: needs full, a whole number or {max: 512, share: 0.5}, got 'half'"),
+        ("eval_every: 50", "loss: cros_entropy", "x.yaml:14: train.loss: needs cross_entropy, cross_entropy_float32 or mse, got 'cros_entropy' (did you mean 'cross_entropy'?)"),
+        ("eval_every: 50", "stop: 0.9", "x.yaml:14: train.stop: needs {val_accuracy: n, hold: 1, then: 0}, got 0.9"),
+        ("name: q", "name: a/b", "x.yaml:1: name: must be letters, digits, '.', '_' and '-', beginning with a letter or digit, got 'a/b'"),
+        ("name: q", "name: q\nprobes: norms", "x.yaml:2: probes: needs a list, got 'norms'"),
+        ("name: q", "name: q\nprobes: [norms]", "x.yaml:2: probes.0: needs a mapping whose kind is metrics, training_loss, norms, updates or output_layer, got 'norms'"),
+        # out of range
+        ("p: 13", "p: 1", "x.yaml:2: task.p: must be at least 2, got 1"),
+        ("p: 13", "p: 5000", "x.yaml:2: task.p: must be at most 4096, got 5000"),
+        ("0.5", "1.0", "x.yaml:5: split.train_fraction: must be below 1, got 1.0"),
+        ("weight_decay: 1.0", "weight_decay: -1", "x.yaml:11: optimizer.weight_decay: must be at least 0, got -1"),
+        ("steps: 400", "steps: 0", "x.yaml:13: train.steps: must be at least 1, got 0"),
+        ("steps: 400", "steps: {epochs: 0}", "x.yaml:13: train.steps.epochs: must be at least 1, got 0"),
+        ("name: q", "name: q\ninit_seed: 2147483648", "x.yaml:2: init_seed: must be below 2147483648, got 2147483648"),
+        # missing, unknown kinds
+        (", weight_decay: 1.0", "", "x.yaml:11: optimizer.weight_decay: is missing and has no default"),
+        ("  steps: 400\n", "", "x.yaml:12: train.steps: is missing and has no default"),
+        ("task: {kind: modular, operation: x+y, p: 13}\n", "", "x.yaml: task: is missing and has no default; it needs a mapping whose kind is modular or permutation"),
+        ("  kind: transformer\n", "", "x.yaml:6: model.kind: is missing; transformer, mlp or quadratic would be right"),
+        ("kind: transformer", "kind: transfomer", "x.yaml:7: model.kind: unknown kind 'transfomer'; transformer, mlp or quadratic would be right (did you mean 'transformer'?)"),
+        # several settings together
+        ("n_heads: 2", "n_heads: 3", "x.yaml:9: model.n_heads: 3 does not divide d_model = 16; 2 would"),
+        ("operation: x+y, p: 13", "operation: x/y, p: 15", "x.yaml:2: task.p: 15 is not prime, and x/y needs a modular inverse; 13 or 17 would be right"),
+        ("p: 13", "p: 13, table_seed: 3", "x.yaml:2: task.table_seed: 3 has no effect on x+y, only on random; 0 would be right"),
+        ("0.5", "0.005", "x.yaml:5: split.train_fraction: 0.005 leaves no row of 169 to train; between 1 and all but 1 row must train"),
+        ("0.5", "0.995\n  rounding: ceil", "x.yaml:5: split.train_fraction: 0.995 leaves no row of 169 to validate; between 1 and all but 1 row must train"),
+        ("steps: 400", "steps: 410", "x.yaml:13: train.steps: step 410 is no evaluation, which the last step must be; 400 or 450 would be"),
+        ("steps: 400", "steps: 30", "x.yaml:13: train.steps: step 30 is no evaluation, which the last step must be; 50 would be"),
+        ("eval_every: 50", "early: {until: 55, every: 10}", "x.yaml:14: train.early.until: 55 is no multiple of train.early.every = 10; 50 would be"),
+        ("eval_every: 50", "eval_every: 50\n  batch_size: 30", "x.yaml:14: train.eval_every: 50 steps are no whole number of epochs of 3 batches; 48 or 51 would be, or {epochs: n}"),
+        ("eval_every: 50", "eval_every: {epochs: 1}\n  batch_size: 30", "x.yaml:13: train.steps: 400 steps are no whole number of epochs of 3 batches; 399 or 402 would be, or {epochs: n}"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting(told, old: str, new: str, sentence: str) -> None:
+    assert old in YAML
+    assert told(text=YAML.replace(old, new, 1)) == sentence
+
+
+# -- axes --------------------------------------------------------------------------------------------------------------
+
+FORMS = "a list, {linspace: [first, last, n]}, {logspace: [first, last, n]} or {range: n}"
+JOINT = "optimizer.learning_rate, optimizer.weight_decay"
+LENGTH = "says how long runs are followed and what is measured (extendable), not what a run is, so it cannot vary in a grid"
+
+
+@pytest.mark.parametrize(
+    ("axis", "sentence"),
+    [
+        ("seed: []", "axes.seed: is empty; an axis needs at least one value"),
+        ("seed: {range: 0}", "axes.seed: is empty; an axis needs at least one value"),
+        ("seed: 3", f"axes.seed: needs {FORMS}, got 3"),
+        ("seed: {rnage: 3}", f'axes.seed: needs {FORMS}, got {{"rnage": 3}}'),
+        ("split: {label_noise: [0.1]}", f'axes.split: needs {FORMS}, got {{"label_noise": [0.1]}} (did you mean the axis \'split.label_noise\'?)'),
+        ("seed: {range: [0, 5, 0]}", "axes.seed: needs {range: n}, [first, end] or [first, end, step], got [0, 5, 0]"),
+        ("seed: {range: 1000000000}", "axes.seed: needs {range: n}, [first, end] or [first, end, step], got 1000000000"),
+        ("model.d_mlp: {linspace: [a, 1, 3]}", 'axes.model.d_mlp: needs numbers [first, last, n] with n at least 1, got ["a", 1, 3]'),
+        ("model.d_mlp: {linspace: [1, 2]}", "axes.model.d_mlp: needs numbers [first, last, n] with n at least 1, got [1, 2]"),
+        ("model.init_scale: {logspace: [0, 1, 3]}", "axes.model.init_scale: needs positive numbers [first, last, n] with n at least 1, got [0, 1, 3]"),
+        ("seed: [1, 1]", "axes.seed: has the same value twice (1); each value once"),
+        ("optimizer.eps: [1, 1.0]", "axes.optimizer.eps: has the same value twice (1 and 1.0); each value once"),
+        ("model.d_modle: [16]", "axes.model.d_modle: unknown setting (did you mean 'd_model'?)"),
+        ("train_fraction: [0.1]", "axes.train_fraction: unknown setting (did you mean 'split.train_fraction'?)"),
+        ("train.steps: [400, 800]", f"axes.train.steps: {LENGTH}"),
+        ("train.stop.hold: [1]", f"axes.train.stop.hold: {LENGTH}"),
+        ("probes: [[]]", f"axes.probes: {LENGTH}"),
+        ("execution.tile: [1, 2]", "axes.execution.tile: says how the work is done (execution), not what a run is, so it cannot vary in a grid"),
+        ("seed, train.steps: [[1, 400]]", f"axes.seed, train.steps: train.steps: {LENGTH}"),
+        ("seed, seed: [[1, 1]]", "axes.seed, seed: seed varies in axes.seed, seed already"),
+        (f"{JOINT}: [[0.1, 1], [0.2]]", f"axes.{JOINT}: moves 2 settings together, so each value is a list of 2, got [0.2]"),
+        (f"{JOINT}: [0.1, 0.2]", f"axes.{JOINT}: moves 2 settings together, so each value is a list of 2, got 0.1"),
+        # values
+        ("model.n_heads: [2, 3]", "axes.model.n_heads: 3 does not divide d_model = 16; 2 would"),
+        ("model.n_heads, model.d_model: [[2, 16], [5, 16]]", "axes.model.n_heads, model.d_model: model.n_heads: 5 does not divide d_model = 16; 4 would"),
+        ("task.p, task.operation: [[7, x/y], [9, x/y]]", "axes.task.p, task.operation: task.p: 9 is not prime, and x/y needs a modular inverse; 7 or 11 would be right"),
+        (f"{JOINT}: [[0.1, 1], [0.2, -1]]", f"axes.{JOINT}: optimizer.weight_decay: must be at least 0, got -1"),
+        ("task.p: [13, '17']", "axes.task.p: needs a whole number, got '17', which is a text; write it without quotes"),
+        ("seed: [-1]", "axes.seed: must be at least 0, got -1"),
+        ("split.train_fraction: [0.5, 0.001]", "axes.split.train_fraction: 0.001 leaves no row of 169 to train; between 1 and all but 1 row must train"),
+        ("train.early: [null, {until: 10, every: 4}]", "axes.train.early: train.early.until: 10 is no multiple of train.early.every = 4; 8 would be"),
+        ("task: [{kind: permutation, group: S9}]", "axes.task: task.group: needs S3, S4, S5 or A5, got 'S9'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_axis(told, axis: str, sentence: str) -> None:
+    assert told(text=YAML.replace("seed: [0, 1]", axis)) == f"x.yaml:16: {sentence}"
+
+
+def test_an_axis_that_makes_another_setting_wrong_is_named(told) -> None:
+    assert told("axes.model.d_model=[16, 17]") == (
+        "x.yaml:9: model.n_heads: 2 does not divide d_model = 17; 1 would (where axes.model.d_model is 17)"
+    )
+    words = told(
+        "axes.split.train_fraction=[0.3, 0.9]",
+        "train.batch_size=51",
+        "train.steps=398",
+        "train.eval_every=1",
+    )
+    assert words == (
+        "override train.eval_every=1: train.eval_every: 1 steps are no whole number of epochs of 3 batches; "
+        "3 would be, or {epochs: n} (where axes.split.train_fraction is 0.9)"
+    )
+
+
+def test_two_points_that_are_one_run(told) -> None:
+    words = told("axes.init_seed=[0, null]", "axes.seed=[0]")
+    assert (
+        words
+        == "override axes.init_seed=[0, null]: axes.init_seed: init_seed = 0 and init_seed = null are the same run; each run once"
+    )
+
+
+def test_the_same_setting_in_two_axes(told) -> None:
+    word = "axes.seed, init_seed=[[1, 2]]"
+    assert told(word) == f"override {word}: axes.seed, init_seed: seed varies in axes.seed already"
+    assert "model.d_mlp varies in axes.model already" in told(
+        "axes.model=[{kind: quadratic}]", "axes.model.d_mlp=[3]"
+    )
+
+
+def test_a_grid_beyond_all_measure(told) -> None:
+    words = told("axes.seed={range: 2000}", "axes.optimizer.eps={linspace: [0, 1, 2000]}")
+    assert "axes: make 4,000,000 runs; at most 1,000,000 would be right" in words
+
+
+# -- files and words ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "words"),
+    [
+        (YAML.replace("p: 13}", "p: 13"), "x.yaml:3:6: YAML syntax: ", "expected ',' or '}'"),
+        (YAML.replace("p: 13", "p: 13, p: 17"), "x.yaml:2:46: YAML syntax: ", 'duplicate key "p"'),
+        (YAML + "name: r\n", "x.yaml:17:1: YAML syntax: ", 'duplicate key "name"'),
+        ("a: b: c", "x.yaml:1:5: YAML syntax: ", "mapping values are not allowed here"),
+        ("a: \x00", "x.yaml: YAML syntax: ", "unacceptable character"),
+        ("", "x.yaml: is not a mapping of settings", "configs/quickstart.yaml"),
+        ("- a", "x.yaml: is not a mapping of settings", "configs/quickstart.yaml"),
+        ("a: 1\n---\nb: 2\n", "x.yaml:2:1: YAML syntax: ", "expected a single document"),
+    ],
+)
+def test_broken_yaml(told, text: str, start: str, words: str) -> None:
+    error = told(text=text)
+    assert error.startswith(start) and words in error and "\n" not in error
+
+
+def test_files_that_cannot_be_read(told) -> None:
+    assert told(config="no.yaml") == "no.yaml: cannot be read: No such file or directory"
+    Path("folder").mkdir()
+    assert told(config="folder") == "folder: cannot be read: Is a directory"
+    Path("latin.yaml").write_bytes("name: é".encode("latin-1"))
+    assert told(config="latin.yaml") == "latin.yaml: is not a text file in UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["plan"], "override plan: has no '='; write setting=value, e.g. task.p=47"),
+        (["=3"], "override =3: has no '='; write setting=value, e.g. task.p=47"),
+        (["task..p=3"], "override task..p=3: task..p: is no setting's name; write it as in task.p=47"),
+        (["--task.p=3"], "--task.p=3: is no option; a setting has no dashes: task.p=3; see --help"),
+        (["--paln"], "--paln: is no option; see --help"),
+        (["--out"], "--out: expected one argument; see --help"),
+        (["--out", ""], "override execution.out=\"\": execution.out: must not be empty, got ''"),
+        (["task.p=[1"], "override task.p=[1: task.p: YAML syntax: while parsing a flow sequence expected ',' or ']', but got '<stream end>'"),
+        (["task.p=1"], "override task.p=1: task.p: must be at least 2, got 1"),
+        (["--plan", "task.p=1"], "override task.p=1: task.p: must be at least 2, got 1"),
+        (["task.p=1", "task={kind: modular, p: 0}"], "override task={kind: modular, p: 0}: task.p: must be at least 2, got 0"),
+        (["optimizer={kind: adamw}"], "override optimizer={kind: adamw}: optimizer.weight_decay: is missing and has no default"),
+        (["modle.d_model=3"], "override modle.d_model=3: modle: unknown setting (did you mean 'model'?)"),
+        (["model.kind=mpl"], "override model.kind=mpl: model.kind: unknown kind 'mpl'; transformer, mlp or quadratic would be right (did you mean 'mlp'?)"),
+        (["axes.seed=[1, 1]"], "override axes.seed=[1, 1]: axes.seed: has the same value twice (1); each value once"),
+        (["axes=[1]"], "override axes=[1]: axes: needs a mapping, got [1]"),
+    ],
+)  # fmt: skip
+def test_words_on_the_command_line(told, words: list[str], sentence: str) -> None:
+    assert told(*words) == sentence
+
+
+def test_no_configuration(told) -> None:
+    assert "the first word must be a configuration" in told(config="task.p=3")
+    assert "the first word must be a configuration" in told(config="--plan")
+
+
+def test_several_mistakes_are_told_at_once(told) -> None:
+    assert told("task.p=1", "model.d_mlp=0").splitlines() == [
+        "override task.p=1: task.p: must be at least 2, got 1",
+        "override model.d_mlp=0: model.d_mlp: must be at least 1, got 0",
+    ]
+
+
+# -- results directories -----------------------------------------------------------------------------------------------
+
+
+def existing(*overrides: str) -> Path:
+    """A results directory of YAML with overrides, as a training leaves it."""
+    Path("x.yaml").write_text(YAML)
+    path = Path("results/q")
+    path.mkdir(parents=True)
+    write_experiment(load_with_source("x.yaml", list(overrides))[0], path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("word", "name", "old", "new"),
+    [
+        ("optimizer.weight_decay=2", "optimizer.weight_decay", "1.0", "2.0"),
+        ("optimizer={kind: sgd}", "optimizer.kind", "adamw", "sgd"),
+        ("axes.seed=[0]", "seed", "the axis [0, 1]", "the axis [0]"),
+        ("axes.seed=null", "seed", "the axis [0, 1]", "0"),
+        ("axes.model.n_heads=[1, 4]", "model.n_heads", "2", "the axis [1, 4]"),
+        ("train.steps=350", "train.steps", "400", "350 (smaller)"),
+        ("train.eval_every=25", "train.eval_every", "50", "25"),
+        ("train.stop={val_accuracy: 0.9}", "train.stop", "unset", '{"val_accuracy": 0.9, "hold": 1, "then": 0}'),
+        ("task.p=17", "task.p", "13", "17"),
+    ],
+)  # fmt: skip
+def test_a_directory_of_another_experiment(told, word: str, name: str, old: str, new: str) -> None:
+    existing()
+    assert told(word) == (
+        f"results/q: {name}: is {old} in this results directory and {new} now; "
+        "change it back or name another directory with --out"
+    )
+
+
+def test_a_directory_of_another_name(told) -> None:
+    existing("name=r")
+    assert told().startswith("results/q: name: is r in this results directory and q now; ")
+
+
+def test_a_grown_grid_and_a_larger_budget_are_no_mistakes(
+    told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    existing()
+    monkeypatch.setattr(
+        session, "_train_group", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    words = ["x.yaml"]
+    for word in (
+        "axes.seed=[0, 1, 2]",
+        "train.steps=800",
+        "axes.optimizer.weight_decay=[1, 2]",
+        "execution.tile=1",
+    ):
+        words.append(word)
+        assert main(words) == 130, "checked, and training begun"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "schema: 2\n",
+            "schema: 2 was written by a newer grokjax; this one reads up to 1, so update it",
+        ),
+        ("schema: new\n", "schema: new was written by a newer grokjax"),
+        ("- 1\n", "cannot be read as the experiment of a results directory"),
+        ("a: [", "cannot be read as the experiment of a results directory"),
+        ("a: 1", "cannot be read as the experiment of a results directory"),
+    ],
+)
+def test_a_directory_that_is_too_new_or_broken(told, text: str, words: str) -> None:
+    (existing() / "experiment.yaml").write_text(text)
+    error = told()
+    assert error.startswith("results/q/experiment.yaml: ") and words in error and "\n" not in error
+
+
+def test_foreign_directories_and_files(told) -> None:
+    Path("mine").mkdir()
+    Path("mine/thesis.tex").write_text("x")
+    assert (
+        told("--out", "mine")
+        == "mine: has files in it and is no results directory; name another with --out"
+    )
+    assert (
+        told("--out", "mine/thesis.tex")
+        == "mine/thesis.tex: mine/thesis.tex is a file, not a directory; name another directory with --out"
+    )
+    assert "mine/thesis.tex is a file, not a directory" in told("--out", "mine/thesis.tex/a/b")
+
+
+def test_a_directory_that_cannot_be_written(told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert (
+        told()
+        == f"results/q: {Path().absolute()} is not writable; name another directory with --out"
+    )
+
+
+def test_a_directory_in_use(told, tmp_path: Path) -> None:
+    from grokjax.locks import hold
+
+    path = existing()
+    with hold(path):
+        error = told()
+    assert error.startswith(
+        f"results/q: is in use by process {os.getpid()} on {platform.node()}, since "
+    )
+    note = {"host": "elsewhere", "pid": 7, "since": "2026-01-01"}
+    (path / ".lock.json").write_text(json.dumps(note))
+    assert "was locked by process 7 on elsewhere" in told()
+
+
+def test_a_probe_that_model_and_task_cannot_serve(told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grokjax.probes.norms.Norms.requires", frozenset({"attention"}))
+    assert told("model={kind: mlp}") == (
+        "x.yaml: probes: norms needs a model with attention; leave it out or change model or task"
+    )
+
+
+# -- the machine -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_a_precision_that_the_cpu_ignores(told, precision: str) -> None:
+    assert f"train.precision: {precision} is ignored by the CPU" in told(
+        f"train.precision={precision}"
+    )
+
+
+def test_more_devices_than_there_are(told) -> None:
+    assert "execution.devices: 99 asked for, 4 found" in told("execution.devices=99")
+
+
+def test_a_slot_that_does_not_fit_the_memory(told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "memory_limit", lambda platform: 100_000)
+    error = told()
+    assert "GiB of memory" in error and "lower model.d_model" in error and "\n" not in error

@@ -1,0 +1,130 @@
+"""Optimisers against the papers' algorithms in float64, update by update from the same state."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from grokjax import optim
+from grokjax.optim import SGD, Adam, AdamW
+from grokjax.settings import leaves
+from tests import reference
+
+SHAPES = {"W": (5, 4), "b": (4,), "W_3": (2, 3, 2)}
+
+
+def numbers(s):
+    """The optimiser's traced scalars."""
+    return {x.name: jnp.asarray(x.value) for x in leaves(s) if x.role == "hyper"}
+
+
+def draw(rng, size=1.0):
+    return {n: rng.normal(0, size, shape).astype(np.float32) for n, shape in SHAPES.items()}
+
+
+def moments(opt_state, t):
+    """optax's state in the reference's words."""
+    found = [x for x in opt_state if isinstance(x, optax.ScaleByAdamState | optax.TraceState)]
+    (inner,) = found
+    if isinstance(inner, optax.TraceState):
+        m, v = inner.trace, inner.trace
+    else:
+        m, v = inner.mu, inner.nu
+    return {"m": reference.as_float64(m), "v": reference.as_float64(v), "t": t}
+
+
+@pytest.mark.parametrize(
+    "s",
+    [
+        AdamW(learning_rate=3e-3, weight_decay=1.0),
+        AdamW(learning_rate=3e-3, weight_decay=1.0, decays="matrices", beta1=0.0, beta2=0.999),
+        AdamW(learning_rate=1e-2, weight_decay=0.1, warmup=10, eps=1e-3),
+        AdamW(learning_rate=1e-2, weight_decay=0.0, schedule="cosine", horizon=40, warmup=5),
+        Adam(learning_rate=1e-3, l2=0.1, beta2=0.95),
+        Adam(learning_rate=1e-3, l2=1.0, decays="matrices"),
+        SGD(learning_rate=0.1),
+        SGD(learning_rate=0.1, momentum=0.9, l2=0.01, warmup=3, warmup_start="one"),
+    ],
+    ids=lambda s: f"{s.kind}-{s.decays}-{s.schedule}-{s.warmup}",
+)
+def test_fifty_updates(s):
+    rng, n = np.random.default_rng(0), numbers(s)
+    params = {k: jnp.asarray(w) for k, w in draw(rng).items()}
+    state = optim.init_optimizer(s, params)
+    update = jax.jit(lambda *now: optim.update(s, n, *now))
+    for step in range(50):
+        grads = draw(rng, 10.0 ** rng.uniform(-4, 1))
+        before, old = reference.as_float64(params), moments(state, step)
+        updates, state = update(step, grads, state, params)
+        moved, new = reference.OPTIMIZERS[s.kind](s, reference.as_float64(grads), old, before)
+        for k, w in moved.items():
+            # A step and a decay, like the terms of a moment, can nearly cancel: the error is measured against both.
+            lr, decay = reference.learning_rate(s, step), getattr(s, "weight_decay", 0.0)
+            bound = np.abs(w - before[k]) + lr * (0.1 + decay * np.abs(before[k]))
+            assert (np.abs(updates[k] - (w - before[k])) <= 1e-5 * bound).all()
+            np.testing.assert_allclose(
+                moments(state, step)["m"][k], new["m"][k], rtol=1e-5, atol=1e-7
+            )
+        params = {k: params[k] + u for k, u in updates.items()}
+
+
+def test_decay_of_matrices_leaves_vectors_alone():
+    s = AdamW(learning_rate=0.1, weight_decay=1.0, decays="matrices")
+    params = {k: jnp.asarray(w) for k, w in draw(np.random.default_rng(0)).items()}
+    zero = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optim.update(s, numbers(s), 0, zero, optim.init_optimizer(s, params), params)
+    assert not np.any(updates["b"])
+    np.testing.assert_allclose(updates["W"], -0.1 * params["W"], rtol=1e-6)
+    np.testing.assert_allclose(updates["W_3"], -0.1 * params["W_3"], rtol=1e-6)
+
+
+def test_adamw_without_decay_is_adam_without_l2():
+    rng = np.random.default_rng(0)
+    params, grads = draw(rng), draw(rng)
+    one, two = AdamW(weight_decay=0.0), Adam()
+    first, _ = optim.update(one, numbers(one), 3, grads, optim.init_optimizer(one, params), params)
+    second, _ = optim.update(two, numbers(two), 3, grads, optim.init_optimizer(two, params), params)
+    for k in params:
+        np.testing.assert_array_equal(first[k], second[k])
+
+
+def rates(s, steps):
+    n = numbers(s)
+    return np.array([float(optim.learning_rate(s, n, step)) for step in steps])
+
+
+def test_warmup_from_zero():
+    s = SGD(learning_rate=2.0, warmup=4)
+    np.testing.assert_allclose(rates(s, range(7)), [0, 0.5, 1, 1.5, 2, 2, 2], rtol=1e-6)
+
+
+def test_warmup_from_one():
+    s = SGD(learning_rate=2.0, warmup=4, warmup_start="one")
+    np.testing.assert_allclose(rates(s, range(6)), [0.5, 1, 1.5, 2, 2, 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("start", ["zero", "one"])
+def test_no_warmup(start):
+    s = SGD(learning_rate=2.0, warmup=0, warmup_start=start)
+    assert (rates(s, range(3)) == 2).all()
+
+
+def test_cosine():
+    s = SGD(learning_rate=2.0, schedule="cosine", horizon=8)
+    expected = [2, 1 + np.cos(np.pi / 4), 1, 0, 0, 0]
+    np.testing.assert_allclose(rates(s, [0, 2, 4, 8, 9, 100]), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("start", ["zero", "one"])
+def test_schedules_agree_with_reference(start):
+    s = SGD(learning_rate=0.3, schedule="cosine", horizon=30, warmup=7, warmup_start=start)
+    expected = [reference.learning_rate(s, step) for step in range(40)]
+    np.testing.assert_allclose(rates(s, range(40)), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_cosine_whose_horizon_lies_inside_the_warmup_is_finite():
+    s = SGD(learning_rate=1.0, schedule="cosine", horizon=5, warmup=10)
+    assert np.isfinite(rates(s, range(20))).all()

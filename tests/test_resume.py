@@ -1,0 +1,183 @@
+"""Killed at any moment, the same command again gives the bits of an uninterrupted run. Real processes."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.crash import POINTS
+from tests.harness import ROOT, assert_same, command, environment, results, start, train, write_grid
+
+KILLED = -signal.SIGKILL
+
+
+def also_in_soak(*values):
+    return [pytest.param(value, marks=pytest.mark.soak) for value in values]
+
+
+FAST = ["between weights and status"]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    # Two batches a epoch, the last one of 14 rows: order, masks and epochs are part of what must resume.
+    return write_grid(tmp_path_factory.mktemp("config") / "small.yaml", batch=15, steps=160)
+
+
+@pytest.fixture(scope="module")
+def expected(config, tmp_path_factory) -> dict:
+    out = tmp_path_factory.mktemp("whole") / "out"
+    done = train(config, out)
+    assert done.returncode == 0, done.stderr
+    found = results(out)
+    assert len(found) == 9
+    assert {str(r["status"]) for r in found.values()} == {"finished", "stopped"}
+    return found
+
+
+def crash(point: str, count: int, config: Path, out: Path) -> int:
+    words = command(config, out)[2:]
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "crash.py"), point, str(count), *words],
+        env=environment(), capture_output=True, timeout=300, cwd=ROOT,
+    ).returncode  # fmt: skip
+
+
+def finish(config: Path, out: Path, expected: dict) -> str:
+    done = train(config, out)
+    assert done.returncode == 0, done.stderr
+    assert_same(expected, results(out))
+    return done.stderr
+
+
+def crash_and_finish(point: str, count: int, config: Path, out: Path, expected: dict) -> None:
+    assert crash(point, count, config, out) == KILLED, f"{point} was never reached {count} times"
+    finish(config, out, expected)
+
+
+@pytest.mark.parametrize("point", FAST)
+def test_killed_at_a_named_point(point, config, expected, tmp_path):
+    crash_and_finish(point, 2, config, tmp_path / "out", expected)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("point", sorted(POINTS))
+def test_killed_at_every_named_point(point, count, config, expected, tmp_path):
+    if count > 1 and point in ("while a store is made", "after a restore"):
+        pytest.skip("happens once in a start")
+    crash_and_finish(point, count, config, tmp_path / "out", expected)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_again_and_again_at_random_moments(seed, config, expected, tmp_path):
+    """At least six kills a seed, each early or late in what is left to do."""
+    moments, out, kills = random.Random(seed), tmp_path / "out", 0
+    while kills < 6:
+        process = start(config, out)
+        try:
+            process.communicate(timeout=moments.uniform(1.5, 6.0))
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+    assert kills > 0
+    finish(config, out, expected)
+
+
+def newest_step(out: Path) -> Path:
+    (group,) = (out / "groups").iterdir()
+    steps = [p for p in (group / "checkpoints").iterdir() if p.name.isdigit()]
+    return max(steps, key=lambda p: int(p.name))
+
+
+def flip_a_byte(step: Path) -> None:
+    """In the middle of the largest data file."""
+    victim = max((p for p in step.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    victim.write_bytes(bytes(data))
+
+
+def test_a_flipped_byte_is_noticed_and_later_saves_still_work(config, expected, tmp_path):
+    out = tmp_path / "out"
+    assert crash("after a save", 4, config, out) == KILLED
+    broken = newest_step(out)
+    flip_a_byte(broken)
+    # Trains on past that step, saves again, and is killed again.
+    assert crash("after a save", 6, config, out) == KILLED
+    rejected = list(broken.parent.parent.glob("rejected/*"))
+    assert [p.name for p in rejected] == [f"checkpoints-{broken.name}"]
+    assert int(newest_step(out).name) > int(broken.name)
+    finish(config, out, expected)
+
+
+@pytest.mark.soak
+def test_an_empty_or_truncated_step_is_passed_over(config, expected, tmp_path):
+    out = tmp_path / "out"
+    assert crash("after a save", 4, config, out) == KILLED
+    last = newest_step(out)
+    (last.parent / str(int(last.name) + 50)).mkdir()
+    said = finish(config, out, expected)
+    assert f"checkpoint {int(last.name) + 50} is broken" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, *also_in_soak(signal.SIGINT, signal.SIGUSR1)])
+def test_a_signal_saves_and_says_how_to_go_on(number, config, expected, tmp_path):
+    out = tmp_path / "out"
+    process = start(config, out, "train.steps=40000", "train.stop=null")
+    provenance = out / "provenance.jsonl"
+    deadline = time.monotonic() + 120
+    while not provenance.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(4)
+    began = time.monotonic()
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 75, said
+    assert time.monotonic() - began < 30
+    again = said.rpartition("Go on with: ")[2].split()
+    assert again[2:] == command(config, out, "train.steps=40000", "train.stop=null")[2:]
+    assert newest_step(out)
+
+
+def test_saved_with_four_devices_resumes_with_one_and_back(config, expected, tmp_path):
+    """The restored state is exact; what follows differs only by rounding, and it says so."""
+    out = tmp_path / "out"
+    four = command(config, out, "execution.devices=4", "execution.slots=8")[2:]
+    words = [sys.executable, str(ROOT / "tests" / "crash.py"), "after a save", "3", *four]
+    done = subprocess.run(words, env=environment(), capture_output=True, timeout=300, cwd=ROOT)
+    assert done.returncode == KILLED
+    before = results_so_far(out)
+    assert any(n > 0 for n, _ in before.values())
+    said = train(config, out, "execution.devices=1", "execution.slots=2")
+    assert said.returncode == 0, said.stderr
+    assert "no longer bit for bit" in said.stderr
+    for run, (n, values) in before.items():
+        history = results(out)[run]["values"]
+        assert (history[:n] == values[:n])[~(values[:n] != values[:n])].all()
+    starts = [json.loads(line) for line in (out / "provenance.jsonl").read_text().splitlines()]
+    assert [s["devices"] for s in starts] == ["4 CPU cores", "1 CPU core"]
+
+
+def results_so_far(out: Path) -> dict:
+    """Rows that the checkpoint covers, by run."""
+    from grokjax.store import GroupStore
+
+    (group,) = (out / "groups").iterdir()
+    store = GroupStore(group)
+    found = {}
+    for run in store.histories[-1].ids:
+        history = store.of(run)
+        assert history is not None
+        found[run] = (store.progress(run).evaluations_done, history.read(run))
+    return found
