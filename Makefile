@@ -24,7 +24,7 @@ plan: $(USER_ENV) ## say what CONFIG would cost, without training
 	.venv/bin/python run.py $(CONFIG) --plan
 
 test: $(DEV_ENV) ## run the tests that take seconds
-	.venv-dev/bin/python -m pytest -m "not soak"
+	.venv-dev/bin/python -m pytest -n auto -m "not soak"
 
 soak: $(DEV_ENV) ## run the tests that take minutes
 	.venv-dev/bin/python -m pytest -m soak

@@ -36,10 +36,10 @@ def _cpu_quota() -> float:
 def set_up(devices: int | None = None) -> None:
     """Before JAX touches a device: one XLA device per core on CPU, and the persistent compilation cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "grokjax" / "xla"
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-    if jax.config.read("jax_num_cpu_devices") > 0:
+    if jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]
         return
     try:
         jax.config.update("jax_num_cpu_devices", devices or available_cores())

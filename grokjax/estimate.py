@@ -69,6 +69,6 @@ def _group_lines(group: Group, cost: plan.Cost, seconds: float, mesh: Mesh, e: E
         f"  {group.hash}: {len(group.runs)} runs of {first.settings.model.kind}, {cost.parameters:,} parameters, "
         f"{first.n_train} to {max(r.n_train for r in group.runs)} training rows (bucket {first.bucket}); "
         f"rows per step {rows} (naive {cost.naive_rows[0]}); {slots} slots of "
-        f"{cost.slot_bytes / 2**20:.1f} MiB, {plan.needed_bytes(cost, slots, tile, n) / 2**20:.0f} MiB in all; "
+        f"{plan.size(cost.slot_bytes)}, {plan.size(plan.needed_bytes(cost, slots, tile, n))} in all; "
         f"at most {plan.in_words(seconds)}"
     )

@@ -7,7 +7,7 @@ and optax); `l2` adds to the gradient. They are different things and have differ
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ class _Schedule(Settings):
     """Which parameters decay: all (as the sources do), or those of two or more dimensions."""
 
     @model_validator(mode="after")
-    def _horizon_has_an_effect(self) -> Self:
+    def _horizon_has_an_effect(self) -> _Schedule:
         """A setting that changes nothing must not tell two runs apart."""
         if (
             self.schedule == "constant"

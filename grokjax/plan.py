@@ -144,6 +144,11 @@ def seconds(group: Group, cost: Cost, machine: Machine) -> float:
     )
 
 
+def size(n_bytes: int) -> str:
+    """Bytes as people say them."""
+    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
+
+
 def in_words(duration: float) -> str:
     """Seconds as people say them."""
     if not math.isfinite(duration):

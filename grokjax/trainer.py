@@ -427,8 +427,8 @@ def choose_slots(group: Group, execution: Execution, mesh: Mesh) -> tuple[int, i
     if slots > fitting:
         name = "tile" if execution.slots is None else "slots"
         raise ValueError(
-            f"{name}: {slots} slots need {plan.needed_bytes(cost, slots, tile, n) / 2**30:.2f} GiB of memory and "
-            f"{limit / 2**30:.2f} GiB are free; lower execution.slots, execution.tile, model.d_model, model.d_mlp "
+            f"{name}: {slots} slots need {plan.size(plan.needed_bytes(cost, slots, tile, n))} of memory and "
+            f"{plan.size(limit)} are free; lower execution.slots, execution.tile, model.d_model, model.d_mlp "
             "or train.batch_size"
         )
     return tile, slots

@@ -410,4 +410,8 @@ def test_more_devices_than_there_are(told) -> None:
 def test_a_slot_that_does_not_fit_the_memory(told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "memory_limit", lambda platform: 100_000)
     error = told()
-    assert "GiB of memory" in error and "lower model.d_model" in error and "\n" not in error
+    assert (
+        "need 2.2 MiB of memory and 0.1 MiB are free" in error
+        and "lower execution.slots" in error
+        and "\n" not in error
+    )

@@ -58,7 +58,7 @@ def test_1_a_constant_label_is_learned_and_nothing_else(tmp_path):
 def test_2_eight_pairs_are_memorised_and_do_not_generalise(tmp_path):
     """Answers drawn at random: 8 of 121 rows are known, the others stay at chance (1/11, within 4 errors)."""
     task = {"kind": "modular", "operation": "random", "p": 11}
-    found = climb(tmp_path, task=task, split={"kind": "random", "train_fraction": 0.07})
+    found = climb(tmp_path, model=MLP, task=task, split={"kind": "random", "train_fraction": 0.07})
     assert (last(found["train_accuracy"]) == 1).all()
     assert (last(found["train_loss"]) < 1e-2).all()
     assert (last(found["val_accuracy"]) < 1 / 11 + 4 * np.sqrt(10 / 121 / 113)).all()

@@ -41,11 +41,14 @@ def configure(**changes):
     return BASE | changes | parts
 
 
-_start = jax.jit(training.init_run, static_argnums=0)
-_train = jax.jit(training.train_block, static_argnums=0)
+# Without optimisation: these are many small programs, each run a few times. The ladder runs optimised ones.
+_jit = functools.partial(
+    jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0}
+)
+_start, _train = _jit(training.init_run), _jit(training.train_block)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@_jit
 def _evaluate(setup, data, hyper, state):
     found = training.measure_run(setup, data, hyper, state, 1)
     return training.conclude(setup, hyper, state, found), found
