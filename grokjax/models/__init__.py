@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from grokjax.models import mlp, quadratic, sharing, transformer
 from grokjax.models.init import scale_weights
@@ -65,7 +66,7 @@ class Model:
         """Arrays that say which distinct rows exist when n_rows rows of the table are executed."""
         return self.kind.plan(self.settings, self.table, n_rows)
 
-    def init(self, key: jax.Array, scale: jax.Array | float = 1.0) -> Params:
+    def init(self, key: jax.Array, scale: ArrayLike = 1.0) -> Params:
         """Fresh parameters as a nested dictionary."""
         tokens, at = jnp.asarray(self.table.tokens_NT[:1]), self.table.answer_positions
         params = self.module.init(key, tokens, at, method="dense")["params"]

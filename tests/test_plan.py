@@ -1,0 +1,97 @@
+"""What `--plan` says is counted right, and costs nothing."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from grokjax import estimate, plan, training
+from grokjax.devices import make_mesh
+from grokjax.grid import make_groups, make_runs
+from grokjax.loading import load_experiment
+from grokjax.splits import row_weights
+from tests.harness import write_grid
+
+NANDA = ["task.p=113", "split.train_fraction=0.3", "model={kind: transformer}"]
+
+
+def first_run(tmp_path, *overrides):
+    config = write_grid(tmp_path / "small.yaml")
+    (group,) = make_groups(make_runs(load_experiment(config, list(overrides))))
+    return group
+
+
+def test_rows_of_a_step_are_the_distinct_ones(tmp_path):
+    cost = plan.cost(first_run(tmp_path, *NANDA).first)
+    bucket = 4200  # the power of 4/3 above 3,830
+    assert first_run(tmp_path, *NANDA).first.bucket == bucket
+    assert cost.rows == [113 + 113 + 1, bucket]
+    assert cost.naive_rows == [3 * bucket] * 2
+    assert cost.parameters == 226_816
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["task.p=31", "model.d_model=64", "model.d_mlp=256"],
+        ["task.p=31", "model.d_model=64", "model.d_mlp=256", "model.n_layers=2"],
+        ["task.p=31", "model={kind: mlp}"],
+        ["task.p=31", "model={kind: quadratic, d_mlp: 200}"],
+    ],
+)
+def test_counted_operations_are_those_of_the_compiled_gradient(tmp_path, overrides):
+    group = first_run(tmp_path, *overrides)
+    setup = training.make_setup(group)
+    data, hyper = (
+        training.make_data(setup),
+        jax.tree.map(jax.numpy.asarray, training.make_hyper(group.first)),
+    )
+    state = training.init_run(setup, data, hyper)
+    weights = row_weights(hyper.n_train, setup.bucket)
+
+    def gradient(params):
+        labels = state.rows.labels_NA[state.rows.index_B]
+        loss = training.training_loss
+        return jax.grad(loss, argnums=3)(
+            setup, data, hyper, params, state.rows.index_B, weights, labels
+        )
+
+    compiled = jax.jit(gradient).lower(state.params).compile()
+    actual = compiled.cost_analysis()["flops"]
+    counted = plan.cost(group.first).step_flops
+    assert actual / 1.6 < counted < actual * 1.6
+
+
+def test_time_counts_steps_evaluations_and_compilation(tmp_path):
+    group = first_run(tmp_path)
+    cost = plan.cost(group.first)
+    machine = plan.Machine(flops_per_second=1e9, seconds_per_step=1e-3, seconds_per_program=5.0)
+    steps, evaluations = 9 * 80, 9 * 21
+    by_hand = (
+        5 + (steps * cost.step_flops + evaluations * cost.evaluation_flops) / 1e9 + steps / 1e3
+    )
+    assert plan.seconds(group, cost, machine) == pytest.approx(by_hand)
+
+
+def test_the_machine_is_measured():
+    machine = estimate.measure_machine(make_mesh(1))
+    assert 1e8 < machine.flops_per_second < 1e15
+    assert np.isfinite(machine.seconds_per_program)
+
+
+def test_the_text_says_what_a_user_needs_and_writes_nothing(tmp_path):
+    config, out = write_grid(tmp_path / "small.yaml"), tmp_path / "out"
+    text = estimate.plan_text(
+        load_experiment(config, [f"execution.out={out}", "axes.task.p=[5, 7]"])
+    )
+    for part in ("18 runs in 2 groups", "parameters", "rows per step", "slots of", "at most about"):
+        assert part in text
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(5, "5 s"), (100, "2 min"), (7200, "2.0 h"), (float("inf"), "unknown")]
+)
+def test_durations_in_words(seconds, told):
+    assert plan.in_words(float(seconds)) == told
