@@ -10,13 +10,13 @@ from analysis.figures import FIGURES
 from analysis.figures.style import RC, save
 from analysis.load import load
 from analysis.study import Definitions, make_study
-from analysis.table import write_table
+from analysis.table import write_cells, write_table
 
 DEFAULT = Definitions()
 
 
 def draw_everything(path: str | Path, definitions: Definitions = DEFAULT) -> list[Path]:
-    """Redraw runs.csv and figures/*.png, *.pdf below `path`, each whole or not at all; returns what
+    """Redraw runs.csv, cells.csv and figures/*.png, *.pdf below `path`, each whole or not at all; returns what
     was written.
 
     May be called at any time, also while training goes on. Raises ResultsError for a directory
@@ -24,7 +24,7 @@ def draw_everything(path: str | Path, definitions: Definitions = DEFAULT) -> lis
     """
     path = Path(path)
     study = make_study(load(path), definitions)
-    written = [write_table(study, path / "runs.csv")]
+    written = [write_table(study, path / "runs.csv"), write_cells(study, path / "cells.csv")]
     folder = path / "figures"
     folder.mkdir(exist_ok=True)
     with mpl.rc_context(RC):

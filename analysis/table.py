@@ -1,16 +1,17 @@
-"""runs.csv: one tidy row for each run, for a spreadsheet or a data frame."""
+"""runs.csv, a tidy row for each run, and cells.csv, a row for each cell of the grid with its seeds pooled."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.cells import SEEDS
+from analysis.cells import SEEDS, Cell
+from analysis.phases import probabilities
 from analysis.study import Study, accuracy_outcome, series
 from grokjax.outcomes import LEVELS, FirstHit, Series, Sustain, delay, delay_ratio
 
@@ -35,9 +36,44 @@ def table_columns(study: Study) -> dict[str, np.ndarray]:
     return columns | {"phase": study.phases}
 
 
+def cell_columns(study: Study) -> dict[str, list[Any]]:
+    """Columns by name, each (cell,): where on the grid, outcomes at the level, median time, phases.
+
+    `median` is Kaplan-Meier in steps with its 95 % limits, inf above the budget; shares are of all runs.
+    """
+    rows = [_cell_row(study, cell) for cell in study.cells()]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _cell_row(study: Study, cell: Cell) -> dict[str, Any]:
+    places = {a.name: a.texts[i] for a, i in zip(study.axes, cell.index, strict=True)}
+    found = study.summary(cell.runs)
+    return {
+        **places,
+        "level": study.level,
+        "n": found.n,
+        "hits": found.hits,
+        "censored": found.censored,
+        "diverged": found.diverged,
+        "not_observed": found.not_observed,
+        "median": found.median.estimate,
+        "median_low": found.median.low,
+        "median_high": found.median.high,
+        **probabilities(study.phases[cell.runs]),
+    }
+
+
 def write_table(study: Study, path: Path) -> Path:
     """Write runs.csv, whole or not at all."""
-    columns = table_columns(study)
+    return _write(table_columns(study), path)
+
+
+def write_cells(study: Study, path: Path) -> Path:
+    """Write cells.csv, whole or not at all."""
+    return _write(cell_columns(study), path)
+
+
+def _write(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path) -> Path:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -16,6 +16,7 @@ from analysis.figures import FIGURES
 from analysis.figures.curves import aligned, representative_cells
 from analysis.figures.style import short
 from analysis.study import Definitions, make_study
+from analysis.table import write_cells, write_table
 from tests.synthetic import (
     BUDGET,
     EVAL_EVERY,
@@ -192,6 +193,24 @@ def test_the_table_has_a_row_for_each_run_with_its_known_time(results, tmp_path)
             assert row["val_0.99_step"] == row["delay_0.99"] == ""
 
 
+def test_the_cells_add_up_to_the_runs(results, tmp_path):
+    study = make_study(analysis.load(results), Definitions())
+    runs = read_table(write_table(study, tmp_path / "runs.csv"))
+    cells = read_table(write_cells(study, tmp_path / "cells.csv"))
+    assert [int(c["n"]) for c in cells] == [4] * 6
+    for cell in cells:
+        inside = [r for r in runs if all(float(r[n]) == float(cell[n]) for n in list(AXES)[:2])]
+        assert len(inside) == int(cell["n"])
+        hits = [float(r["val_0.99_step"]) for r in inside if r["val_0.99_state"] == "hit"]
+        assert int(cell["hits"]) == len(hits)
+        assert float(cell["grokking"]) == sum(r["phase"] == "grokking" for r in inside) / len(
+            inside
+        )
+        # With fewer than half of the runs censored the median is that of the times, the lower one of two.
+        if len(hits) == len(inside):
+            assert float(cell["median"]) == sorted(hits)[len(hits) // 2 - 1]
+
+
 def test_curves_align_runs_and_hold_the_last_value_of_stopped_ones(results):
     study = make_study(analysis.load(results), Definitions())
     runs = np.flatnonzero(study.dataset["split.train_fraction"].to_numpy() == 0.8)
@@ -259,13 +278,13 @@ def test_everything_is_drawn_whole_and_twice_with_the_same_names(results, tmp_pa
     expected = {"curves", "time_split.train_fraction", "time_model.n_layers"} | {
         f"{kind}_split.train_fraction_model.n_layers" for kind in ("median_time", "phases")
     }
-    assert written[0] == path / "runs.csv"
-    assert {file.name for file in written[1:]} == {
+    assert written[:2] == [path / "runs.csv", path / "cells.csv"]
+    assert {file.name for file in written[2:]} == {
         stem + end for stem in expected for end in (".png", ".pdf")
     }
-    for file in written[1:]:
+    for file in written[2:]:
         assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"%PDF")
-    assert set((path / "figures").iterdir()) == set(written[1:])
+    assert set((path / "figures").iterdir()) == set(written[2:])
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_the_text_says_what_a_user_needs_and_writes_nothing(tmp_path):
     text = estimate.plan_text(
         load_experiment(config, [f"execution.out={out}", "axes.task.p=[5, 7]"])
     )
-    for part in ("18 runs in 2 groups", "parameters", "rows per step", "slots of", "at most about"):
+    for part in ("18 runs in 2 groups", "parameters", "rows per step", "slots of", "time: about"):
         assert part in text
     assert not out.exists()
 

@@ -81,7 +81,8 @@ def aligned(study: Study, probe: str, runs: NDArray[np.int64]) -> tuple[np.ndarr
 
 def _draw_cell(study: Study, cell: Cell, upper: Axes, lower: Axes) -> None:
     place = describe(study.axes, cell.index)
-    title = f"{place} (n = {len(cell.runs)})" if place else f"n = {len(cell.runs)}"
+    n = f"n\u00a0=\u00a0{len(cell.runs)}"  # no-break spaces: the number stays with its n
+    title = f"{place} ({n})" if place else n
     upper.set_title(textwrap.fill(title, 40, break_long_words=False))
     for ax, metric in ((upper, "accuracy"), (lower, "loss")):
         for split, colour in COLOURS.items():
