@@ -20,9 +20,9 @@ from flax import struct
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from grokjax import training
+from grokjax import runstate, training
 from grokjax.devices import RUN, over_runs, replicated
-from grokjax.training import RUNNING, Data, Hyper, RunState, Setup
+from grokjax.runstate import RUNNING, Data, Hyper, RunState, Setup
 
 MAX_BLOCKS = 64
 """Longest chunk, in blocks: the size of the buffer for measurements."""
@@ -52,7 +52,7 @@ class Program:
         self.setup, self.mesh, self.slots, self.tile = setup, mesh, slots, tile
         self.slots_per_device = slots // mesh.devices.size
         self.traces = 0
-        self.data = jax.device_put(training.make_data(setup), replicated(mesh))
+        self.data = jax.device_put(runstate.make_data(setup), replicated(mesh))
         self.names = measured_names(setup, self.data)
         self.groups = {every: measured_names(setup, self.data, every) for every in setup.cadences}
         lift = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
@@ -276,8 +276,8 @@ def _example_hyper(setup: Setup) -> Hyper:
     zero = np.int32(0)
     return Hyper(
         seeds=run_like,
-        model=training._numbers(setup.settings.model),
-        optimizer=training._numbers(setup.settings.optimizer),
+        model=runstate.hyper_numbers(setup.settings.model),
+        optimizer=runstate.hyper_numbers(setup.settings.optimizer),
         counts=np.zeros(setup.n_strata, np.int32),
         n_train=zero,
         n_noisy=zero,

@@ -10,11 +10,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from grokjax import devices, plan
+from grokjax.capacity import choose_slots
 from grokjax.config import Experiment
 from grokjax.grid import Group
 from grokjax.session import prepare
 from grokjax.source import Source
-from grokjax.trainer import choose_slots
 
 # Measured against whole trainings (docs/performance.md): a step reaches this share of the rate of the products alone.
 EFFICIENCY = 0.55

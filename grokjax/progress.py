@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -13,9 +12,7 @@ from rich.table import Table
 
 from grokjax.grid import Group
 from grokjax.plan import in_words
-
-if TYPE_CHECKING:
-    from grokjax.trainer import Tally
+from grokjax.tally import Tally
 
 log = logging.getLogger("grokjax")
 

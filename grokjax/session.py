@@ -16,13 +16,15 @@ import jax
 from jax.sharding import Mesh
 
 from grokjax import devices, provenance
+from grokjax.capacity import choose_slots
 from grokjax.config import Execution, Experiment
 from grokjax.grid import Group, make_groups, make_runs
 from grokjax.locks import hold
 from grokjax.progress import Display
 from grokjax.results import check_directory, directory_of, write_experiment
 from grokjax.source import ConfigError, Source
-from grokjax.trainer import GroupTrainer, Tally, choose_slots
+from grokjax.tally import Tally
+from grokjax.trainer import GroupTrainer
 
 log = logging.getLogger("grokjax")
 

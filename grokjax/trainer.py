@@ -7,8 +7,6 @@ is done and then stays as it is; the host only reads, stores and refills.
 from __future__ import annotations
 
 import collections
-import dataclasses
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -19,17 +17,19 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from grokjax import devices, plan, training
+from grokjax import runstate
+from grokjax.capacity import choose_slots, likely_length
 from grokjax.checkpoint import Checkpoints, Meta
+from grokjax.columns import columns
 from grokjax.config import Execution
 from grokjax.engine import MAX_BLOCKS, Program, Records
 from grokjax.grid import Group, Run
 from grokjax.models import tensor_names
+from grokjax.runstate import RUNNING, STATUS, RunState
 from grokjax.schedule import Slots
-from grokjax.settings import leaves
 from grokjax.source import ConfigError
-from grokjax.store import DONE, GroupStore, Progress
-from grokjax.training import RUNNING, STATUS, RunState
+from grokjax.store import DONE, GroupStore, History, Progress
+from grokjax.tally import Tally
 
 log = logging.getLogger("grokjax")
 
@@ -39,41 +39,6 @@ CHUNK_SECONDS = 1.0
 
 class Interrupted(Exception):
     """A signal asked for an end; everything is saved."""
-
-
-@dataclasses.dataclass
-class Tally:
-    """How a group is doing: what the progress display shows."""
-
-    group: str
-    n_runs: int
-    running: int = 0
-    waiting: int = 0
-    done: dict[str, int] = dataclasses.field(default_factory=dict)
-    memorised: int = 0
-    grokked: int = 0
-    evaluations: int = 0
-    run_steps: int = 0
-    executed_steps: int = 0
-    """Slot-steps that were computed, frozen and padded ones included."""
-    compile_seconds: float = 0.0
-    train_seconds: float = 0.0
-    steps_left: int = 0
-    """If every run uses its whole budget."""
-
-    @property
-    def rate(self) -> float:
-        """Run-steps per second, compilation left out."""
-        return self.run_steps / self.train_seconds if self.train_seconds > 0 else 0.0
-
-    @property
-    def idle(self) -> float:
-        """Share of the computed slot-steps that trained nothing."""
-        return 1 - self.run_steps / self.executed_steps if self.executed_steps else 0.0
-
-
-LEVEL = 0.99
-"""Accuracy from which the progress display counts a run as having memorised or grokked."""
 
 
 class GroupTrainer:
@@ -90,15 +55,13 @@ class GroupTrainer:
     ):
         self.group, self.execution, self.mesh, self.observe = group, execution, mesh, observe
         self.runs = {run.id: run for run in group.runs}
-        self.setup = training.make_setup(group)
+        self.setup = runstate.make_setup(group)
         self.tally = Tally(group.hash, len(group.runs))
         self.store = GroupStore(directory)
         self.checkpoints = Checkpoints(directory / "checkpoints")
         self.carried: dict[str, RunState] = {}
         self.buffers: dict[str, np.ndarray] = {}
         self._ages: dict[str, int] = {}
-        self._grokked: set[str] = set()
-        self._memorised: set[str] = set()
         self._in_flight: collections.deque[tuple[Records, dict[int, str]]] = collections.deque()
         self._retiring: list[tuple[str, Any, Progress]] = []
         self._make_program(fewer_slots)
@@ -118,10 +81,6 @@ class GroupTrainer:
         self.chunk = 0
         if restored is not None:
             self._carry_from_checkpoint(*restored, {run.id for run in todo})
-        for run in todo:
-            if run.id not in self.carried:
-                self._carry_from_kept_state(run)
-            self._open_buffer(run)
         self.slots = Slots(
             self.mesh.devices.size,
             self.program.slots_per_device,
@@ -129,7 +88,9 @@ class GroupTrainer:
             [run.id for run in todo],
             lambda i: (i in self.carried, likely_length(self.runs[i])),  # type: ignore[arg-type]
         )
-        self._count_done()
+        statuses = [self.store.progress(run.id).status for run in self.group.runs]
+        self.tally.done = {s: statuses.count(s) for s in DONE if s in statuses}
+        self.tally.steps_left = sum(map(_total_steps, todo))
 
     def _is_done(self, run: Run) -> bool:
         progress = self.store.progress(run.id)
@@ -174,27 +135,35 @@ class GroupTrainer:
             if run in todo:
                 self.carried[run] = jax.tree.map(lambda x, i=slot: x[i], state)
 
-    def _carry_from_kept_state(self, run: Run) -> None:
-        kept = self.store.read_state(run.id)
+    def _state_to_go_on_from(self, run: str) -> RunState | None:
+        """From the checkpoint, or kept when an earlier budget was spent; None: start at step 0."""
+        if run in self.carried:
+            return self.carried.pop(run)
+        kept = self.store.read_state(run)
         if kept is None:
-            return
+            return None
         one = self.program.abstract_state(1)
         leaves_, tree = jax.tree.flatten(one)
         shaped = [
             x.reshape(a.shape[1:]).astype(a.dtype) for x, a in zip(kept, leaves_, strict=True)
         ]
-        state = jax.tree.unflatten(tree, shaped)
-        self.carried[run.id] = state.replace(status=np.int32(RUNNING))
+        return jax.tree.unflatten(tree, shaped).replace(status=np.int32(RUNNING))
 
-    def _open_buffer(self, run: Run) -> None:
-        history = self.store.of(run.id)
-        assert history is not None
+    def _open_buffer(self, run: str, state: RunState | None) -> None:
+        """Room for a run's measurements, with those that its state has behind it."""
+        history = self._history(run)
         buffer = np.full((history.n_evaluations, len(self.program.names)), np.nan, np.float32)
-        if run.id in self.carried:
-            done = int(self.carried[run.id].evaluations)
-            buffer[:done] = history.read(run.id)[:done]
-            self._ages[run.id] = int(self.carried[run.id].age)
-        self.buffers[run.id] = buffer
+        if state is not None:
+            done = int(state.evaluations)
+            buffer[:done] = history.read(run)[:done]
+            self._ages[run] = int(state.age)
+            self.tally.steps_left -= int(state.age)
+        self.buffers[run] = buffer
+
+    def _history(self, run: str) -> History:
+        history = self.store.of(run)
+        assert history is not None, "every run to train has a store"
+        return history
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -226,26 +195,30 @@ class GroupTrainer:
         self._show()
 
     def _blank_hyper(self) -> Any:
-        filler = training.make_hyper(self.group.first)
+        filler = runstate.make_hyper(self.group.first)
         return jax.tree.map(lambda x: np.stack([x] * self.program.slots), filler)
 
     def _fill(self) -> None:
         placed = self.slots.fill()
         if not placed:
             return
+        back: dict[int, RunState] = {}
         for slot, run in placed.items():
+            state = self._state_to_go_on_from(run)
+            self._open_buffer(run, state)
+            if state is not None:
+                back[slot] = state
             jax.tree.map(
                 lambda all_, one, s=slot: all_.__setitem__(s, one),
                 self.hyper,
-                training.make_hyper(self.runs[run]),
+                runstate.make_hyper(self.runs[run]),
             )
         # A copy: the device may still be reading the arrays of an earlier chunk.
         self._hyper_placed = self.program.place(jax.tree.map(np.copy, self.hyper))
         fresh = np.zeros(self.program.slots, bool)
-        fresh[[s for s, run in placed.items() if run not in self.carried]] = True
+        fresh[[s for s in placed if s not in back]] = True
         if fresh.any():
             self.state = self.program.admit(self.state, self._hyper_placed, fresh)
-        back = {s: self.carried.pop(run) for s, run in placed.items() if run in self.carried}
         if back:
             self.state = self.program.insert(self.state, back)
 
@@ -286,21 +259,20 @@ class GroupTrainer:
                 continue  # ended in an earlier chunk; this one was in flight already
             made = np.flatnonzero(records.evaluation[slot] >= 0)
             self.buffers[run][records.evaluation[slot, made]] = records.values[slot, made]
-            self._note_progress(run, int(records.age[slot]), int(records.evaluations[slot]))
+            self._note_progress(run, int(records.age[slot]), records.evaluation[slot, made])
             status = int(records.status[slot])
             if status != RUNNING:
                 done = int(records.evaluations[slot])
                 ended[slot] = Progress(STATUS[status], done, int(records.diverged_at[slot]))
         self._retire(ended)
 
-    def _note_progress(self, run: str, age: int, evaluations: int) -> None:
-        self.tally.run_steps += age - self._ages.get(run, 0)
+    def _note_progress(self, run: str, age: int, made: np.ndarray) -> None:
+        self.tally.advanced(age - self._ages.get(run, 0), len(made))
         self._ages[run] = age
-        last = self.buffers[run][evaluations - 1] if evaluations else None
-        if last is not None:
+        if len(made):
+            last = self.buffers[run][made[-1]]
             train, val = (self.program.names.index(f"{s}_accuracy") for s in ("train", "val"))
-            self._memorised |= {run} if last[train] >= LEVEL else set()
-            self._grokked |= {run} if last[val] >= LEVEL else set()
+            self.tally.measured(run, float(last[train]), float(last[val]))
 
     def _retire(self, ended: dict[int, Progress]) -> None:
         """Take the states of ended runs out, without waiting, and free their slots."""
@@ -313,14 +285,13 @@ class GroupTrainer:
     def _store_retired(self) -> None:
         """History, then weights, then the status that commits the run."""
         for run, row, progress in self._retiring:
-            history = self.store.of(run)
-            assert history is not None
+            history = self._history(run)
             history.write(run, self.buffers.pop(run))
             self._write_weights(run, row.fetch(), progress)
             history.note(run, progress)
+            self.tally.ended(progress.status, _total_steps(self.runs[run]) - self._ages[run])
         if self._retiring:
             self.store.flush()
-            self._count_done()
         self._retiring = []
 
     def _write_weights(self, run: str, state: RunState, progress: Progress) -> None:
@@ -349,8 +320,7 @@ class GroupTrainer:
         self._clock = time.monotonic()
 
     def _write_running(self, run: str) -> None:
-        history = self.store.of(run)
-        assert history is not None
+        history = self._history(run)
         history.write(run, self.buffers[run])
         age = self._ages.get(run, 0)
         done = int(self.setup.cadence.count(age)) if age else 0
@@ -363,72 +333,10 @@ class GroupTrainer:
 
     # -- display -----------------------------------------------------------------------------------------------------
 
-    def _count_done(self) -> None:
-        statuses = [self.store.progress(run).status for run in self.runs]
-        self.tally.done = {s: statuses.count(s) for s in DONE}
-
     def _show(self) -> None:
-        t = self.tally
-        t.running, t.waiting = len(self.slots.running), self.slots.n_waiting
-        t.memorised, t.grokked = len(self._memorised), len(self._grokked)
-        t.evaluations = sum(
-            self.setup.cadence.count(a) for r, a in self._ages.items() if r in self.runs
-        )
-        t.steps_left = sum(_total_steps(self.runs[r]) - self._ages.get(r, 0) for r in self.buffers)
-        self.observe(t)
+        self.tally.running, self.tally.waiting = len(self.slots.running), self.slots.n_waiting
+        self.observe(self.tally)
 
 
 def _total_steps(run: Run) -> int:
     return int(run.cadence.step_of(run.budget - 1))
-
-
-def likely_length(run: Run) -> tuple[float, ...]:
-    """Runs that sort last start first: small fractions and small decays take long."""
-    optimizer = run.settings.optimizer
-    decay = getattr(optimizer, "weight_decay", getattr(optimizer, "l2", 0.0))
-    return (float(-run.n_train), float(-decay), float(-optimizer.learning_rate))
-
-
-def columns(runs: list[Run]) -> dict[str, list[Any]]:
-    """What a history store says about each run: every number and every axis."""
-    rows = [describe(run) for run in runs]
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name, float("nan")) for row in rows] for name in names}
-
-
-def describe(run: Run) -> dict[str, Any]:
-    """One run as a row: seeds, counts, hyper settings, axes."""
-    numbers = {
-        leaf.name: leaf.value
-        for leaf in leaves(run.settings)
-        if leaf.role == "hyper" and isinstance(leaf.value, int | float)
-    }
-    axes = {
-        n: v if isinstance(v, int | float | str) else json.dumps(v) for n, v in run.point.items()
-    }
-    counts = {
-        "n_train": run.n_train,
-        "steps_per_epoch": run.batches,
-        "budget_evaluations": run.budget,
-    }
-    return {**numbers, **run.settings.seeds(), **counts, **axes}
-
-
-def choose_slots(group: Group, execution: Execution, mesh: Mesh) -> tuple[int, int]:
-    """Tile and number of slots. Raises ValueError 'setting: why' where the memory is too small for them."""
-    where, n = devices.platform(mesh), mesh.devices.size
-    tile = execution.tile or devices.default_tile(where, group.first.settings.model.kind)
-    cost, limit = plan.cost(group.first), devices.memory_limit(where)
-    step, fitting = tile * n, plan.fitting_slots(cost, limit, tile, n)
-    if execution.slots is None:
-        slots = devices.default_slots(where, tile, n, len(group.runs), fitting)
-    else:
-        slots = max(step, execution.slots // step * step)
-    if slots > fitting:
-        name = "tile" if execution.slots is None else "slots"
-        raise ValueError(
-            f"{name}: {slots} slots need {plan.size(plan.needed_bytes(cost, slots, tile, n))} of memory and "
-            f"{plan.size(limit)} are free; lower execution.slots, execution.tile, model.d_model, model.d_mlp "
-            "or train.batch_size"
-        )
-    return tile, slots

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from grokjax import devices, plan, session, training
+from grokjax import devices, plan, runstate, session
 from grokjax.engine import Program
 from grokjax.grid import Group, make_groups, make_runs
 from grokjax.loading import load_experiment, load_with_source
@@ -28,11 +28,11 @@ def group(config):
 
 
 def make_program(group: Group, n_devices: int, slots: int, tile: int) -> Program:
-    return Program(training.make_setup(group), devices.make_mesh(n_devices), slots, tile)
+    return Program(runstate.make_setup(group), devices.make_mesh(n_devices), slots, tile)
 
 
-def stacked(program: Program, runs) -> training.Hyper:
-    hypers = [training.make_hyper(run) for run in runs]
+def stacked(program: Program, runs) -> runstate.Hyper:
+    hypers = [runstate.make_hyper(run) for run in runs]
     return program.place(jax.tree.map(lambda *x: np.stack(x), *hypers))
 
 
@@ -131,7 +131,7 @@ def test_a_diverged_run_leaves_its_neighbours_alone(group, config):
     program = make_program(group, 1, 2, 2)
     calm = advance(program, {0: group.runs[0], 1: group.runs[1]}, 6, group.runs[8])
     beside = advance(program, {0: group.runs[0], 1: burst}, 6, group.runs[8])
-    assert training.STATUS[beside[0].status[1]] == "diverged"
+    assert runstate.STATUS[beside[0].status[1]] == "diverged"
     assert 0 < beside[0].diverged_at[1] <= beside[0].age[1]
     assert_slots_equal(calm, beside, [(0, 0)])
 

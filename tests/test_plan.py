@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from grokjax import estimate, plan, training
+from grokjax import estimate, plan, runstate, training
 from grokjax.devices import make_mesh
 from grokjax.grid import make_groups, make_runs
 from grokjax.loading import load_experiment
@@ -42,10 +42,10 @@ def test_rows_of_a_step_are_the_distinct_ones(tmp_path):
 )
 def test_counted_operations_are_those_of_the_compiled_gradient(tmp_path, overrides):
     group = first_run(tmp_path, *overrides)
-    setup = training.make_setup(group)
+    setup = runstate.make_setup(group)
     data, hyper = (
-        training.make_data(setup),
-        jax.tree.map(jax.numpy.asarray, training.make_hyper(group.first)),
+        runstate.make_data(setup),
+        jax.tree.map(jax.numpy.asarray, runstate.make_hyper(group.first)),
     )
     state = training.init_run(setup, data, hyper)
     weights = row_weights(hyper.n_train, setup.bucket)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from grokjax.grid import Group
 from grokjax.progress import Display
-from grokjax.trainer import Tally
+from grokjax.tally import Tally
 
 
 def tally(**facts) -> Tally:

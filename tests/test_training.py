@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grokjax import training
+from grokjax import runstate, training
 from grokjax.config import Experiment
 from grokjax.grid import make_groups, make_runs
 from grokjax.models import tensor_names
@@ -62,10 +62,10 @@ class OneRun:
         (self.group,) = make_groups(make_runs(experiment))
         self.run = self.group.first
         self.settings, self.n_train = self.run.settings, self.run.n_train
-        self.setup = training.make_setup(self.group)
+        self.setup = runstate.make_setup(self.group)
         self.table = self.setup.model.table
-        self.data = training.make_data(self.setup)
-        self.hyper = jax.tree.map(jnp.asarray, training.make_hyper(self.run))
+        self.data = runstate.make_data(self.setup)
+        self.hyper = jax.tree.map(jnp.asarray, runstate.make_hyper(self.run))
 
     # Numbers and seeds are arguments, so that runs of one shape share what is compiled.
 

@@ -1,0 +1,61 @@
+"""How a group is doing: the numbers that the progress display shows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+LEVEL = 0.99
+"""Accuracy from which a run counts as having memorised or grokked here; the analysis has its own levels."""
+
+
+@dataclasses.dataclass
+class Tally:
+    """Counts of one group, kept up to date by its trainer."""
+
+    group: str
+    n_runs: int
+    running: int = 0
+    waiting: int = 0
+    done: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Runs by how they ended: finished, stopped, diverged."""
+    memorised: int = 0
+    grokked: int = 0
+    evaluations: int = 0
+    """Made by this process, as are the steps."""
+    run_steps: int = 0
+    executed_steps: int = 0
+    """Slot-steps that were computed, frozen and padded ones included."""
+    compile_seconds: float = 0.0
+    train_seconds: float = 0.0
+    steps_left: int = 0
+    """If every run uses its whole budget."""
+    _memorised: set[str] = dataclasses.field(default_factory=set)
+    _grokked: set[str] = dataclasses.field(default_factory=set)
+
+    @property
+    def rate(self) -> float:
+        """Run-steps per second, compilation left out."""
+        return self.run_steps / self.train_seconds if self.train_seconds > 0 else 0.0
+
+    @property
+    def idle(self) -> float:
+        """Share of the computed slot-steps that trained nothing."""
+        return 1 - self.run_steps / self.executed_steps if self.executed_steps else 0.0
+
+    def advanced(self, steps: int, evaluations: int) -> None:
+        """A run made this many steps and evaluations."""
+        self.run_steps += steps
+        self.steps_left -= steps
+        self.evaluations += evaluations
+
+    def measured(self, run: str, train_accuracy: float, val_accuracy: float) -> None:
+        """A run's accuracies at its last evaluation."""
+        for value, reached in ((train_accuracy, self._memorised), (val_accuracy, self._grokked)):
+            if value >= LEVEL:
+                reached.add(run)
+        self.memorised, self.grokked = len(self._memorised), len(self._grokked)
+
+    def ended(self, status: str, steps_unused: int) -> None:
+        """A run ended before its budget, or with it."""
+        self.done[status] = self.done.get(status, 0) + 1
+        self.steps_left -= steps_unused
