@@ -82,6 +82,8 @@ class Train(Settings):
     """A denser beginning, {until: 500, every: 10}."""
     stop: Stop | None = extendable(None)
     """Stop rule, or null: run to the budget."""
+    snapshot_every: int | None = extendable(None, ge=1)
+    """Evaluations between two saved sets of weights, step 0 included; null: final weights only."""
     batch_size: Literal["full"] | Count | BatchShare = shape("full")
     """Rows per step: full, a number, or {max: 512, share: 0.5}. Reshuffled every epoch, the last batch kept."""
     loss: Literal[tuple(LOSSES)] = shape("cross_entropy")  # type: ignore[valid-type]

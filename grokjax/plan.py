@@ -104,7 +104,8 @@ def _copies(run: Run) -> int:
     """Arrays of the size of the parameters in a run's state."""
     moments = {"adamw": 2, "adam": 2, "sgd": 1}[run.settings.optimizer.kind]
     needs = required(run.settings.probes)
-    return 1 + moments + 2 * ("gradients" in needs) + ("previous" in needs)
+    optional = ("previous" in needs) + (run.settings.train.snapshot_every is not None)
+    return 1 + moments + 2 * ("gradients" in needs) + optional
 
 
 def needed_bytes(cost: Cost, slots: int, tile: int, devices: int) -> int:

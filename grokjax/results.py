@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 from pathlib import Path
 from typing import Any
@@ -103,14 +104,17 @@ def _check_same(old: Experiment, new: Experiment, runs: list[Run], path: Path) -
         )
 
 
+_FIXED = ("train.stop", "train.snapshot_every", "probes")
+"""No part of a run's id, and yet what is on disk was made with them: stopped runs, states, columns."""
+
+
 def _difference(old: Experiment, new: Experiment, runs: list[Run]) -> tuple[str, Any, Any] | None:
     if old.name != new.name:
         return "name", old.name, new.name
-    for name in ("stop", "probes"):
-        holder = (lambda e: e.train) if name == "stop" else (lambda e: e)
-        if getattr(holder(old), name) != getattr(holder(new), name):
-            dotted = "train.stop" if name == "stop" else "probes"
-            return dotted, getattr(holder(old), name), getattr(holder(new), name)
+    for name in _FIXED:
+        before, after = (operator.attrgetter(name)(e) for e in (old, new))
+        if before != after:
+            return name, before, after
     old_runs = {r.id: r for r in make_runs(old)}
     new_runs = {r.id: r for r in runs}
     if missing := set(old_runs) - set(new_runs):

@@ -64,6 +64,8 @@ class RunState:
     updates: Any
     previous: Any
     update_length: Any
+    snapshot: Any
+    """Parameters at the last evaluation that asked for a snapshot."""
 
 
 @struct.dataclass
@@ -96,6 +98,11 @@ class Setup:
     @property
     def requires(self) -> frozenset[str]:
         return required(self.settings.probes)
+
+    @property
+    def snapshot_every(self) -> int | None:
+        """Evaluations between two snapshots."""
+        return self.settings.train.snapshot_every
 
     def probes(self, every: int) -> tuple[Any, ...]:
         """The probes of one cadence."""

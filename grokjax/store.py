@@ -204,8 +204,18 @@ class GroupStore:
         """Final weights by name."""
         _save(self._weights_dir / f"{run}.safetensors", tensors, facts)
 
-    def read_weights(self, run: str) -> dict[str, np.ndarray]:
-        return load_file(self._weights_dir / f"{run}.safetensors")
+    def read_weights(self, run: str, step: int | None = None) -> dict[str, np.ndarray]:
+        """Final weights, or those of a snapshot."""
+        return load_file(self._weights_dir / (run + _at(step)))
+
+    def write_snapshot(self, run: str, step: int, tensors: dict[str, np.ndarray]) -> None:
+        """Weights at one step of a run."""
+        _save(self._weights_dir / (run + _at(step)), tensors, {"run": run, "step": str(step)})
+
+    def snapshots(self, run: str) -> list[int]:
+        """Steps at which weights of a run were saved."""
+        found = self._weights_dir.glob(f"{run}-*.safetensors")
+        return sorted(int(path.stem.rpartition("-")[2]) for path in found)
 
     def write_state(self, run: str, leaves: list[np.ndarray], evaluations: int) -> None:
         """A run's whole state, leaf by leaf, so that a larger budget can continue it."""
@@ -230,6 +240,10 @@ class GroupStore:
 
     def _state_path(self, run: str) -> Path:
         return self._weights_dir / f"{run}.state"
+
+
+def _at(step: int | None) -> str:
+    return ".safetensors" if step is None else f"-{step}.safetensors"
 
 
 def _save(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, str]) -> None:

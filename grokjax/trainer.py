@@ -22,10 +22,10 @@ from grokjax.capacity import choose_slots, likely_length
 from grokjax.checkpoint import Checkpoints, Meta
 from grokjax.columns import columns
 from grokjax.config import Execution
-from grokjax.engine import MAX_BLOCKS, Program, Records
+from grokjax.engine import MAX_BLOCKS, Program, Records, SlotState
 from grokjax.grid import Group, Run
 from grokjax.models import tensor_names
-from grokjax.runstate import RUNNING, STATUS, RunState
+from grokjax.runstate import RUNNING, STATUS, RunState, Setup
 from grokjax.schedule import Slots
 from grokjax.source import ConfigError
 from grokjax.store import DONE, GroupStore, History, Progress
@@ -63,7 +63,9 @@ class GroupTrainer:
         self.buffers: dict[str, np.ndarray] = {}
         self._ages: dict[str, int] = {}
         self._in_flight: collections.deque[tuple[Records, dict[int, str]]] = collections.deque()
-        self._retiring: list[tuple[str, Any, Progress]] = []
+        self._retiring: list[tuple[str, SlotState, Progress]] = []
+        self._snapshots: list[tuple[str, int, SlotState]] = []
+        self.lag, self._most_blocks = limits(self.setup, execution)
         self._make_program(fewer_slots)
         self._prepare()
 
@@ -172,12 +174,14 @@ class GroupTrainer:
         self.state = self.program.empty()
         self.hyper = self._blank_hyper()
         self._blocks, self._clock, saved = 1, time.monotonic(), time.monotonic()
-        while not (self.slots.done and not self._in_flight and not self._retiring):
+        while not (
+            self.slots.done and not self._in_flight and not self._retiring + self._snapshots
+        ):
             self._fill()
             if self.slots.running:
                 self._dispatch()
             self._store_retired()
-            self._read(self.execution.lag if self.slots.running else 0)
+            self._read(self.lag if self.slots.running else 0)
             stop = interrupted()
             if stop or time.monotonic() - saved > self.execution.checkpoint_seconds:
                 self._checkpoint(wait=stop)
@@ -218,7 +222,9 @@ class GroupTrainer:
         fresh = np.zeros(self.program.slots, bool)
         fresh[[s for s in placed if s not in back]] = True
         if fresh.any():
+            began, first = time.monotonic(), self.program.traces == 0
             self.state = self.program.admit(self.state, self._hyper_placed, fresh)
+            self.tally.compile_seconds += (time.monotonic() - began) if first else 0.0
         if back:
             self.state = self.program.insert(self.state, back)
 
@@ -249,22 +255,34 @@ class GroupTrainer:
         self.tally.train_seconds += took
         wanted = self._blocks * CHUNK_SECONDS / max(took, 1e-3)
         free = int(np.clip(wanted, max(1, self._blocks // 2), self._blocks * 2))
-        self._blocks = min(self.execution.chunk or free, MAX_BLOCKS)
+        self._blocks = min(self.execution.chunk or free, self._most_blocks)
 
     def _record(self, records: Any, placement: dict[int, str]) -> None:
         self.tally.executed_steps += int(records.executed.sum()) * self.setup.cadence.unit
-        ended = {}
+        ended, taken = {}, {}
         for slot, run in placement.items():
             if self.slots.running.get(slot) != run:
                 continue  # ended in an earlier chunk; this one was in flight already
             made = np.flatnonzero(records.evaluation[slot] >= 0)
             self.buffers[run][records.evaluation[slot, made]] = records.values[slot, made]
             self._note_progress(run, int(records.age[slot]), records.evaluation[slot, made])
+            if snapshots := made_snapshots(self.setup, records.evaluation[slot]):
+                taken[slot] = (run, snapshots[-1])
             status = int(records.status[slot])
             if status != RUNNING:
                 done = int(records.evaluations[slot])
                 ended[slot] = Progress(STATUS[status], done, int(records.diverged_at[slot]))
+        self._take_out(taken)
         self._retire(ended)
+
+    def _take_out(self, taken: dict[int, tuple[str, int]]) -> None:
+        """Fetch snapshots, without waiting, before the next ones replace them."""
+        if not taken:
+            return
+        rows = self.program.extract(self.state, list(taken))
+        for (run, evaluation), row in zip(taken.values(), rows, strict=True):
+            step = int(self.setup.cadence.step_of(evaluation))
+            self._snapshots.append((run, step, row))
 
     def _note_progress(self, run: str, age: int, made: np.ndarray) -> None:
         self.tally.advanced(age - self._ages.get(run, 0), len(made))
@@ -283,7 +301,10 @@ class GroupTrainer:
             self._retiring.append((self.slots.release(slot), row, progress))
 
     def _store_retired(self) -> None:
-        """History, then weights, then the status that commits the run."""
+        """Snapshots; then history, weights, and the status that commits the run."""
+        for run, step, row in self._snapshots:
+            self.store.write_snapshot(run, step, tensor_names(row.fetch().snapshot))
+        self._snapshots = []
         for run, row, progress in self._retiring:
             history = self._history(run)
             history.write(run, self.buffers.pop(run))
@@ -336,6 +357,24 @@ class GroupTrainer:
     def _show(self) -> None:
         self.tally.running, self.tally.waiting = len(self.slots.running), self.slots.n_waiting
         self.observe(self.tally)
+
+
+def limits(setup: Setup, execution: Execution) -> tuple[int, int]:
+    """(lag, most blocks of a chunk) with which no snapshot is replaced before the host has taken it out."""
+    if setup.snapshot_every is None:
+        return execution.lag, MAX_BLOCKS
+    cadence = setup.cadence
+    closest = min(cadence.every, cadence.early_every if cadence.early_until else cadence.every)
+    gap = setup.snapshot_every * closest // cadence.unit
+    lag = execution.lag if gap > 1 else 0
+    # With a lag the state that a snapshot is taken from is a chunk further on.
+    return lag, max(1, min(gap // (1 + lag), MAX_BLOCKS))
+
+
+def made_snapshots(setup: Setup, evaluations: np.ndarray) -> list[int]:
+    """Which of a chunk's evaluations (-1: none) took a snapshot; at most one, by `limits`."""
+    every = setup.snapshot_every
+    return [] if every is None else [int(e) for e in evaluations if e >= 0 and e % every == 0]
 
 
 def _total_steps(run: Run) -> int:

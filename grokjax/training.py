@@ -55,6 +55,7 @@ def init_run(setup: Setup, data: Data, hyper: Hyper) -> RunState:
         updates=zeros if "gradients" in needs else None,
         previous=params if "previous" in needs else None,
         update_length=jnp.float32(0) if "update_length" in needs else None,
+        snapshot=params if setup.snapshot_every else None,
     )
 
 
@@ -200,6 +201,14 @@ def measure_run(
         return measure(setup.probes(every), take_snapshot(setup, data, hyper, state))
 
 
+def take_weights(setup: Setup, state: RunState) -> Params | None:
+    """The snapshot after this evaluation: today's parameters where one is asked for, else the last one."""
+    if setup.snapshot_every is None:
+        return None
+    now = state.evaluations % setup.snapshot_every == 0
+    return jax.tree.map(lambda new, old: jnp.where(now, new, old), state.params, state.snapshot)
+
+
 def conclude(
     setup: Setup, hyper: Hyper, state: RunState, measured: dict[str, jax.Array]
 ) -> RunState:
@@ -222,6 +231,7 @@ def conclude(
         max_loss=jnp.full_like(state.max_loss, -jnp.inf),
         previous=None if state.previous is None else state.params,
         update_length=None if state.update_length is None else jnp.zeros_like(state.sum_loss),
+        snapshot=take_weights(setup, state),
     )
     due = is_due(setup, state)
     return jax.tree.map(lambda new, old: jnp.where(due, new, old), concluded, state)

@@ -200,6 +200,22 @@ def test_a_larger_budget_and_a_grown_grid_continue_bit_for_bit(tmp_path):
     assert_same(whole, longer)
 
 
+@pytest.mark.parametrize(("every", "lag", "chunk"), [(1, 1, 40), (2, 1, 40), (5, 0, 40), (5, 1, 1)])
+def test_snapshots_are_the_weights_that_a_budget_of_that_step_ends_with(
+    tmp_path, every, lag, chunk
+):
+    settings = {"every": 60, "seeds": 1, "lag": lag, "chunk": chunk, "snapshots": every}
+    config = write_grid(tmp_path / "a.yaml", **settings)
+    whole = run(config, tmp_path / "whole", "train.stop=null")
+    short = run(config, tmp_path / "short", "train.stop=null", "train.steps=40")
+    for name, found in whole.items():
+        steps = {int(key.split("@")[1]) for key in found if "@" in key}
+        assert steps == set(range(0, 81, 4 * every))
+        for tensor in ("W_E", "blocks.0.W_in", "blocks.0.b_out"):
+            np.testing.assert_array_equal(found[f"{tensor}@40"], short[name][tensor])
+            assert (found[f"{tensor}@40"] != found[f"{tensor}@0"]).any()
+
+
 def test_finished_runs_are_not_trained_again(tmp_path, monkeypatch):
     config = write_grid(tmp_path / "a.yaml", every=60, seeds=1)
     run(config, tmp_path / "out")

@@ -28,7 +28,9 @@ FAST = ["between weights and status"]
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> Path:
     # Two batches a epoch, the last one of 14 rows: order, masks and epochs are part of what must resume.
-    return write_grid(tmp_path_factory.mktemp("config") / "small.yaml", batch=15, steps=160)
+    return write_grid(
+        tmp_path_factory.mktemp("config") / "small.yaml", batch=15, steps=160, snapshots=3
+    )
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,7 @@ def expected(config, tmp_path_factory) -> dict:
     found = results(out)
     assert len(found) == 9
     assert {str(r["status"]) for r in found.values()} == {"finished", "stopped"}
+    assert all("W_E@0" in r and "W_E@12" in r for r in found.values())
     return found
 
 
