@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,6 +39,11 @@ class Study:
     @property
     def n_runs(self) -> int:
         return self.dataset.sizes["run"]
+
+    @property
+    def grid_size(self) -> int:
+        """Runs that the experiment asks for, those included that no store has yet."""
+        return math.prod(len(values) for values in self.dataset.attrs["axes"].values())
 
     @property
     def status(self) -> NDArray[np.str_]:

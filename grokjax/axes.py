@@ -97,12 +97,24 @@ def expand_axes(written: dict[str, Any], source: Source) -> Axes:
     for name, values in written.items():
         for setting in split_names(name):
             _check_setting(setting, name, seen, source)
+            _check_override(setting, name, source)
             seen[setting] = name
         axes[name] = _checked_values(name, values, source)
     n_runs = math.prod(len(values) for values in axes.values())
     if n_runs > MAX_RUNS:
         raise source.error(("axes",), f"make {n_runs:,} runs; at most {MAX_RUNS:,} would be right")
     return axes
+
+
+def _check_override(setting: str, axis: str, source: Source) -> None:
+    """An override of a setting that varies would change nothing."""
+    key = tuple(setting.split("."))
+    if key in source.overrides:
+        raise source.error(
+            key,
+            f"varies in axes.{axis}, so this changes nothing; replace the axis ('axes.{axis}=[...]') "
+            f"or remove it (axes.{axis}=null) as well",
+        )
 
 
 def _checked_values(name: str, written: Any, source: Source) -> list[Any]:

@@ -32,7 +32,8 @@ Exit code: 0 done, 2 a mistake in the input, 75 interrupted (the same command go
 Every setting has a role:
   hyper       a number of a run that does not change its program; part of the run's id
   shape       changes the program; part of the run's id
-  extendable  how long runs are followed and what is measured; can grow later
+  extendable  how long runs are followed and what is measured; train.steps can grow later,
+              the others stay as they are in a results directory
   execution   how the work is done; never part of an id
 A setting with the role hyper or shape can be an axis, under its dotted name:
   axes:

@@ -42,15 +42,19 @@ class Display:
         console = Console(stderr=True)
         self.live = Live(console=console, transient=False, auto_refresh=False)
         self.interactive = console.is_terminal and sys.stderr.isatty()
-        self._last = 0.0
+        self._last, self._told = 0.0, ""
 
     def __call__(self, tally: Tally) -> None:
         self.tallies[tally.group] = tally
         if self.interactive:
             self._draw()
         elif time.monotonic() - self._last > LINE_SECONDS or _finished(tally):
-            self._last = time.monotonic()
-            log.info(self._line(tally))
+            self._tell(self._line(tally))
+
+    def _tell(self, line: str) -> None:
+        if line != self._told:
+            self._last, self._told = time.monotonic(), line
+            log.info(line)
 
     def _draw(self) -> None:
         table = Table(

@@ -415,3 +415,11 @@ def test_a_slot_that_does_not_fit_the_memory(told, monkeypatch: pytest.MonkeyPat
         and "lower execution.slots" in error
         and "\n" not in error
     )
+
+
+def test_an_override_of_a_setting_that_varies_would_change_nothing(told) -> None:
+    text = YAML.replace("axes:\n", "axes:\n  model.d_mlp: [16, 32]\n")
+    assert told("model.d_mlp=64", text=text) == (
+        "override model.d_mlp=64: model.d_mlp: varies in axes.model.d_mlp, so this changes nothing; "
+        "replace the axis ('axes.model.d_mlp=[...]') or remove it (axes.model.d_mlp=null) as well"
+    )

@@ -40,6 +40,7 @@ def test_the_end_of_a_group_is_always_told(display, caplog):
     with caplog.at_level(logging.INFO, "grokjax"):
         display(tally())
         display(tally(done={"stopped": 10}, steps_left=0))
+        display(tally(done={"stopped": 10}, steps_left=0))
     assert len(caplog.messages) == 2
     assert "at most -" in caplog.messages[-1]
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from analysis.cells import Axis, cells_of
@@ -23,6 +24,7 @@ from analysis.figures.style import (
     definition,
     missing_runs,
     new_figure,
+    short,
     time_label,
 )
 from analysis.study import Study
@@ -30,7 +32,8 @@ from analysis.study import Study
 MAX_LINES = 7
 MARKS = (
     "Markers and bars: Kaplan-Meier median and 95 % interval (log-log); a thin line to the top "
-    "stands for an interval without an upper limit. Marks are moved sideways to be told apart."
+    "stands for an interval without an upper limit, and without a marker for a median beyond the "
+    "budget. Marks are moved sideways to be told apart."
 )
 
 
@@ -67,6 +70,9 @@ def _draw_panel(
 ) -> None:
     ceiling = _ceiling(study)
     ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda steps, _: short(steps)))
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_ylim(_floor(study), 1.7 * ceiling)
     ax.axhline(study.budget, color="#606060", linewidth=0.8, linestyle=(0, (4, 3)))
     lines = [None] if second is None else list(shown_values(second, MAX_LINES))

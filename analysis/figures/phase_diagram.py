@@ -16,7 +16,8 @@ from analysis.phases import PHASES, most_probable, probabilities
 from analysis.study import Study
 
 LATTICE = (
-    "Tint: the most probable phase. Bar: share of each phase among the cell's runs, whose number "
+    "Tint: the most probable phase (of equals, the first in the legend). Bar: share of each phase "
+    "among the cell's runs, whose number "
     "stands above it."
 )
 BARS = "Bars: share of each phase among the runs, whose number stands above."
@@ -76,7 +77,10 @@ def _draw_single(study: Study, x: Axis) -> Figure:
 
 
 def _rule(study: Study) -> str:
-    return f"Phases after Liu et al. (2022); {study.rule.describe()}."
+    return (
+        f"Phases after Liu et al. (2022); {study.rule.describe()}; memorisation: validation has not "
+        "arrived by the end of the budget."
+    )
 
 
 def _legend(figure: Figure, study: Study) -> None:

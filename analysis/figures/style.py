@@ -64,7 +64,9 @@ def caption_start(study: Study) -> str:
     seeds = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     name, n = study.dataset.attrs["name"], study.n_runs
     text = f"{name}: n = {n:,} runs, {seeds} a cell (seeds pooled), budget {study.budget:,} steps."
-    return text + (f" Training still going on: {going} of {study.n_runs} runs." if going else "")
+    if study.grid_size > n:
+        text += f" Not begun yet, hence not drawn: {study.grid_size - n:,} of {study.grid_size:,}."
+    return text + (f" Training still going on: {going} of {n} runs." if going else "")
 
 
 def definition(study: Study) -> str:
@@ -99,15 +101,12 @@ def percent(level: float) -> str:
 
 
 def short(steps: float) -> str:
-    """Steps in at most five characters: 850, 1.2k, 12k, 1.2M."""
-    for unit, suffix in ((1e6, "M"), (1e3, "k")):
-        if steps >= unit * 0.9995:
-            return (
-                f"{steps / unit:.2g}{suffix}"
-                if steps < 9.95 * unit
-                else f"{steps / unit:.0f}{suffix}"
-            )
-    return f"{steps:.0f}"
+    """Steps in at most five characters: 850, 1,650, 12k, 1.2M."""
+    if steps < 9_995:
+        return f"{steps:,.0f}"
+    if steps < 999_500:
+        return f"{steps / 1e3:.0f}k"
+    return f"{steps / 1e6:.2g}M" if steps < 9.95e6 else f"{steps / 1e6:.0f}M"
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

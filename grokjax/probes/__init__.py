@@ -20,8 +20,15 @@ PROBES: dict[str, tuple[type[Settings], Callable[[Any, Snapshot], dict[str, Arra
     "output_layer": (norms.OutputLayer, norms.output_layer),
 }
 
-DEFAULT_PROBES = tuple(settings() for settings, _ in PROBES.values())
-"""What is measured where a configuration does not say."""
+DEFAULT_PROBES = (
+    metrics.Metrics(),
+    metrics.TrainingLoss(),
+    norms.Norms(),
+    norms.Updates(),
+    norms.OutputLayer(),
+)
+"""What is measured where a configuration does not say. Not all of PROBES: a probe that is added
+must not change what older results directories are compared with."""
 
 _CONDITIONS: dict[str, tuple[Callable[[Any, Table], bool], str]] = {
     "attention": (lambda model, table: model.kind == "transformer", "a model with attention"),

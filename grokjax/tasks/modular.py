@@ -22,62 +22,6 @@ Elements = Int[np.ndarray, "*shape"]
 MAX_MODULUS = 4096
 
 
-class Modular(Settings):
-    """All equations of one operation modulo p."""
-
-    kind: Literal["modular"] = shape("modular")
-    operation: Literal[
-        "x+y",
-        "x-y",
-        "x*y",
-        "x/y",
-        "x/y if y odd else x-y",
-        "x^2+y^2",
-        "x^2+xy+y^2",
-        "x^2+xy+y^2+x",
-        "x^3+xy",
-        "x^3+xy^2+y",
-        "random",
-    ] = shape("x+y")
-    """What is learned, modulo p; `random` is a fixed table of uniformly drawn answers."""
-    p: int = shape(113, ge=2, le=MAX_MODULUS)
-    """The modulus: operands and answers are 0 to p-1."""
-    format: Format = shape("a b =")
-    """Tokens of a row: `a b =`, where '=' has id p, or `a op b =`, with ids p and p+1."""
-    classes: Literal["p", "p+1", "vocabulary"] = shape("vocabulary")
-    """Number of logits; those from p on never occur as answers, but are trained against."""
-    table_seed: int = shape(0, ge=0, lt=2**31)
-    """Seed of the answers of the `random` operation; 0 for all others."""
-
-    @model_validator(mode="after")
-    def _inverse_exists(self) -> Modular:
-        if OPERATIONS[self.operation].divides and not _is_prime(self.p):
-            raise ValueError(
-                f"p: {self.p} is not prime, and {self.operation} needs a modular inverse; "
-                f"{_nearest_primes(self.p)} would be right"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _seed_is_used(self) -> Modular:
-        if self.table_seed and self.operation != "random":
-            raise ValueError(
-                f"table_seed: {self.table_seed} has no effect on {self.operation}, only on random; "
-                "0 would be right"
-            )
-        return self
-
-
-def _is_prime(n: int) -> bool:
-    return n >= 2 and all(n % d for d in range(2, int(n**0.5) + 1))
-
-
-def _nearest_primes(n: int) -> str:
-    below = [q for q in range(2, n) if _is_prime(q)][-1:]
-    above = [q for q in range(n + 1, MAX_MODULUS + 1) if _is_prime(q)][:1]
-    return " or ".join(map(str, below + above))
-
-
 class Operation(NamedTuple):
     """One row of `OPERATIONS`. The answer is reduced modulo p by whoever calls it."""
 
@@ -115,6 +59,50 @@ OPERATIONS: dict[str, Operation] = {
     "x^3+xy^2+y": Operation(lambda x, y, _: x**3 + x * y**2 + y),
     "random": Operation(_random),
 }
+
+
+class Modular(Settings):
+    """All equations of one operation modulo p."""
+
+    kind: Literal["modular"] = shape("modular")
+    operation: Literal[tuple(OPERATIONS)] = shape("x+y")  # type: ignore[valid-type]
+    """What is learned, modulo p; `random` is a fixed table of uniformly drawn answers."""
+    p: int = shape(113, ge=2, le=MAX_MODULUS)
+    """The modulus: operands and answers are 0 to p-1."""
+    format: Format = shape("a b =")
+    """Tokens of a row: `a b =`, where '=' has id p, or `a op b =`, with ids p and p+1."""
+    classes: Literal["p", "p+1", "vocabulary"] = shape("vocabulary")
+    """Number of logits; those from p on never occur as answers, but are trained against."""
+    table_seed: int = shape(0, ge=0, lt=2**31)
+    """Seed of the answers of the `random` operation; 0 for all others."""
+
+    @model_validator(mode="after")
+    def _inverse_exists(self) -> Modular:
+        if OPERATIONS[self.operation].divides and not _is_prime(self.p):
+            raise ValueError(
+                f"p: {self.p} is not prime, and {self.operation} needs a modular inverse; "
+                f"{_nearest_primes(self.p)} would be right"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _seed_is_used(self) -> Modular:
+        if self.table_seed and self.operation != "random":
+            raise ValueError(
+                f"table_seed: {self.table_seed} has no effect on {self.operation}, only on random; "
+                "0 would be right"
+            )
+        return self
+
+
+def _is_prime(n: int) -> bool:
+    return n >= 2 and all(n % d for d in range(2, int(n**0.5) + 1))
+
+
+def _nearest_primes(n: int) -> str:
+    below = [q for q in range(2, n) if _is_prime(q)][-1:]
+    above = [q for q in range(n + 1, MAX_MODULUS + 1) if _is_prime(q)][:1]
+    return " or ".join(map(str, below + above))
 
 
 def modular_table(settings: Modular) -> Table:
