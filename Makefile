@@ -9,8 +9,13 @@ CONSTRAINTS ?=
 STAMP := .installed$(addprefix -,$(notdir $(CONSTRAINTS)))
 USER_ENV := .venv/$(STAMP)
 DEV_ENV := .venv-dev/$(STAMP)
+BENCH_ENV := .venv-bench/$(STAMP)
 
-.PHONY: help quickstart plan test soak check clean
+REQUIREMENTS_.venv := requirements.txt
+REQUIREMENTS_.venv-dev := requirements-dev.txt
+REQUIREMENTS_.venv-bench := requirements-bench.txt
+
+.PHONY: help quickstart plan test soak check benchmark clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -34,15 +39,19 @@ check: $(DEV_ENV) ## format, lint and types
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/pyright
 
+benchmark: $(BENCH_ENV) ## compare with PyTorch and plain JAX on this machine, quiet please (10 minutes)
+	.venv-bench/bin/python -m benchmarks
+
 clean: ## remove environments and caches; results stay
-	rm -rf .venv .venv-dev .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-bench .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(USER_ENV): requirements.txt
 $(DEV_ENV): requirements.txt requirements-dev.txt
+$(BENCH_ENV): requirements.txt requirements-bench.txt
 
 # An environment without a working pip is the rest of an interrupted attempt.
-$(USER_ENV) $(DEV_ENV): $(CONSTRAINTS)
+$(USER_ENV) $(DEV_ENV) $(BENCH_ENV): $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		found=$$($(PYTHON) --version 2>&1 | head -n 1); \
 		echo "grokjax needs Python 3.11 or newer, but '$(PYTHON)' is: $$found." >&2; \
@@ -53,5 +62,5 @@ $(USER_ENV) $(DEV_ENV): $(CONSTRAINTS)
 	@$(@D)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check \
 		$(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) \
-		--requirement $(if $(filter .venv-dev,$(@D)),requirements-dev.txt,requirements.txt)
+		--requirement $(REQUIREMENTS_$(@D))
 	@touch $@

@@ -12,11 +12,11 @@ from grokjax.grid import Group, Run
 def choose_slots(group: Group, execution: Execution, mesh: Mesh) -> tuple[int, int]:
     """Tile and number of slots. Raises ValueError 'setting: why' where the memory is too small for them."""
     where, n = devices.platform(mesh), mesh.devices.size
-    tile = execution.tile or devices.default_tile(where, group.first.settings.model.kind)
-    cost, limit = plan.cost(group.first), devices.memory_limit(where)
+    tile = execution.tile or devices.default_tile(where)
+    cost, limit = plan.cost(group.first, where), devices.memory_limit(where)
     step, fitting = tile * n, plan.fitting_slots(cost, limit, tile, n)
     if execution.slots is None:
-        slots = devices.default_slots(where, tile, n, len(group.runs), fitting)
+        slots = devices.default_slots(tile, n, len(group.runs), fitting)
     else:
         slots = max(step, execution.slots // step * step)
     if slots > fitting:

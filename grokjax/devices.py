@@ -33,9 +33,14 @@ def _cpu_quota() -> float:
         return math.inf
 
 
+def cache_directory() -> Path:
+    """Where what was found out about this machine is kept; XDG_CACHE_HOME moves it."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "grokjax"
+
+
 def set_up(devices: int | None = None) -> None:
     """Before JAX touches a device: one XLA device per core on CPU, and the persistent compilation cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "grokjax" / "xla"
+    cache = cache_directory() / "xla"
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
@@ -73,24 +78,23 @@ def platform(mesh: Mesh) -> str:
     return mesh.devices.flat[0].platform
 
 
-# Measured on CPU (docs/design.md, section 7): products of one run are too small for a core, many runs leave its cache.
+# Measured on CPU (docs/performance.md): one run at a time keeps a core busy, and its activations in the core's cache.
 # On accelerators: a few wide tiles; to be measured.
-_TILE = {("cpu", "transformer"): 2, ("cpu", "mlp"): 1, ("cpu", "quadratic"): 1}
+_TILE = {"cpu": 1}
 _ACCELERATOR_TILE = 64
-_CPU_TILES_PER_DEVICE = 4
+_TILES_PER_DEVICE = 4
 
 
-def default_tile(platform: str, model_kind: str) -> int:
-    """Runs that one vmap covers: a pure function of model and platform, because results depend on it."""
-    return _TILE.get((platform, model_kind), _ACCELERATOR_TILE)
+def default_tile(platform: str) -> int:
+    """Runs that one vmap covers: a pure function of the platform, because results depend on it."""
+    return _TILE.get(platform, _ACCELERATOR_TILE)
 
 
-def default_slots(platform: str, tile: int, n_devices: int, n_runs: int, fitting: int) -> int:
+def default_slots(tile: int, n_devices: int, n_runs: int, fitting: int) -> int:
     """Slots: enough to keep the devices busy, not more than the runs need or memory holds."""
     step = tile * n_devices
-    wanted = step * (_CPU_TILES_PER_DEVICE if platform == "cpu" else 4)
     needed = math.ceil(n_runs / step) * step
-    return max(step, min(wanted, needed, fitting // step * step))
+    return max(step, min(step * _TILES_PER_DEVICE, needed, fitting // step * step))
 
 
 def memory_limit(platform: str) -> int:

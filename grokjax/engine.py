@@ -96,6 +96,21 @@ class Program:
         """Put arrays with a leading slot axis on the devices."""
         return jax.device_put(tree, over_runs(self.mesh))
 
+    def compile(self) -> None:
+        """Compile what training calls, from shapes alone; a later call finds it done."""
+        split, n = over_runs(self.mesh), self.slots
+
+        def shaped(x: Any, *, slots: bool = True) -> jax.ShapeDtypeStruct:
+            shape = x.shape if slots else (n, *np.shape(x))
+            return jax.ShapeDtypeStruct(shape, x.dtype, sharding=split)
+
+        state = jax.tree.map(shaped, self.abstract_state())
+        hyper = jax.tree.map(functools.partial(shaped, slots=False), self.example_hyper())
+        fresh = jax.ShapeDtypeStruct((n,), bool, sharding=split)
+        live = jax.ShapeDtypeStruct((self.mesh.devices.size,), np.int32, sharding=split)
+        self._admit.lower(self.data, hyper, state, fresh).compile()
+        self._advance.lower(self.data, hyper, state, live, np.int32(1)).compile()
+
     # -- what the trainer calls --------------------------------------------------------------------------------------
 
     def admit(self, state: RunState, hyper: Hyper, fresh_R: np.ndarray) -> RunState:
@@ -268,7 +283,8 @@ class SlotState:
 
     def fetch(self) -> RunState:
         """The state as NumPy; waits for it."""
-        return jax.tree.map(lambda x: np.asarray(x[self.row]), self.tree)
+        # Whole leaves are fetched and then cut: a slice on the device is a program for each shape.
+        return jax.tree.map(lambda x: np.asarray(np.asarray(x)[self.row]), self.tree)
 
 
 def _example_hyper(setup: Setup) -> Hyper:

@@ -48,7 +48,7 @@ def plan_text(experiment: Experiment, source: Source | None = None) -> str:
     """The plan as it is printed."""
     groups, mesh, path = prepare(experiment, source)
     machine = measure_machine(mesh)
-    costs = [plan.cost(g.first) for g in groups]
+    costs = [plan.cost(g.first, devices.platform(mesh)) for g in groups]
     times = [plan.seconds(g, c, machine) for g, c in zip(groups, costs, strict=True)]
     n_runs = sum(len(g.runs) for g in groups)
     lines = [

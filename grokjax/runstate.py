@@ -13,6 +13,7 @@ from grokjax.cadence import Cadence
 from grokjax.config import RunSettings
 from grokjax.grid import Group, Run, split_of, table_of
 from grokjax.models import Model
+from grokjax.plan import WHOLE, RowBlocks
 from grokjax.probes import required
 from grokjax.settings import leaves
 
@@ -90,6 +91,9 @@ class Setup:
     batches: int
     cadence: Cadence
     n_strata: int
+    label_noise: bool
+    """Whether any run of the group has wrong labels: without, training loss on true labels is the training loss."""
+    blocks: RowBlocks = WHOLE
 
     @property
     def n_rows(self) -> int:
@@ -113,7 +117,7 @@ class Setup:
         return sorted({p.every for p in self.settings.probes} | {1})
 
 
-def make_setup(group: Group) -> Setup:
+def make_setup(group: Group, blocks: RowBlocks = WHOLE) -> Setup:
     """The static part of a group."""
     run, settings = group.first, group.first.settings
     return Setup(
@@ -124,6 +128,8 @@ def make_setup(group: Group) -> Setup:
         batches=run.batches,
         cadence=run.cadence,
         n_strata=len(split_of(settings.task, settings.split).strata_UW),
+        label_noise=any(r.settings.split.label_noise > 0 for r in group.runs),
+        blocks=blocks,
     )
 
 

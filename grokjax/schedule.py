@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import heapq
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Generic, TypeVar
@@ -43,10 +44,11 @@ class Slots(Generic[RunId]):
     def done(self) -> bool:
         return not self._waiting and not self.running
 
-    def fill(self) -> dict[int, RunId]:
-        """Put waiting runs into free slots; what was put where."""
+    def fill(self, tiles: int | None = None) -> dict[int, RunId]:
+        """Put waiting runs into free slots of each device's first `tiles` tiles (None: all); what was put where."""
         placed = {}
-        while self._free and self._waiting:
+        last = len(self._by_rank) if tiles is None else tiles * self.tile * self.n_devices
+        while self._free and self._free[0] < last and self._waiting:
             slot = self._by_rank[heapq.heappop(self._free)]
             placed[slot] = self._waiting.pop()
         self.running.update(placed)
@@ -57,6 +59,28 @@ class Slots(Generic[RunId]):
         run = self.running.pop(slot)
         heapq.heappush(self._free, self._rank_of[slot])
         return run
+
+    def compaction(self) -> dict[int, int]:
+        """Moves (slot -> free slot) after which the busiest device has fewer tiles in use; {} where none helps.
+
+        Only once nothing waits: until then a free slot gets a new run.
+        """
+        packed = self._by_rank[: len(self.running)]
+        if self._waiting or self.busiest(packed) >= self.busiest():
+            return {}
+        leaving = sorted(set(self.running).difference(packed), key=self._rank, reverse=True)
+        return dict(zip(leaving, [s for s in packed if s not in self.running], strict=True))
+
+    def move(self, old: int, new: int) -> None:
+        """A run's state has been moved to a free slot."""
+        self._free.remove(self._rank_of[new])
+        heapq.heapify(self._free)
+        self.running[new] = self.release(old)
+
+    def busiest(self, slots: Iterable[int] | None = None) -> int:
+        """Tiles in use on the device that has most of them, by the slots in use or by those given."""
+        tiles = {self._rank(slot)[::2] for slot in (self.running if slots is None else slots)}
+        return max(collections.Counter(device for _, device in tiles).values(), default=0)
 
     def live_tiles(self) -> list[int]:
         """Tiles of each device up to the last one in use."""

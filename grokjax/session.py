@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import shutil
 import signal
@@ -20,9 +21,11 @@ from grokjax.capacity import choose_slots
 from grokjax.config import Execution, Experiment
 from grokjax.grid import Group, make_groups, make_runs
 from grokjax.locks import hold
+from grokjax.programs import Ahead, compiling_ahead, make_program
 from grokjax.progress import Display
 from grokjax.results import check_directory, directory_of, write_experiment
 from grokjax.source import ConfigError, Source
+from grokjax.store import DONE, GroupStore
 from grokjax.tally import Tally
 from grokjax.trainer import GroupTrainer
 
@@ -79,9 +82,11 @@ def run_experiment(
     make_directory(path)
     with hold(path), StopSignal().listening() as stop, _shown(display, groups) as show:
         write_experiment(experiment, path)
-        tallies = [
-            _train_group(group, path, experiment.execution, mesh, show, stop) for group in groups
-        ]
+        with compiling_ahead(experiment.execution, mesh) as ahead:
+            tallies = [
+                _train_group(group, path, ahead, show, stop, following)
+                for group, following in itertools.zip_longest(groups, groups[1:])
+            ]
     _report(tallies)
     return path
 
@@ -149,22 +154,31 @@ def make_directory(path: Path) -> None:
 def _train_group(
     group: Group,
     path: Path,
-    execution: Execution,
-    mesh: Mesh,
+    ahead: Ahead,
     display: Callable[[Tally], None],
     stop: StopSignal,
+    following: Group | None,
 ) -> Tally:
-    directory = path / "groups" / group.hash
+    directory, execution = path / "groups" / group.hash, ahead.execution
     directory.mkdir(parents=True, exist_ok=True)
-    slots: int | None = None
+    program = ahead.program(group)
+    if following is not None and _has_work(following, path):
+        ahead.begin(following)
     with hold(directory):
         while True:
-            trainer = GroupTrainer(group, directory, execution, mesh, display, slots)
-            _note_start(path, group, trainer, mesh)
+            trainer = GroupTrainer(group, directory, execution, program, display)
+            _note_start(path, group, trainer, ahead.mesh)
             try:
                 return trainer.train(stop)
             except jax.errors.JaxRuntimeError as error:
-                slots = _fewer_slots(trainer, mesh, error)
+                slots = _fewer_slots(trainer, ahead.mesh, error)
+                program = make_program(group, execution, ahead.mesh, slots)
+
+
+def _has_work(group: Group, path: Path) -> bool:
+    """Whether some run of the group was never brought to an end."""
+    store = GroupStore(path / "groups" / group.hash)
+    return any(store.progress(run.id).status not in DONE for run in group.runs)
 
 
 def _fewer_slots(trainer: GroupTrainer, mesh: Mesh, error: Exception) -> int:

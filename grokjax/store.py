@@ -31,6 +31,10 @@ class Progress:
     diverged_at: int
 
 
+_WRITTEN = ("evaluations_done", "diverged_at", "status")
+"""Columns that change; the last one commits."""
+
+
 class History:
     """One zarr store (run, eval, probe) and the mutable columns of its runs."""
 
@@ -38,7 +42,9 @@ class History:
         self.path = path
         # Any: zarr types every member as 'array or group', and which it is is only known to us.
         group: Any = zarr.open_group(path, mode="r+", zarr_format=3)
-        self._values, self._columns = group["value"], group
+        self._values = group["value"]
+        # Opened once: opening an array reads its description from the disk.
+        self._columns = {name: group[name] for name in _WRITTEN}
         self.ids = [str(x) for x in group["id"][:]]
         self.names = [str(x) for x in group["probe"][:]]
         self.row = {run: i for i, run in enumerate(self.ids)}
@@ -105,7 +111,7 @@ class History:
 
     def flush(self) -> None:
         """Write the columns; the status last, because it commits."""
-        for name in ("evaluations_done", "diverged_at", "status"):
+        for name in _WRITTEN:
             column = [getattr(p, name) for p in self.progress]
             self._columns[name][:] = np.array(
                 column, dtype=object if name == "status" else np.int64

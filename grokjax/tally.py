@@ -24,9 +24,11 @@ class Tally:
     """Made by this process, as are the steps."""
     run_steps: int = 0
     executed_steps: int = 0
-    """Slot-steps that were computed, frozen and padded ones included."""
+    """Slot-steps that the devices had the time for: as many on each as the busiest one made, frozen ones included."""
     compile_seconds: float = 0.0
     train_seconds: float = 0.0
+    device_seconds: float = 0.0
+    """Part of the training time spent in compiled code or waiting for it."""
     steps_left: int = 0
     """If every run uses its whole budget."""
     _memorised: set[str] = dataclasses.field(default_factory=set)
@@ -38,8 +40,13 @@ class Tally:
         return self.run_steps / self.train_seconds if self.train_seconds > 0 else 0.0
 
     @property
+    def host(self) -> float:
+        """Share of the training time that the host spent on its own work."""
+        return 1 - self.device_seconds / self.train_seconds if self.train_seconds > 0 else 0.0
+
+    @property
     def idle(self) -> float:
-        """Share of the computed slot-steps that trained nothing."""
+        """Share of the slot-steps in which nothing was trained."""
         return 1 - self.run_steps / self.executed_steps if self.executed_steps else 0.0
 
     def advanced(self, steps: int, evaluations: int) -> None:

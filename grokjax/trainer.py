@@ -11,30 +11,47 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from grokjax import runstate
-from grokjax.capacity import choose_slots, likely_length
+from grokjax.capacity import likely_length
 from grokjax.checkpoint import Checkpoints, Meta
-from grokjax.columns import columns
 from grokjax.config import Execution
+from grokjax.devices import cache_directory, describe
 from grokjax.engine import MAX_BLOCKS, Program, Records, SlotState
 from grokjax.grid import Group, Run
 from grokjax.models import tensor_names
-from grokjax.runstate import RUNNING, STATUS, RunState, Setup
+from grokjax.runstate import FINISHED, RUNNING, STATUS, RunState, Setup
 from grokjax.schedule import Slots
-from grokjax.source import ConfigError
+from grokjax.search import Memory, TileSearch
+from grokjax.starts import Starts
 from grokjax.store import DONE, GroupStore, History, Progress
 from grokjax.tally import Tally
 
 log = logging.getLogger("grokjax")
 
-CHUNK_SECONDS = 1.0
-"""Time between two visits of the host that the chunk length aims at."""
+CHUNK_SECONDS = (0.1, 1.0)
+"""Shortest and longest time between two visits of the host that the chunk length aims at."""
+VISIT_SHARE = 0.05
+"""Between the two: the share of a chunk that the host's own work may take. Short chunks leave no slot idle for long."""
+
+FLUSH_SECONDS = 2.0
+"""Time between two writings of how far the runs are."""
+
+
+class Chunk(NamedTuple):
+    """A chunk that the device is working on, or has done."""
+
+    records: Records
+    placement: dict[int, str]
+    """Run of each slot in use."""
+    tiles: int
+    """In use on the busiest device."""
+    first: bool
+    """Whether the program was compiled for it."""
 
 
 class Interrupted(Exception):
@@ -49,107 +66,44 @@ class GroupTrainer:
         group: Group,
         directory: Path,
         execution: Execution,
-        mesh: Mesh,
+        program: Program,
         observe: Callable[[Tally], None] = lambda _: None,
-        fewer_slots: int | None = None,
     ):
-        self.group, self.execution, self.mesh, self.observe = group, execution, mesh, observe
+        self.group, self.execution, self.program, self.observe = group, execution, program, observe
+        self.setup, self.mesh, self.tile = program.setup, program.mesh, program.tile
         self.runs = {run.id: run for run in group.runs}
-        self.setup = runstate.make_setup(group)
         self.tally = Tally(group.hash, len(group.runs))
         self.store = GroupStore(directory)
         self.checkpoints = Checkpoints(directory / "checkpoints")
-        self.carried: dict[str, RunState] = {}
         self.buffers: dict[str, np.ndarray] = {}
         self._ages: dict[str, int] = {}
-        self._in_flight: collections.deque[tuple[Records, dict[int, str]]] = collections.deque()
+        self._in_flight: collections.deque[Chunk] = collections.deque()
         self._retiring: list[tuple[str, SlotState, Progress]] = []
         self._snapshots: list[tuple[str, int, SlotState]] = []
         self.lag, self._most_blocks = limits(self.setup, execution)
-        self._make_program(fewer_slots)
         self._prepare()
 
     # -- start -------------------------------------------------------------------------------------------------------
 
-    def _make_program(self, fewer: int | None) -> None:
-        self.tile, slots = choose_slots(self.group, self.execution, self.mesh)
-        self.program = Program(self.setup, self.mesh, min(fewer or slots, slots), self.tile)
-
     def _prepare(self) -> None:
         """What is done, what goes on from where, what starts."""
-        todo = [run for run in self.group.runs if not self._is_done(run)]
-        self._admit_to_store(todo)
-        restored = self.checkpoints.restore(self.program.abstract_state) if todo else None
-        self.chunk = 0
-        if restored is not None:
-            self._carry_from_checkpoint(*restored, {run.id for run in todo})
+        self.starts = Starts(self.group, self.store, self.checkpoints, self.program)
+        self.chunk, carried = self.starts.chunk, self.starts.carried
         self.slots = Slots(
             self.mesh.devices.size,
             self.program.slots_per_device,
             self.tile,
-            [run.id for run in todo],
-            lambda i: (i in self.carried, likely_length(self.runs[i])),  # type: ignore[arg-type]
+            [run.id for run in self.starts.todo],
+            lambda i: (i in carried, likely_length(self.runs[i])),  # type: ignore[arg-type]
         )
+        most = self.program.slots_per_device // self.tile
+        self.choices = Memory(cache_directory() / "slots.json")
+        self.choice = f"{describe(self.mesh)}, {self.group.hash}, tile {self.tile}"
+        known = most if self.execution.slots else self.choices.recall(self.choice)
+        self.search = TileSearch(most, known)
         statuses = [self.store.progress(run.id).status for run in self.group.runs]
         self.tally.done = {s: statuses.count(s) for s in DONE if s in statuses}
-        self.tally.steps_left = sum(map(_total_steps, todo))
-
-    def _is_done(self, run: Run) -> bool:
-        progress = self.store.progress(run.id)
-        if progress.status == "finished" and progress.evaluations_done < run.budget:
-            if self.store.state_evaluations(run.id) == 0:
-                raise ConfigError(
-                    f"{self.store.directory}: execution.keep_state: run {run.id} was finished without keeping its "
-                    "state, so a larger train.steps cannot continue it; name another directory with --out"
-                )
-            return False
-        return progress.status in DONE
-
-    def _admit_to_store(self, todo: list[Run]) -> None:
-        """Make sure a store has room for every run that is to be trained."""
-        lacking = [
-            run
-            for run in todo
-            if (history := self.store.of(run.id)) is None or history.n_evaluations < run.budget
-        ]
-        if not lacking:
-            return
-        steps = self.setup.cadence.steps(max(run.budget for run in lacking))
-        stop = self.setup.settings.train.stop
-        self.store.add(
-            [run.id for run in lacking],
-            self.program.names,
-            steps,
-            columns(lacking),
-            {"group": self.group.hash, "stop": None if stop is None else stop.model_dump()},
-        )
-
-    def _carry_from_checkpoint(self, state: RunState, meta: Meta, todo: set[str]) -> None:
-        self.chunk = meta.chunk
-        here = (self.tile, self.mesh.devices.size)
-        if (meta.tile, meta.devices) != here:
-            log.warning(
-                "saved with tile %d on %d devices, goes on with tile %d on %d: exact from here, "
-                "but no longer bit for bit what the first machine would have given",
-                *(meta.tile, meta.devices, *here),
-            )
-        for slot, run in enumerate(meta.runs):
-            if run in todo:
-                self.carried[run] = jax.tree.map(lambda x, i=slot: x[i], state)
-
-    def _state_to_go_on_from(self, run: str) -> RunState | None:
-        """From the checkpoint, or kept when an earlier budget was spent; None: start at step 0."""
-        if run in self.carried:
-            return self.carried.pop(run)
-        kept = self.store.read_state(run)
-        if kept is None:
-            return None
-        one = self.program.abstract_state(1)
-        leaves_, tree = jax.tree.flatten(one)
-        shaped = [
-            x.reshape(a.shape[1:]).astype(a.dtype) for x, a in zip(kept, leaves_, strict=True)
-        ]
-        return jax.tree.unflatten(tree, shaped).replace(status=np.int32(RUNNING))
+        self.tally.steps_left = sum(map(_total_steps, self.starts.todo))
 
     def _open_buffer(self, run: str, state: RunState | None) -> None:
         """Room for a run's measurements, with those that its state has behind it."""
@@ -174,6 +128,7 @@ class GroupTrainer:
         self.state = self.program.empty()
         self.hyper = self._blank_hyper()
         self._blocks, self._clock, saved = 1, time.monotonic(), time.monotonic()
+        self._waited, self._visit, self._flushed = 0.0, 0.0, time.monotonic()
         while not (
             self.slots.done and not self._in_flight and not self._retiring + self._snapshots
         ):
@@ -181,7 +136,8 @@ class GroupTrainer:
             if self.slots.running:
                 self._dispatch()
             self._store_retired()
-            self._read(self.lag if self.slots.running else 0)
+            self._read(self.lag if self.slots.running and not self.search.searching else 0)
+            self._compact()
             stop = interrupted()
             if stop or time.monotonic() - saved > self.execution.checkpoint_seconds:
                 self._checkpoint(wait=stop)
@@ -203,12 +159,12 @@ class GroupTrainer:
         return jax.tree.map(lambda x: np.stack([x] * self.program.slots), filler)
 
     def _fill(self) -> None:
-        placed = self.slots.fill()
+        placed = self.slots.fill(self.search.tiles)
         if not placed:
             return
         back: dict[int, RunState] = {}
         for slot, run in placed.items():
-            state = self._state_to_go_on_from(run)
+            state = self.starts.state(run)
             self._open_buffer(run, state)
             if state is not None:
                 back[slot] = state
@@ -217,48 +173,97 @@ class GroupTrainer:
                 self.hyper,
                 runstate.make_hyper(self.runs[run]),
             )
-        # A copy: the device may still be reading the arrays of an earlier chunk.
-        self._hyper_placed = self.program.place(jax.tree.map(np.copy, self.hyper))
+        self._place_hyper()
         fresh = np.zeros(self.program.slots, bool)
         fresh[[s for s in placed if s not in back]] = True
         if fresh.any():
             began, first = time.monotonic(), self.program.traces == 0
-            self.state = self.program.admit(self.state, self._hyper_placed, fresh)
+            self.state = self._timed(self.program.admit, self.state, self._hyper_placed, fresh)
             self.tally.compile_seconds += (time.monotonic() - began) if first else 0.0
         if back:
-            self.state = self.program.insert(self.state, back)
+            self.state = self._timed(self.program.insert, self.state, back)
+
+    def _place_hyper(self) -> None:
+        # A copy: the device may still be reading the arrays of an earlier chunk.
+        self._hyper_placed = self._timed(self.program.place, jax.tree.map(np.copy, self.hyper))
+
+    def _compact(self) -> None:
+        """Once nothing waits: move runs together, so that no device has less to do than another."""
+        if not self.slots.compaction():
+            return
+        self._read(0)  # what is in flight speaks of the old slots
+        moves = self.slots.compaction()
+        rows: dict[int, RunState] = {}
+        for (old, new), row in zip(
+            moves.items(), self._timed(self.program.extract, self.state, list(moves)), strict=True
+        ):
+            rows[new] = row.fetch()
+            rows[old] = rows[new].replace(status=np.int32(FINISHED))  # type: ignore[attr-defined]
+            self.slots.move(old, new)
+            jax.tree.map(lambda x, a=old, b=new: x.__setitem__(b, x[a]), self.hyper)
+        if rows:
+            self.state = self._timed(self.program.insert, self.state, rows)
+            self._place_hyper()
 
     def _dispatch(self) -> None:
         live = np.array(self.slots.live_tiles())
+        in_use = self.slots.busiest()
         began, first = time.monotonic(), self.program.traces == 0
-        self.state, records = self.program.advance(
-            self.state, self._hyper_placed, live, self._blocks
+        self.state, records = self._timed(
+            self.program.advance, self.state, self._hyper_placed, live, self._blocks
         )
         if first:  # tracing and compiling happen before the call returns
             self.tally.compile_seconds += time.monotonic() - began
-            self._clock = time.monotonic()
+            self._clock, self._waited = time.monotonic(), 0.0
         self.chunk += 1
-        self._in_flight.append((records, dict(self.slots.running)))
+        self._in_flight.append(Chunk(records, dict(self.slots.running), in_use, first))
 
     def _read(self, behind: int) -> None:
         """Read finished chunks until `behind` are in flight."""
         while len(self._in_flight) > behind:
-            records, placement = self._in_flight.popleft()
-            self._record(jax.tree.map(np.asarray, records), placement)
-            self._pace()
+            chunk = self._in_flight.popleft()
+            before = self.tally.run_steps
+            records = self._timed(jax.tree.map, np.asarray, chunk.records)
+            self._record(records, chunk.placement)
+            took = self._pace()
+            if not chunk.first:
+                self._learn(self.tally.run_steps - before, took, chunk.tiles)
             self._show()
 
-    def _pace(self) -> None:
-        """Choose the next chunk's length so that a chunk lasts about CHUNK_SECONDS."""
+    def _timed(self, call: Callable, *arguments: Any) -> Any:
+        """Make a call whose time is the device's, not the host's: compiled code, or waiting for it."""
+        began = time.monotonic()
+        try:
+            return call(*arguments)
+        finally:
+            self._waited += time.monotonic() - began
+
+    def _learn(self, run_steps: int, seconds: float, tiles: int) -> None:
+        """How many tiles a device should hold; once known, it is remembered."""
+        if self.search.searching:
+            self.search.observe(run_steps, seconds, tiles)
+            if not self.search.searching and self.search.rates:
+                self.choices.note(self.choice, self.search)
+
+    def _pace(self) -> float:
+        """Choose the next chunk's length: short, but not so short that the host's work would show."""
         now = time.monotonic()
         took, self._clock = now - self._clock, now
+        waited, self._waited = min(self._waited, took), 0.0
         self.tally.train_seconds += took
-        wanted = self._blocks * CHUNK_SECONDS / max(took, 1e-3)
+        self.tally.device_seconds += waited
+        self._visit += 0.2 * (took - waited - self._visit)
+        aim = np.clip(self._visit / VISIT_SHARE, *CHUNK_SECONDS)
+        wanted = self._blocks * aim / max(took, 1e-3)
         free = int(np.clip(wanted, max(1, self._blocks // 2), self._blocks * 2))
         self._blocks = min(self.execution.chunk or free, self._most_blocks)
+        return took
 
     def _record(self, records: Any, placement: dict[int, str]) -> None:
-        self.tally.executed_steps += int(records.executed.sum()) * self.setup.cadence.unit
+        n = self.mesh.devices.size
+        # What the busiest device did is what all of them had the time for.
+        busiest = int(records.executed.reshape(n, -1).sum(1).max())
+        self.tally.executed_steps += n * busiest * self.setup.cadence.unit
         ended, taken = {}, {}
         for slot, run in placement.items():
             if self.slots.running.get(slot) != run:
@@ -279,7 +284,7 @@ class GroupTrainer:
         """Fetch snapshots, without waiting, before the next ones replace them."""
         if not taken:
             return
-        rows = self.program.extract(self.state, list(taken))
+        rows = self._timed(self.program.extract, self.state, list(taken))
         for (run, evaluation), row in zip(taken.values(), rows, strict=True):
             step = int(self.setup.cadence.step_of(evaluation))
             self._snapshots.append((run, step, row))
@@ -296,24 +301,27 @@ class GroupTrainer:
         """Take the states of ended runs out, without waiting, and free their slots."""
         if not ended:
             return
-        rows = self.program.extract(self.state, list(ended))
+        rows = self._timed(self.program.extract, self.state, list(ended))
         for (slot, progress), row in zip(ended.items(), rows, strict=True):
             self._retiring.append((self.slots.release(slot), row, progress))
 
     def _store_retired(self) -> None:
         """Snapshots; then history, weights, and the status that commits the run."""
         for run, step, row in self._snapshots:
-            self.store.write_snapshot(run, step, tensor_names(row.fetch().snapshot))
+            state = self._timed(row.fetch)
+            self.store.write_snapshot(run, step, tensor_names(state.snapshot))
         self._snapshots = []
         for run, row, progress in self._retiring:
             history = self._history(run)
             history.write(run, self.buffers.pop(run))
-            self._write_weights(run, row.fetch(), progress)
+            self._write_weights(run, self._timed(row.fetch), progress)
             history.note(run, progress)
             self.tally.ended(progress.status, _total_steps(self.runs[run]) - self._ages[run])
-        if self._retiring:
-            self.store.flush()
         self._retiring = []
+        # Not at every visit: a status that is not yet written costs work after a kill, never a result.
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.store.flush()
+            self._flushed = time.monotonic()
 
     def _write_weights(self, run: str, state: RunState, progress: Progress) -> None:
         facts = {"run": run, "step": str(int(state.age)), "status": progress.status}
@@ -332,7 +340,7 @@ class GroupTrainer:
             self._write_running(slot_run)
         self.store.flush()
         # A copy: the state is donated to the next chunk while orbax still writes.
-        state = jax.tree.map(lambda x: np.array(x, copy=True), self.state)
+        state = self._timed(jax.tree.map, lambda x: np.array(x, copy=True), self.state)
         occupants = [self.slots.running.get(s) for s in range(self.program.slots)]
         meta = Meta(self.chunk, occupants, self.tile, self.mesh.devices.size)
         self.checkpoints.save(state, meta)

@@ -6,10 +6,12 @@ Order of a block: if the run is due, evaluate and decide whether it goes on; if 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from grokjax import optim
 from grokjax.losses import LOSSES
@@ -64,9 +66,10 @@ def init_rows(setup: Setup, data: Data, hyper: Hyper) -> Rows:
     split_key = jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 1)
     noise_key = jax.random.fold_in(jax.random.key(hyper.seeds["noise_seed"]), 2)
     train_N = draw_split(split_key, data.strata_UW, hyper.counts, setup.n_rows)
-    labels_NA = add_label_noise(
-        noise_key, data.targets_NA, train_N, hyper.n_noisy, setup.model.table.n_answers
-    )
+    labels_NA = data.targets_NA
+    if setup.label_noise:
+        n_answers = setup.model.table.n_answers
+        labels_NA = add_label_noise(noise_key, labels_NA, train_N, hyper.n_noisy, n_answers)
     return Rows(training_index(train_N, setup.bucket), train_N, labels_NA)
 
 
@@ -121,10 +124,9 @@ def step(
     weights_B: jax.Array,
 ) -> RunState:
     """One optimiser step on the given rows."""
+    batch = Batch(index_B, weights_B / weights_B.sum(), state.rows.labels_NA[index_B])
     with _precision(setup):
-        loss, grads = jax.value_and_grad(training_loss, argnums=3)(
-            setup, data, hyper, state.params, index_B, weights_B, state.rows.labels_NA[index_B]
-        )
+        loss, grads = loss_and_gradient(setup, data, hyper, state.params, batch)
     updates, opt_state = optim.update(
         setup.settings.optimizer, hyper.optimizer, state.age, grads, state.opt_state, state.params
     )
@@ -143,19 +145,48 @@ def step(
     )
 
 
-def training_loss(
-    setup: Setup,
-    data: Data,
-    hyper: Hyper,
-    params: Params,
-    index_B: jax.Array,
-    weights_B: jax.Array,
-    labels_BA: jax.Array,
-) -> jax.Array:
-    """Weighted mean over rows of the loss, averaged over answers."""
-    logits_BAC = setup.model.apply(params, data.plan_train, index_B) * hyper.model["readout_scale"]
-    per_row = LOSSES[setup.settings.train.loss](logits_BAC, labels_BA).mean(-1)
-    return (per_row * weights_B).sum() / weights_B.sum()
+@struct.dataclass
+class Batch:
+    """The rows of one step."""
+
+    index_B: Any
+    share_B: Any
+    """Weight of each row in the mean; 0 for padding."""
+    labels_BA: Any
+
+
+def loss_and_gradient(
+    setup: Setup, data: Data, hyper: Hyper, params: Params, batch: Batch
+) -> tuple[jax.Array, Params]:
+    """Mean loss over a batch and its gradient.
+
+    What examples share is computed once; the rest in blocks of rows that fit a core's cache (`setup.blocks`).
+    """
+    plan = data.plan_train
+    tables, pull_back = jax.vjp(lambda p: setup.model.tables(p, plan), params)
+
+    def rows_loss(params: Params, tables: Any, rows: Batch) -> jax.Array:
+        logits_BAC = setup.model.read_rows(params, plan, tables, rows.index_B)
+        per_row = LOSSES[setup.settings.train.loss](
+            logits_BAC * hyper.model["readout_scale"], rows.labels_BA
+        )
+        return (per_row.mean(-1) * rows.share_B).sum()
+
+    gradient = jax.value_and_grad(rows_loss, argnums=(0, 1))
+    if setup.blocks.train == 1:
+        loss, (direct, through_tables) = gradient(params, tables, batch)
+    else:
+        blocks = jax.tree.map(lambda x: x.reshape(setup.blocks.train, -1, *x.shape[1:]), batch)
+        loss, (direct, through_tables) = _sum_over(lambda b: gradient(params, tables, b), blocks)
+    return loss, jax.tree.map(jnp.add, direct, pull_back(through_tables)[0])
+
+
+def _sum_over(f: Callable[[Any], Any], blocks: Any) -> Any:
+    """Sum of f over the leading axis, one after the other."""
+    shapes = jax.eval_shape(f, jax.tree.map(lambda x: x[0], blocks))
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    add = lambda total, block: (jax.tree.map(jnp.add, total, f(block)), None)  # noqa: E731
+    return jax.lax.scan(add, zero, blocks)[0]
 
 
 def is_due(setup: Setup, state: RunState) -> jax.Array:
@@ -164,13 +195,28 @@ def is_due(setup: Setup, state: RunState) -> jax.Array:
     return at_step & (state.status == RUNNING)
 
 
+def table_logits(setup: Setup, data: Data, params: Params) -> jax.Array:
+    """Logits N A C of the whole table."""
+    if setup.blocks.table == 1:
+        return setup.model.apply(params, data.plan_table)
+    tables = setup.model.tables(params, data.plan_table)
+    rows = -(-setup.n_rows // setup.blocks.table)
+    # The last block is filled up with rows that are computed and thrown away.
+    index = jnp.minimum(jnp.arange(rows * setup.blocks.table), setup.n_rows - 1)
+    parts = jax.lax.map(
+        lambda index_B: setup.model.read_rows(params, data.plan_table, tables, index_B),
+        index.reshape(setup.blocks.table, rows),
+    )
+    return parts.reshape(-1, *parts.shape[2:])[: setup.n_rows]
+
+
 def take_snapshot(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> Snapshot:
     """One forward pass over the whole table, and what the state carries for probes."""
     scale = hyper.model["readout_scale"]
 
     def apply(params: Params) -> jax.Array:
         with _precision(setup):
-            return setup.model.apply(params, data.plan_table) * scale
+            return table_logits(setup, data, params) * scale
 
     before = jnp.maximum(state.evaluations - 1, 0)
     steps = state.age - setup.cadence.step_of(before)
@@ -180,6 +226,7 @@ def take_snapshot(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> Sn
         logits_NAC=apply(state.params),
         targets_NA=data.targets_NA,
         rows=state.rows,
+        label_noise=setup.label_noise,
         mirror_N=data.mirror_N,
         per_row_loss=LOSSES[setup.settings.train.loss],
         mean_loss=state.sum_loss / steps,

@@ -19,7 +19,7 @@ task: {{kind: modular, operation: x+y, p: 7, format: a b =}}
 split: {{kind: random, train_fraction: 0.6}}
 model: {{kind: transformer, d_model: 16, n_heads: 2, d_mlp: 32}}
 optimizer: {{kind: adamw, learning_rate: 1e-2, weight_decay: 1.0}}
-train: {{steps: {steps}, eval_every: 4, batch_size: {batch}, stop: {{val_accuracy: 0.5, hold: 3}},
+train: {{steps: {steps}, eval_every: 4, batch_size: {batch}, stop: {{val_accuracy: {level}, hold: 3}},
         snapshot_every: {snapshots}}}
 execution: {{slots: 4, devices: {devices}, tile: 2, chunk: {chunk}, lag: {lag}, checkpoint_seconds: {every}}}
 axes:
@@ -31,7 +31,7 @@ axes:
 def write_grid(path: Path, **changes: object) -> Path:
     """A configuration of 3 x seeds runs that end at different times."""
     settings = {
-        **{"steps": 80, "batch": "full", "seeds": 3, "snapshots": "null"},
+        **{"steps": 80, "level": 0.5, "batch": "full", "seeds": 3, "snapshots": "null"},
         **{"devices": 2, "chunk": 1, "lag": 1, "every": 0},
     }
     path.write_text(GRID.format(**{**settings, **changes}))

@@ -19,7 +19,18 @@ FILES = sorted(
 
 LAYERS = [
     {"settings"},
-    {"tasks", "store", "schedule", "outcomes", "tally", "provenance", "cadence", "source", "locks"},
+    {
+        "tasks",
+        "store",
+        "schedule",
+        "outcomes",
+        "tally",
+        "search",
+        "provenance",
+        "cadence",
+        "source",
+        "locks",
+    },
     {"splits"},
     {"models", "losses", "optim"},
     {"probes", "interventions"},
@@ -31,6 +42,7 @@ LAYERS = [
     {"training"},
     {"devices", "engine"},
     {"checkpoint", "capacity"},
+    {"starts", "programs"},
     {"trainer", "measure", "progress"},
     {"session", "cluster"},
     {"estimate"},

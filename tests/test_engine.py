@@ -28,7 +28,12 @@ def group(config):
 
 
 def make_program(group: Group, n_devices: int, slots: int, tile: int) -> Program:
-    return Program(runstate.make_setup(group), devices.make_mesh(n_devices), slots, tile)
+    return Program(
+        runstate.make_setup(group, plan.row_blocks(group.first, "cpu")),
+        devices.make_mesh(n_devices),
+        slots,
+        tile,
+    )
 
 
 def stacked(program: Program, runs) -> runstate.Hyper:

@@ -31,7 +31,11 @@ FAST = ["between weights and status"]
 def config(tmp_path_factory) -> Path:
     # Two batches a epoch, the last one of 14 rows: order, masks and epochs are part of what must resume.
     return write_grid(
-        tmp_path_factory.mktemp("config") / "small.yaml", batch=15, steps=160, snapshots=3
+        tmp_path_factory.mktemp("config") / "small.yaml",
+        batch=15,
+        steps=160,
+        snapshots=3,
+        level=0.2,
     )
 
 

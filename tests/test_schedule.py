@@ -162,3 +162,55 @@ def test_a_slot_that_is_not_in_use_cannot_be_released() -> None:
         slots.release(0)
     slots.fill()
     assert slots.done
+
+
+def test_filling_can_be_held_to_the_first_tiles_of_each_device() -> None:
+    slots = Slots(2, 6, 2, range(12), lambda r: -r)
+    assert set(slots.fill(tiles=1)) == {0, 1, 6, 7}
+    assert slots.fill(tiles=1) == {}
+    assert set(slots.fill(tiles=2)) == {2, 3, 8, 9}
+    assert set(slots.fill()) == {4, 5, 10, 11}
+
+
+def test_compaction_waits_until_nothing_waits() -> None:
+    slots = Slots(2, 3, 1, range(7), lambda r: -r)
+    slots.fill()
+    slots.release(3)
+    slots.release(4)
+    assert slots.compaction() == {}
+    assert slots.n_waiting == 1
+
+
+def test_compaction_shares_what_is_left_among_the_devices() -> None:
+    slots = Slots(2, 4, 1, range(8), lambda r: -r)
+    slots.fill()
+    for slot in (4, 5, 6, 7, 1):
+        slots.release(slot)
+    left = dict(slots.running)
+    moves = slots.compaction()
+    assert moves == {3: 4, 2: 1} or moves == {3: 4}
+    for old, new in moves.items():
+        slots.move(old, new)
+    assert sorted(slots.running.values()) == sorted(left.values())
+    assert slots.busiest() == 2 and slots.compaction() == {}
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 2), (2, 8, 2), (3, 12, 4), (4, 4, 1), (1, 64, 16)])
+@pytest.mark.parametrize("seed", range(3))
+def test_compaction_leaves_the_fewest_tiles_that_hold_the_runs(
+    shape: tuple[int, int, int], seed: int
+) -> None:
+    devices, per_device, tile = shape
+    generator = np.random.default_rng(seed)
+    slots = Slots(devices, per_device, tile, range(devices * per_device), lambda r: 0)
+    slots.fill()
+    while slots.running:
+        slots.release(int(generator.choice(list(slots.running))))
+        before = dict(slots.running)
+        for old, new in slots.compaction().items():
+            assert old in slots.running and new not in slots.running
+            slots.move(old, new)
+        assert sorted(slots.running.values()) == sorted(before.values())
+        tiles = -(-len(slots.running) // tile)
+        assert slots.busiest() == -(-tiles // devices)
+    assert sorted(slots._free) == list(range(devices * per_device))

@@ -6,6 +6,8 @@ import dataclasses
 import functools
 from typing import get_args
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,6 +108,36 @@ def test_shared_transformer_is_the_dense_one(table, ln, n_layers, causal, which)
     settings = TransformerSettings(ln=ln, n_layers=n_layers, causal=causal, **SMALL)
     model = Model(settings, TABLES[table])
     assert_equal_to_dense(model, *select(TABLES[table], which))
+
+
+@st.composite
+def combinations(draw):
+    """Anything that the sharing plan must serve."""
+    settings = {
+        "ln": draw(st.sampled_from(PLACEMENTS)),
+        "n_layers": draw(st.integers(1, 4)),
+        "causal": draw(st.booleans()),
+        "ln_kind": draw(st.sampled_from(["layer", "rms"])),
+        "final_ln": draw(st.booleans()),
+        "attn_bias": draw(st.booleans()),
+        "n_heads": draw(st.sampled_from([1, 2, 3])),
+    }
+    selection = draw(st.sampled_from(["all", "subset", "batch of 3"]))
+    return settings, draw(st.sampled_from(list(TABLES))), selection
+
+
+@pytest.mark.soak
+@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.given(combinations())
+def test_shared_transformer_is_the_dense_one_for_any_combination(combination):
+    settings, table, which = combination
+    model = Model(TransformerSettings(**SMALL | settings), TABLES[table])
+    assert_equal_to_dense(model, *select(TABLES[table], which))
+
+
+def test_a_single_head_is_the_dense_one():
+    model = Model(TransformerSettings(**SMALL | {"n_heads": 1, "n_layers": 2}), TABLES["a op b ="])
+    assert_equal_to_dense(model, *select(model.table, "subset"))
 
 
 @pytest.mark.parametrize(

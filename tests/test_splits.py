@@ -140,9 +140,9 @@ def test_random_splits_do_part_pairs():
 
 
 def test_two_fractions_of_one_bucket_in_one_program():
-    splits = [make_split(RandomSplit(train_fraction=f), P7) for f in (0.4, 0.43, 0.45)]
+    splits = [make_split(RandomSplit(train_fraction=f), P7) for f in (0.68, 0.7, 0.72)]
     counts = [s.n_train for s in splits]
-    assert counts == [19, 21, 22]
+    assert counts == [33, 34, 35]
     (bucket,) = {bucket_of(n, 49) for n in counts}
 
     def one(seed, n):
@@ -199,8 +199,9 @@ def test_bucket_ladder():
     assert (buckets >= n).all()
     assert (np.diff(buckets) >= 0).all()
     large = n > 8
-    assert (buckets[large] - n[large] <= buckets[large] / 4).all()
-    assert len(set(buckets)) < 40
+    assert (buckets[large] - n[large] <= buckets[large] / 9).all()
+    assert len(set(buckets)) < 100
+    assert bucket_of(3831, 12_769) == 3840
 
 
 def test_bucket_is_a_step_of_its_own_ladder():
@@ -210,5 +211,5 @@ def test_bucket_is_a_step_of_its_own_ladder():
 
 def test_bucket_never_exceeds_the_table():
     assert bucket_of(5, 6) == 6
-    assert bucket_of(3831, 3900) == 3900
+    assert bucket_of(3841, 3900) == 3900
     assert all(n <= bucket_of(n, 49) <= 49 for n in range(1, 50))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from grokjax.models import mlp, quadratic, sharing, transformer
-from grokjax.models.init import scale_weights
+from grokjax.models.init import draw_all, scale_weights
 from grokjax.settings import Settings
 from grokjax.tasks.table import Table
 
@@ -21,12 +21,14 @@ Params = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """How to make one kind of model: its module, and its plan of distinct rows for n executed table rows."""
+    """How to make one kind of model: its module, its plan of distinct rows for n executed table rows, and the two parts
+    of its forward pass, on bound modules: tables from (module, plan), logits from (module, plan, tables, rows)."""
 
     settings: type[Settings]
     module: Callable[[Any, Table], nn.Module]
     plan: Callable[[Any, Table, int], Any]
-    execute: Callable[[nn.Module, Any, jax.Array | None], jax.Array]
+    tables: Callable[[Any, Any], Any]
+    read_rows: Callable[[Any, Any, Any, jax.Array | None], jax.Array]
 
 
 def _transformer_plan(s: transformer.TransformerSettings, table: Table, n: int) -> sharing.Plan:
@@ -37,20 +39,27 @@ def _column_plan(s: Settings, table: Table, n: int) -> mlp.ColumnPlan:
     return mlp.make_column_plan(table)
 
 
-def _shared(module: nn.Module, plan: Any, index_N: jax.Array | None) -> jax.Array:
-    return module.shared(plan, index_N)  # type: ignore[attr-defined]
-
-
 MODELS: dict[str, Kind] = {
     "transformer": Kind(
         transformer.TransformerSettings,
         transformer.transformer_module,
         _transformer_plan,
-        sharing.execute,
+        sharing.make_tables,
+        sharing.read_rows,
     ),
-    "mlp": Kind(mlp.MLPSettings, mlp.mlp_module, _column_plan, _shared),
+    "mlp": Kind(
+        mlp.MLPSettings,
+        mlp.mlp_module,
+        _column_plan,
+        mlp.MLPModule.first_rows,
+        mlp.MLPModule.read_rows,
+    ),
     "quadratic": Kind(
-        quadratic.QuadraticSettings, quadratic.quadratic_module, _column_plan, _shared
+        quadratic.QuadraticSettings,
+        quadratic.quadratic_module,
+        _column_plan,
+        quadratic.QuadraticModule.first_rows,
+        quadratic.QuadraticModule.read_rows,
     ),
 }
 
@@ -69,12 +78,22 @@ class Model:
     def init(self, key: jax.Array, scale: ArrayLike = 1.0) -> Params:
         """Fresh parameters as a nested dictionary."""
         tokens, at = jnp.asarray(self.table.tokens_NT[:1]), self.table.answer_positions
-        params = self.module.init(key, tokens, at, method="dense")["params"]
+        params = draw_all(lambda: self.module.init(key, tokens, at, method="dense")["params"], key)
         return scale_weights(dict(params), scale)
 
+    def tables(self, params: Params, plan: Any) -> Any:
+        """The part of the forward pass that examples share."""
+        return nn.apply(self.kind.tables, self.module)({"params": params}, plan)
+
+    def read_rows(
+        self, params: Params, plan: Any, tables: Any, index_N: jax.Array | None = None
+    ) -> jax.Array:
+        """Logits N A C of the table's rows `index_N` (all rows: None), from the tables of the same parameters."""
+        return nn.apply(self.kind.read_rows, self.module)({"params": params}, plan, tables, index_N)
+
     def apply(self, params: Params, plan: Any, index_N: jax.Array | None = None) -> jax.Array:
-        """Logits N A C of the table's rows `index_N` (all rows: None), every distinct thing computed once."""
-        return nn.apply(self.kind.execute, self.module)({"params": params}, plan, index_N)
+        """Logits N A C of table rows, every distinct thing computed once."""
+        return self.read_rows(params, plan, self.tables(params, plan), index_N)
 
     def dense(self, params: Params, tokens_NT: jax.Array) -> jax.Array:
         """Logits N A C by the plain forward pass: the reference."""

@@ -1,80 +1,132 @@
 """Initialisation schemes, named after what they reproduce (sources: docs/design.md, section 8).
 
-A scheme maps the part a tensor plays, and its fan-in, to a flax initialiser. `init_scale` multiplies every
+A scheme maps the part a tensor plays, and its fan-in, to a `Draw`. `init_scale` multiplies every
 tensor of two or more dimensions afterwards (embeddings and positions included; biases and LayerNorm
 parameters are left alone).
+
+All tensors of a model are cut from one vector of random numbers: a generator for each tensor is a program for each,
+and took as long to compile as a third of the training step.
 """
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+import dataclasses
 import math
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from flax.linen import initializers
 from jax.typing import ArrayLike
 
 Part = Literal["embed", "positions", "qkv", "attn_out", "mlp_in", "mlp_out", "unembed", "bias"]
-Initialiser = Callable[..., jax.Array]
 
 
-def _uniform(limit: float) -> Initialiser:
-    def draw(key: jax.Array, shape: tuple[int, ...], dtype: type = jnp.float32) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -limit, limit)
+class Source:
+    """Uniform numbers in (-1, 1), handed out in the order of asking. Without numbers it only counts."""
 
-    return draw
+    def __init__(self, uniform: jax.Array | None = None):
+        self.uniform, self.taken = uniform, 0
+
+    def take(self, n: int) -> jax.Array:
+        start, self.taken = self.taken, self.taken + n
+        return jnp.zeros(n) if self.uniform is None else self.uniform[start : self.taken]
 
 
-def nanda(part: Part, fan_in: int, fan_out: int) -> Initialiser:
+_SOURCE: contextvars.ContextVar[Source] = contextvars.ContextVar("source")
+
+
+@contextlib.contextmanager
+def drawing_from(source: Source) -> Iterator[None]:
+    """Draws made in this block take their numbers from the source."""
+    token = _SOURCE.set(source)
+    try:
+        yield
+    finally:
+        _SOURCE.reset(token)
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """A flax initialiser: a distribution around 0 and its scale. Its numbers come from a Source, not from the key."""
+
+    distribution: Literal["zeros", "uniform", "normal", "truncated"]
+    """uniform: up to ± scale; normal: standard deviation scale; truncated: a normal cut at two standard deviations."""
+    scale: float = 0.0
+
+    def __call__(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        if self.distribution == "zeros":
+            return jnp.zeros(shape)
+        source = _SOURCE.get(None) or Source()  # flax asks for shapes outside of any source
+        u = source.take(math.prod(shape)).reshape(shape)
+        if self.distribution == "uniform":
+            return self.scale * u
+        within = math.erf(math.sqrt(2)) if self.distribution == "truncated" else 1.0
+        return self.scale * math.sqrt(2) * jax.lax.erf_inv(within * u)
+
+
+def draw_all(init: Callable[[], Any], key: jax.Array) -> Any:
+    """Parameters by `init`, whose draws come from one vector of numbers."""
+    count = Source()
+    with drawing_from(count):
+        jax.eval_shape(init)
+    least = jnp.nextafter(
+        jnp.float32(-1), jnp.float32(0)
+    )  # the inverse error function of -1 is not finite
+    with drawing_from(Source(jax.random.uniform(key, (count.taken,), minval=least, maxval=1.0))):
+        return init()
+
+
+def nanda(part: Part, fan_in: int, fan_out: int) -> Draw:
     """Nanda et al. 2023, released code: N(0, 1/d_model) throughout, unembedding N(0, 1/classes)."""
     if part == "bias":
-        return initializers.zeros
+        return Draw("zeros")
     # W_out too is scaled by 1/sqrt(d_model), its fan-out, although its fan-in is d_mlp.
     by_fan_in = part in ("qkv", "attn_out", "mlp_in")
-    return initializers.normal(1 / math.sqrt(fan_in if by_fan_in else fan_out))
+    return Draw("normal", 1 / math.sqrt(fan_in if by_fan_in else fan_out))
 
 
-def layernorm_grok(part: Part, fan_in: int, fan_out: int) -> Initialiser:
+def layernorm_grok(part: Part, fan_in: int, fan_out: int) -> Draw:
     """Singh et al. 2026 (arXiv 2602.06702), 'lecun': see `docs/design.md`; the truncation is not corrected for."""
     if part in ("attn_out", "mlp_in", "mlp_out"):
-        return initializers.truncated_normal(1 / math.sqrt(fan_in), lower=-2.0, upper=2.0)
+        return Draw("truncated", 1 / math.sqrt(fan_in))
     return _layernorm_grok_common(part, fan_in, fan_out)
 
 
-def layernorm_grok_kaiming(part: Part, fan_in: int, fan_out: int) -> Initialiser:
+def layernorm_grok_kaiming(part: Part, fan_in: int, fan_out: int) -> Draw:
     """The same source's Kaiming variant, used for its runs with Adam's eps = 0."""
     if part in ("attn_out", "mlp_in", "mlp_out"):
-        return initializers.normal(math.sqrt(2 / fan_in))
+        return Draw("normal", math.sqrt(2 / fan_in))
     return _layernorm_grok_common(part, fan_in, fan_out)
 
 
-def _layernorm_grok_common(part: Part, fan_in: int, fan_out: int) -> Initialiser:
+def _layernorm_grok_common(part: Part, fan_in: int, fan_out: int) -> Draw:
     if part == "bias":
-        return initializers.zeros
+        return Draw("zeros")
     if part == "qkv":  # Xavier uniform of the three matrices stacked
-        return _uniform(math.sqrt(6 / (fan_in + 3 * fan_out)))
+        return Draw("uniform", math.sqrt(6 / (fan_in + 3 * fan_out)))
     if part == "positions":
-        return initializers.normal(0.02)
-    return initializers.normal(1 / math.sqrt(fan_out if part == "embed" else fan_in))
+        return Draw("normal", 0.02)
+    return Draw("normal", 1 / math.sqrt(fan_out if part == "embed" else fan_in))
 
 
-def torch_default(part: Part, fan_in: int, fan_out: int) -> Initialiser:
+def torch_default(part: Part, fan_in: int, fan_out: int) -> Draw:
     """PyTorch's defaults: N(0, 1) embeddings, uniform ±1/sqrt(fan_in) for linear weights and their biases."""
     if part in ("embed", "positions"):
-        return initializers.normal(1.0)
-    return _uniform(1 / math.sqrt(fan_in))
+        return Draw("normal", 1.0)
+    return Draw("uniform", 1 / math.sqrt(fan_in))
 
 
-def grokking_mlp(part: Part, fan_in: int, fan_out: int) -> Initialiser:
+def grokking_mlp(part: Part, fan_in: int, fan_out: int) -> Draw:
     """enerrio/grokking-mlp: N(0, 1) embedding, Kaiming normal linear weights, zero biases."""
     if part == "bias":
-        return initializers.zeros
-    return initializers.normal(1.0 if part == "embed" else math.sqrt(2 / fan_in))
+        return Draw("zeros")
+    return Draw("normal", 1.0 if part == "embed" else math.sqrt(2 / fan_in))
 
 
-SCHEMES: dict[str, Callable[[Part, int, int], Initialiser]] = {
+SCHEMES: dict[str, Callable[[Part, int, int], Draw]] = {
     "nanda": nanda,
     "layernorm-grok": layernorm_grok,
     "layernorm-grok-kaiming": layernorm_grok_kaiming,

@@ -12,6 +12,7 @@ from flax import struct
 from pydantic import Field
 
 from grokjax.models.init import SCHEMES, Part
+from grokjax.models.linear import affine, product
 from grokjax.settings import Settings, hyper, shape
 from grokjax.tasks.table import Table
 
@@ -53,11 +54,16 @@ def make_column_plan(table: Table) -> ColumnPlan:
     )
 
 
-def sum_of_rows(tables: list[jax.Array], plan: ColumnPlan, index_N: jax.Array | None) -> jax.Array:
+def sum_of_rows(
+    tables: list[jax.Array], codes: list[jax.Array], index_N: jax.Array | None
+) -> jax.Array:
     """First pre-activations N F from one table (distinct tokens, F) per position."""
     constant = [t for t in tables if len(t) == 1]
-    codes = [c if index_N is None else c[index_N] for c in plan.codes_M]
-    varying = [t[c] for t, c in zip(tables, codes, strict=True) if len(t) > 1]
+    varying = [
+        t[c if index_N is None else c[index_N]]
+        for t, c in zip(tables, codes, strict=True)
+        if len(t) > 1
+    ]
     return sum(varying[1:] + constant, varying[0])
 
 
@@ -87,25 +93,28 @@ class MLPModule(nn.Module):
             return W, None
         return W, self.param(f"b_{name}", draw("bias", fan_in, fan_out), (fan_out,))
 
-    def shared(self, plan: ColumnPlan, index_N: jax.Array | None) -> jax.Array:
-        """Logits N A C, the first layer computed on distinct (position, token) pairs."""
+    def first_rows(self, plan: ColumnPlan) -> list[jax.Array]:
+        """The first layer's products with the distinct tokens of each position."""
         W, b = self.layers[0]
         W_TDF = W.reshape(self.n_positions, self.s.d_model, -1)
-        tables = [self.W_E[tokens] @ W_TDF[t] for t, tokens in enumerate(plan.tokens)]
-        pre = sum_of_rows(tables, plan, index_N)
-        return self.after_first(pre if b is None else pre + b)[:, None]
+        tables = [product(self.W_E[tokens], W_TDF[t]) for t, tokens in enumerate(plan.tokens)]
+        return tables if b is None else [tables[0] + b, *tables[1:]]
+
+    def read_rows(self, plan: ColumnPlan, tables: list, index_N: jax.Array | None) -> jax.Array:
+        """Logits N A C of table rows, the first layer looked up and summed over positions."""
+        return self.after_first(sum_of_rows(tables, list(plan.codes_M), index_N))[:, None]
 
     def dense(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
         """Logits N A C by the plain forward pass."""
         x_NF = self.W_E[tokens_NT].reshape(len(tokens_NT), -1)
         W, b = self.layers[0]
-        return self.after_first(x_NF @ W if b is None else x_NF @ W + b)[:, None]
+        return self.after_first(affine(x_NF, (W, b)))[:, None]
 
     def after_first(self, pre_NF: jax.Array) -> jax.Array:
         act = nn.relu if self.s.activation == "relu" else _gelu
         for W, b in self.layers[1:]:
             x_NF = act(pre_NF)
-            pre_NF = x_NF @ W if b is None else x_NF @ W + b
+            pre_NF = affine(x_NF, (W, b))
         return pre_NF
 
 

@@ -8,7 +8,10 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from grokjax.models.init import Draw
+from grokjax.models.linear import product
 from grokjax.models.mlp import ColumnPlan, sum_of_rows
 from grokjax.settings import Settings, hyper, shape
 from grokjax.tasks.table import Table
@@ -36,18 +39,18 @@ class QuadraticModule(nn.Module):
 
     def setup(self) -> None:
         self.n_inputs = sum(len(tokens) for _, tokens in self.varying)
-        normal = nn.initializers.normal(1.0)
+        normal = Draw("normal", 1.0)
         self.W_in = self.param("W_in", normal, (self.n_inputs, self.s.d_mlp))
         self.W_U = self.param("W_U", normal, (self.s.d_mlp, self.n_classes))
 
-    def shared(self, plan: ColumnPlan, index_N: jax.Array | None) -> jax.Array:
-        """Logits N A C: a row of W_in for each operand, no product needed."""
+    def first_rows(self, plan: ColumnPlan) -> list[jax.Array]:
+        """The rows of W_in of each operand: no product is needed."""
         bounds = [len(tokens) for _, tokens in self.varying]
-        starts = [sum(bounds[:i]) for i in range(len(bounds))]
-        tables = [self.W_in[a : a + n] for a, n in zip(starts, bounds, strict=True)]
-        positions = [t for t, _ in self.varying]
-        picked = ColumnPlan((), tuple(plan.codes_M[t] for t in positions))
-        return self.read(sum_of_rows(tables, picked, index_N))
+        return jnp.split(self.W_in, np.cumsum(bounds)[:-1].tolist())
+
+    def read_rows(self, plan: ColumnPlan, tables: list, index_N: jax.Array | None) -> jax.Array:
+        """Logits N A C of table rows."""
+        return self.read(sum_of_rows(tables, [plan.codes_M[t] for t, _ in self.varying], index_N))
 
     def dense(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
         """Logits N A C from explicit one-hot inputs."""
@@ -59,7 +62,7 @@ class QuadraticModule(nn.Module):
 
     def read(self, pre_NF: jax.Array) -> jax.Array:
         hidden_NF = (pre_NF / math.sqrt(self.n_inputs)) ** 2
-        return (hidden_NF @ self.W_U / self.s.d_mlp)[:, None]
+        return (product(hidden_NF, self.W_U) / self.s.d_mlp)[:, None]
 
 
 def quadratic_module(s: QuadraticSettings, table: Table) -> QuadraticModule:

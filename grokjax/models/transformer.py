@@ -16,6 +16,16 @@ import numpy as np
 from pydantic import model_validator
 
 from grokjax.models.init import SCHEMES, Part
+from grokjax.models.linear import (
+    affine,
+    head_columns,
+    product,
+    row_means,
+    scale_rows,
+    shift,
+    shift_rows,
+    stretch,
+)
 from grokjax.settings import Settings, hyper, shape
 from grokjax.tasks.table import Table
 
@@ -95,16 +105,10 @@ class Norm(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.rms:
-            return x * jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + self.eps) * self.w
-        centred = x - x.mean(-1, keepdims=True)
-        scale = jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + self.eps)
-        return centred * scale * self.w + self.b
-
-
-def affine(x: jax.Array, matrix: tuple[jax.Array, jax.Array | None]) -> jax.Array:
-    """x W + b, with W of shape (fan_in, fan_out)."""
-    W, b = matrix
-    return x @ W if b is None else x @ W + b
+            return stretch(scale_rows(x, jax.lax.rsqrt(row_means(x**2) + self.eps)), self.w)
+        centred = shift_rows(x, -row_means(x))
+        scale = jax.lax.rsqrt(row_means(centred**2) + self.eps)
+        return shift(stretch(scale_rows(centred, scale), self.w), self.b)
 
 
 class TransformerBlock(nn.Module):
@@ -136,23 +140,24 @@ class TransformerBlock(nn.Module):
         zero = draw("bias", fan_in, fan_out)
         return W, self.param(f"b_{name}", zero, (fan_out,)) if bias else None
 
-    def heads(self, x: jax.Array) -> jax.Array:
-        return x.reshape(*x.shape[:-1], self.s.n_heads, self.s.d_model // self.s.n_heads)
+    @property
+    def heads_HD(self) -> jax.Array:
+        return head_columns(self.s.n_heads, self.s.d_model)
 
     def queries(self, x: jax.Array) -> jax.Array:
-        """... H K, with the factor 1/sqrt(K) of the scores."""
-        q = self.heads(affine(self.ln1(x) if self.s.ln in _PRE_QK else x, self.q))
-        return q / math.sqrt(q.shape[-1])
+        """... D, with the factor of the scores: one over the root of a head's width."""
+        q = affine(self.ln1(x) if self.s.ln in _PRE_QK else x, self.q)
+        return q / math.sqrt(self.s.d_model // self.s.n_heads)
 
     def keys(self, x: jax.Array) -> jax.Array:
-        return self.heads(affine(self.ln1(x) if self.s.ln in _PRE_QK else x, self.k))
+        return affine(self.ln1(x) if self.s.ln in _PRE_QK else x, self.k)
 
     def values(self, x: jax.Array) -> jax.Array:
-        return self.heads(affine(self.ln1(x) if self.s.ln in _PRE_V else x, self.v))
+        return affine(self.ln1(x) if self.s.ln in _PRE_V else x, self.v)
 
     def finish(self, resid_pre: jax.Array, z: jax.Array) -> jax.Array:
-        """From the residual stream ... D and the mixed values ... H K to the layer's output ... D."""
-        attn_out = affine(z.reshape(*z.shape[:-2], self.s.d_model), self.o)
+        """From the residual stream ... D and the mixed values ... D to the layer's output ... D."""
+        attn_out = affine(z, self.o)
         if self.s.ln == "peri":
             attn_out = self.ln1_out(attn_out)
         resid_mid = resid_pre + attn_out
@@ -202,12 +207,8 @@ class TransformerModule(nn.Module):
 
     def unembed(self, x: jax.Array) -> jax.Array:
         x = self.ln_final(x) if self.s.final_ln else x
-        logits = x @ (self.W_E[: self.n_classes].T if self.s.tied else self.W_U)
+        logits = product(x, self.W_E[: self.n_classes].T if self.s.tied else self.W_U)
         return logits + self.b_U if self.s.unembed_bias else logits
-
-    def read(self, xs: list[jax.Array]) -> list[jax.Array]:
-        """Logits of each answer position's rows."""
-        return [self.unembed(x) for x in xs]
 
     def residuals(self, tokens_NT: jax.Array) -> jax.Array:
         """Dense forward pass to the last residual stream, N T D."""
@@ -220,8 +221,11 @@ class TransformerModule(nn.Module):
         return x_NTD
 
     def attend(self, block: TransformerBlock, x_NTD: jax.Array) -> jax.Array:
-        q, k, v = block.queries(x_NTD), block.keys(x_NTD), block.values(x_NTD)
-        return jnp.einsum("nhqk,nkhc->nqhc", self.pattern(q, k), v)
+        q, k, v = (
+            f(x_NTD).reshape(*x_NTD.shape[:2], self.s.n_heads, -1)
+            for f in (block.queries, block.keys, block.values)
+        )
+        return jnp.einsum("nhqk,nkhc->nqhc", self.pattern(q, k), v).reshape(x_NTD.shape)
 
     def pattern(self, q_NTHK: jax.Array, k_NTHK: jax.Array) -> jax.Array:
         """Attention pattern N H T T."""

@@ -24,6 +24,8 @@ class Snapshot:
     targets_NA: Int[Array, "N A"]
     rows: Rows
     """Which rows train, and with which labels."""
+    label_noise: bool
+    """Whether labels and targets may differ."""
     mirror_N: Int[Array, " N"]
     """Row with the operands exchanged, -1 where there is none."""
     per_row_loss: Callable[[Array, Array], Array]
