@@ -12,6 +12,8 @@ from benchmarks.workloads import WORKLOADS, Workload
 
 STACKED = 4
 """Runs of the peers that train several at once."""
+ALONE = ["C full"]
+"""Workloads on which they would take minutes a measurement; the fastest of them, the scan, is measured there too."""
 
 
 def peers_of(w: Workload) -> list[Peer]:
@@ -28,6 +30,8 @@ def peers_of(w: Workload) -> list[Peer]:
             f"plain vmap and scan, {STACKED} runs", lambda: jax_peers.plain(w, STACKED, scan=True)
         ),
     ]
+    if w.name in ALONE:
+        return [p for p in found if f"{STACKED} runs" not in p.name or "scan" in p.name]
     return found
 
 

@@ -123,12 +123,14 @@ def _figure(compared: dict[str, Any], file: Path) -> None:
     for axis, (name, part) in zip(
         [axes] if len(compared) == 1 else axes, compared.items(), strict=True
     ):
-        rates = [row["rate"] for row in part["rows"]]
+        measured = {row["peer"]: row["rate"] for row in part["rows"]}
+        rates = [measured.get(peer, float("nan")) for peer in names]
         axis.barh(names, rates, color=["#d55e00", *["#7a8793"] * (len(names) - 1)])
         axis.axvline(part["naive_limit"], color="black", ls="--", lw=1)
-        axis.set_xscale("log")
-        axis.set_xlim(right=3 * max(r for r in rates if r == r))
+        axis.set_xlim(right=1.3 * max(r for r in rates if r == r))
         for i, rate in enumerate(rates):
+            if rate != rate:  # not measured, or failed
+                continue
             axis.text(
                 rate, i, f" {rate:,.0f}" if rate >= 20 else f" {rate:.1f}", va="center", fontsize=7
             )
@@ -137,7 +139,7 @@ def _figure(compared: dict[str, Any], file: Path) -> None:
         axis.tick_params(labelsize=7)
     (axes if len(compared) == 1 else axes[0]).invert_yaxis()
     fig.suptitle(
-        "Training speed (log axis; dashed: peak product rate over the operations of the naive algorithm)",
+        "Training speed (dashed: peak product rate over the operations of the naive algorithm)",
         fontsize=9,
     )
     fig.savefig(file, dpi=150)

@@ -82,7 +82,7 @@ def platform(mesh: Mesh) -> str:
 # On accelerators: a few wide tiles; to be measured.
 _TILE = {"cpu": 1}
 _ACCELERATOR_TILE = 64
-_TILES_PER_DEVICE = 4
+_TILES_PER_DEVICE = 16
 
 
 def default_tile(platform: str) -> int:

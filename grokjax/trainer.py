@@ -252,7 +252,8 @@ class GroupTrainer:
         waited, self._waited = min(self._waited, took), 0.0
         self.tally.train_seconds += took
         self.tally.device_seconds += waited
-        self._visit += 0.2 * (took - waited - self._visit)
+        # Bounded, so that one long visit (files being created) does not stretch the next chunks.
+        self._visit += 0.2 * (min(took - waited, 2 * self._visit + 0.002) - self._visit)
         aim = np.clip(self._visit / VISIT_SHARE, *CHUNK_SECONDS)
         wanted = self._blocks * aim / max(took, 1e-3)
         free = int(np.clip(wanted, max(1, self._blocks // 2), self._blocks * 2))
