@@ -71,7 +71,7 @@ def select(table, which):
     return rows, jnp.asarray(rows)
 
 
-def assert_equal_to_dense(model, rows, index_N):
+def assert_equal_to_dense(model, rows, index_N, rtol=1e-5):
     """Logits, and the gradient of a loss that weighs every row differently."""
     table = model.table
     labels = jnp.asarray(table.targets_NA[rows])
@@ -95,12 +95,12 @@ def assert_equal_to_dense(model, rows, index_N):
     )
     (grads, logits), (expected, dense) = both(params, plan, index_N, tokens_NT)
     assert logits.shape == (len(rows), len(table.answer_positions), table.n_classes)
-    np.testing.assert_allclose(logits, dense, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(logits, dense, rtol=rtol, atol=rtol)
     grads, expected = tensor_names(grads), tensor_names(expected)
     largest = max(np.linalg.norm(g) for g in expected.values())
     for name, g in expected.items():
         error = np.linalg.norm(grads[name] - g)
-        assert error <= 1e-5 * max(np.linalg.norm(g), 1e-2 * largest), name
+        assert error <= rtol * max(np.linalg.norm(g), 1e-2 * largest), name
 
 
 @pytest.mark.parametrize(("table", "ln", "n_layers", "causal", "which"), list(sweep()))
@@ -127,12 +127,13 @@ def combinations(draw):
 
 
 @pytest.mark.soak
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
 @hypothesis.given(combinations())
 def test_shared_transformer_is_the_dense_one_for_any_combination(combination):
     settings, table, which = combination
     model = Model(TransformerSettings(**SMALL | settings), TABLES[table])
-    assert_equal_to_dense(model, *select(TABLES[table], which))
+    # Rounding grows with depth, and weighs most in gradients that nearly cancel; a wrong row is an error of order 1.
+    assert_equal_to_dense(model, *select(TABLES[table], which), rtol=1e-4)
 
 
 def test_a_single_head_is_the_dense_one():
