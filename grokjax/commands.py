@@ -7,6 +7,7 @@ import json
 import logging
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from grokjax.loading import ConfigError, load_with_source
@@ -38,6 +39,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--plan", action="store_true")
+    parser.add_argument("--measure", action="store_true")
     parser.add_argument("--out")
     parser.add_argument("--no-figures", action="store_true")
     try:
@@ -48,10 +50,15 @@ def _parse(words: list[str]) -> argparse.Namespace:
         setting = unknown[0].lstrip("-") if "=" in unknown[0] else ""
         hint = f"; a setting has no dashes: {setting}" if setting else ""
         raise ConfigError(f"{unknown[0]}: is no option{hint}; see --help")
+    if args.measure and (args.plan or args.out is not None or args.no_figures):
+        raise ConfigError("--measure: goes with no other option; see --help")
     if not args.words or "=" in args.words[0]:
-        raise ConfigError(
-            "run.py: the first word must be a configuration, e.g. configs/quickstart.yaml; see --help"
+        first = (
+            "a results directory, e.g. results/quickstart"
+            if args.measure
+            else "a configuration, e.g. configs/quickstart.yaml"
         )
+        raise ConfigError(f"run.py: the first word must be {first}; see --help")
     args.config, *args.overrides = args.words
     args.given = words
     return args
@@ -79,6 +86,8 @@ def _guarded(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.measure:
+        return _measure(args)
     overrides = list(args.overrides)
     if args.out is not None:
         overrides.append(f"execution.out={json.dumps(args.out)}")  # quoted: '1' is a name here
@@ -89,6 +98,14 @@ def _run(args: argparse.Namespace) -> int:
         sys.stdout.write(plan_text(experiment, source))
         return 0
     return _train(args, experiment, source)
+
+
+def _measure(args: argparse.Namespace) -> int:
+    from grokjax.measure import measure_directory
+
+    for file in measure_directory(Path(args.config), args.overrides):
+        log.info("wrote %s", file)
+    return 0
 
 
 def _train(args: argparse.Namespace, experiment: Any, source: Any) -> int:

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, field_validator
 
+from grokjax.interventions import ACTIONS
 from grokjax.losses import LOSSES
+from grokjax.measurements import MEASUREMENTS
 from grokjax.models import MODELS
 from grokjax.optim import OPTIMIZERS
 from grokjax.probes import DEFAULT_PROBES, PROBES
@@ -33,6 +35,8 @@ SplitSettings = _one_of([s for s, _ in SPLITS.values()])
 ModelSettings = _one_of([k.settings for k in MODELS.values()])
 OptimizerSettings = _one_of([s for s, _ in OPTIMIZERS.values()])
 ProbeSettings = _one_of([s for s, _ in PROBES.values()])
+InterventionSettings = _one_of([s for s, _ in ACTIONS.values()])
+MeasurementSettings = _one_of([k.settings for k in MEASUREMENTS.values()])
 
 
 class Epochs(Settings):
@@ -87,7 +91,7 @@ class Train(Settings):
     batch_size: Literal["full"] | Count | BatchShare = shape("full")
     """Rows per step: full, a number, or {max: 512, share: 0.5}. Reshuffled every epoch, the last batch kept."""
     loss: Literal[tuple(LOSSES)] = shape("cross_entropy")  # type: ignore[valid-type]
-    """cross_entropy is accurate to 1e-12; cross_entropy_float32 is the textbook form; mse."""
+    """cross_entropy is accurate to 1e-12; cross_entropy_float32 is the textbook form; mse; hinge (multiclass)."""
     precision: Literal["float32", "tf32", "bfloat16"] = shape("float32")
     """Inputs of matrix products; parameters and sums are float32. tf32 and bfloat16 need an accelerator."""
 
@@ -126,6 +130,8 @@ class RunSettings(Settings):
     """How it learns."""
     train: Train = Field()
     """For how long."""
+    intervention: InterventionSettings | None = Field(None)  # type: ignore[valid-type]
+    """A change made in the middle of training; null: none."""
     seed: Seed = hyper(0)
     """Sets all four streams of random numbers."""
     init_seed: Seed | None = hyper(None)
@@ -160,5 +166,18 @@ class Experiment(RunSettings):
     """Name of the experiment and of its results directory."""
     axes: dict[str, Any] = execution(default_factory=dict)
     """Settings that vary, by dotted name: a list, {linspace|logspace: [first, last, n]} or {range: n}."""
+    measurements: tuple[MeasurementSettings, ...] = execution((), strict=False)  # type: ignore[valid-type]
+    """What `run.py --measure` finds out about saved weights; may change at any time."""
     execution: Execution = Field(default_factory=Execution)
     """How the work is done here."""
+
+    @field_validator("measurements", mode="after")
+    @classmethod
+    def _each_kind_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What is measured is stored by its kind."""
+        kinds = [m.kind for m in value]
+        if twice := next((k for k in kinds if kinds.count(k) > 1), None):
+            raise ValueError(
+                f"{twice} is there twice, and results are stored by kind; each kind once"
+            )
+        return value

@@ -299,6 +299,9 @@ def _example_hyper(setup: Setup) -> Hyper:
         n_noisy=zero,
         budget=zero,
         stop={"level": np.float32(0), "hold": zero, "then": zero},
+        intervention=None
+        if setup.settings.intervention is None
+        else runstate.hyper_numbers(setup.settings.intervention),
     )
 
 

@@ -13,6 +13,7 @@ from grokjax import devices, plan
 from grokjax.capacity import choose_slots
 from grokjax.config import Experiment
 from grokjax.grid import Group
+from grokjax.probe_cost import probes_line
 from grokjax.session import prepare
 from grokjax.source import Source
 
@@ -85,5 +86,5 @@ def _group_lines(group: Group, cost: plan.Cost, seconds: float, mesh: Mesh, e: E
         f"{first.n_train} to {max(r.n_train for r in group.runs)} training rows (bucket {first.bucket}); "
         f"rows per step {rows} (naive {cost.naive_rows[0]}); {slots} slots of "
         f"{plan.size(cost.slot_bytes)}, {plan.size(plan.needed_bytes(cost, slots, tile, n))} in all; "
-        f"at most {plan.in_words(seconds)}"
+        f"at most {plan.in_words(seconds)}\n{probes_line(group, cost)}"
     )

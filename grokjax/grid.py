@@ -16,12 +16,12 @@ from grokjax.config import BatchShare, Epochs, Experiment, RunSettings
 from grokjax.identity import group_hash, run_id
 from grokjax.loading import at_axes, at_point, validate
 from grokjax.mistakes import shown
+from grokjax.models import misfit
 from grokjax.probes import unmet
 from grokjax.settings import Settings
 from grokjax.source import Source
 from grokjax.splits import Split, bucket_of, make_split
 from grokjax.tasks import make_table
-from grokjax.tasks.table import Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,9 +113,11 @@ def _by_setting(point: dict[str, Any]) -> dict[str, Any]:
 def resolve(settings: RunSettings, point: dict[str, Any], source: Source) -> Run:
     """Counts, durations and identities of one run. Raises ConfigError."""
     n_train = _n_train_of(settings, source)
+    _check_model(settings, source)
     _check_probes(settings, source)
     batch_size, batches = _batches(settings.train.batch_size, n_train)
     cadence, budget = _durations(settings, batches, source)
+    _check_intervention(settings, cadence, budget, source)
     bucket = bucket_of(n_train, table_of(settings.task).n_rows)
     derived = [bucket, batch_size, batches, dataclasses.astuple(cadence)]
     return Run(
@@ -133,8 +135,8 @@ def resolve(settings: RunSettings, point: dict[str, Any], source: Source) -> Run
 
 
 @functools.lru_cache(maxsize=64)
-def table_of(task: Any) -> Table:
-    """The table of a task's settings, built once."""
+def table_of(task: Any) -> Any:
+    """The Table or Sample of a task's settings, built once."""
     return make_table(task)
 
 
@@ -157,12 +159,47 @@ def _n_train_of(settings: RunSettings, source: Source) -> int:
         raise source.error(("split", name), message, because=("task", "split")) from None
 
 
+def _check_model(settings: RunSettings, source: Source) -> None:
+    wrong = misfit(settings.model.kind, table_of(settings.task))
+    if wrong:
+        raise source.error(("model", "kind"), wrong, because=("task", "model"))
+
+
 def _check_probes(settings: RunSettings, source: Source) -> None:
     for probe in settings.probes:
         lacking = unmet(probe, settings.model, table_of(settings.task)) if probe.requires else None
         if lacking:
             message = f"{probe.kind} needs {lacking}; leave it out or change model or task"
             raise source.error(("probes",), message, because=("model", "task"))
+
+
+def _check_intervention(
+    settings: RunSettings, cadence: Cadence, budget: int, source: Source
+) -> None:
+    """A step that is no evaluation, or at which the budget has ended, would never be acted upon."""
+    when = None if settings.intervention is None else settings.intervention.when
+    if when is None or when.kind != "step":
+        return
+    key, last = ("intervention", "when", "step"), int(cadence.step_of(budget - 2))
+    if when.step > last:
+        message = f"step {when.step} is not before the end of the budget; {last} or less would be"
+        raise source.error(key, message, because=("train", "intervention"))
+    if not cadence.hits(when.step):
+        message = f"step {when.step} is no evaluation, after which interventions are made; "
+        near = cadence.count(when.step)
+        message += f"{int(cadence.step_of(near - 1))} or {int(cadence.step_of(near))} would be"
+        raise source.error(key, message, because=("train", "intervention"))
+
+
+def without_control(runs: list[Run]) -> list[Run]:
+    """Armed runs for which the grid holds no control arm: the same run, whatever the action, not armed."""
+
+    def apart_from_it(run: Run) -> str:
+        return run_id(run.settings.model_copy(update={"intervention": None}))
+
+    active = [r for r in runs if r.settings.intervention and r.settings.intervention.armed]
+    controls = {apart_from_it(r) for r in runs if r not in active}
+    return [r for r in active if apart_from_it(r) not in controls]
 
 
 def _batches(batch_size: Any, n_train: int) -> tuple[int | None, int]:

@@ -18,6 +18,7 @@ WIDTH = 96
 
 USAGE = """\
 usage: python run.py CONFIG.yaml [setting=value ...] [--plan] [--out DIR] [--no-figures]
+       python run.py --measure DIR ['measurements=[{kind: pruning}, ...]']
 
 Trains the grid of CONFIG.yaml, or continues it, and draws its figures into results/<name>.
 
@@ -26,6 +27,8 @@ Trains the grid of CONFIG.yaml, or continues it, and draws its figures into resu
   --plan          say what it would take, train nothing
   --out DIR       results directory (default results/<name>)
   --no-figures    train only; python -m analysis DIR draws later
+  --measure DIR   measure the weights saved in a results directory: its `measurements`, or those
+                  given here; results go to DIR/groups/*/measured, and training is left as it is
 
 Exit code: 0 done, 2 a mistake in the input, 75 interrupted (the same command goes on).
 

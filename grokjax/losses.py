@@ -37,8 +37,19 @@ def mse(logits: Float[Array, "*N C"], labels: Int[Array, "*N"]) -> Float[Array, 
     return ((logits - jax.nn.one_hot(labels, logits.shape[-1])) ** 2).mean(-1)
 
 
+def hinge(logits: Float[Array, "*N C"], labels: Int[Array, "*N"]) -> Float[Array, "*N"]:
+    """max(0, 1 + largest other logit − label logit) (Crammer & Singer 2001).
+
+    Of two logits -f/2 and f/2 it is the binary max(0, 1 − y f) with y = ±1.
+    """
+    is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
+    others = jnp.where(is_label, -jnp.inf, logits).max(-1)
+    return jax.nn.relu(1 + others - row_sums(jnp.where(is_label, logits, 0)))
+
+
 LOSSES: dict[str, Callable[[Array, Array], Array]] = {
     "cross_entropy": cross_entropy,
     "cross_entropy_float32": cross_entropy_float32,
     "mse": mse,
+    "hinge": hinge,
 }

@@ -168,6 +168,8 @@ def _listed(words: list[str]) -> str:
 def _in_words(node: Any) -> list[str]:
     if typing.get_origin(node) is typing.Literal:
         return [str(word) for word in typing.get_args(node)]
+    if typing.get_origin(node) is tuple:
+        return ["a list"]
     if is_class(node) and len(node.model_fields) > 3:
         return ["a mapping of settings"]
     if is_class(node):

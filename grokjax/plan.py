@@ -14,6 +14,7 @@ import numpy as np
 from grokjax.grid import Group, Run, table_of
 from grokjax.models import Model, sharing
 from grokjax.probes import required
+from grokjax.tasks import Sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +80,18 @@ def _quadratic(s: Any, model: Model, n: int) -> Forward:
     return Forward([n], flops, 0, 4 * s.d_mlp + 3 * n_classes, max(s.d_mlp, n_classes))
 
 
+def _perceptron(s: Any, model: Model, n: int) -> Forward:
+    n_classes = model.table.n_classes
+    widths = [model.table.n_inputs, *s.hidden, n_classes]
+    flops = sum(2.0 * n * a * b for a, b in itertools.pairwise(widths))
+    return Forward([n], flops, 0, sum(widths) + sum(s.hidden), max(widths))
+
+
 _FORWARD: dict[str, Callable[[Any, Model, int], Forward]] = {
     "transformer": _transformer,
     "mlp": _mlp,
     "quadratic": _quadratic,
+    "perceptron": _perceptron,
 }
 
 
@@ -133,11 +142,13 @@ def cost(run: Run, platform: str = "cpu") -> Cost:
     forward = _FORWARD[model.settings.kind]
     train, whole = forward(model.settings, model, n), forward(model.settings, model, table.n_rows)
     copies = _copies(run)
-    rows_state = 4 * run.bucket + table.n_rows * (1 + 4 * table.targets_NA.shape[1])
+    n_answers = len(table.answer_positions)
+    rows_state = 4 * run.bucket + table.n_rows * (1 + 4 * n_answers)
+    drawn = table.n_rows * (table.n_inputs + n_answers) if isinstance(table, Sample) else 0
     return Cost(
         parameters=parameters,
         rows=train.rows,
-        naive_rows=[n * table.tokens_NT.shape[1]] * len(train.rows),
+        naive_rows=[n * table.n_positions] * len(train.rows),
         step_flops=3 * train.flops + 15.0 * parameters,
         evaluation_flops=whole.flops,
         slot_bytes=4 * parameters * copies + rows_state + 64,
@@ -146,15 +157,12 @@ def cost(run: Run, platform: str = "cpu") -> Cost:
         tile_bytes=4
         * (
             parameters * (copies + 2)
+            + drawn
             + max(
                 train.shared + n // blocks.train * train.per_row,
                 (whole.shared + table.n_rows // blocks.table * whole.per_row) * 3 // 4
                 # in parts, the logits of all rows are beside what a part keeps
-                + (blocks.table > 1)
-                * 3
-                * table.n_rows
-                * table.targets_NA.shape[1]
-                * table.n_classes,
+                + (blocks.table > 1) * 3 * table.n_rows * n_answers * table.n_classes,
             )
         ),
     )

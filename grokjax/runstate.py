@@ -16,6 +16,7 @@ from grokjax.models import Model
 from grokjax.plan import WHOLE, RowBlocks
 from grokjax.probes import required
 from grokjax.settings import leaves
+from grokjax.tasks import Sample
 
 WAITING, RUNNING, FINISHED, STOPPED, DIVERGED = range(5)
 STATUS = ("waiting", "running", "finished", "stopped", "diverged")
@@ -39,6 +40,8 @@ class Hyper:
     budget: Any
     """Evaluations, step 0 included."""
     stop: Any
+    intervention: Any
+    """None where the experiment has none."""
 
 
 @struct.dataclass
@@ -67,11 +70,16 @@ class RunState:
     update_length: Any
     snapshot: Any
     """Parameters at the last evaluation that asked for a snapshot."""
+    intervention: Any
+    """What is remembered of it (interventions.Watch); None where the experiment has none."""
 
 
 @struct.dataclass
 class Data:
-    """The arrays that all runs of a group share, passed as arguments so that XLA does not fold them."""
+    """The arrays that all runs of a group share, passed as arguments so that XLA does not fold them.
+
+    Of a Sample, plans and targets are a run's own: `training.data_of` puts them here.
+    """
 
     plan_train: Any
     plan_table: Any
@@ -137,10 +145,11 @@ def make_data(setup: Setup) -> Data:
     """The shared arrays of a group."""
     table, settings = setup.model.table, setup.settings
     strata = split_of(settings.task, settings.split).strata_UW
+    drawn = isinstance(table, Sample)
     return Data(
         plan_train=setup.model.plan(setup.batch_size or setup.bucket),
         plan_table=setup.model.plan(table.n_rows),
-        targets_NA=jnp.asarray(table.targets_NA, jnp.int32),
+        targets_NA=None if drawn else jnp.asarray(table.targets_NA, jnp.int32),
         mirror_N=jnp.asarray(table.mirror_N()),
         strata_UW=tuple(jnp.asarray(s) for s in strata),
     )
@@ -163,6 +172,7 @@ def make_hyper(run: Run) -> Hyper:
             "hold": np.int32(1 if stop is None else stop.hold),
             "then": np.int32(0 if stop is None else stop.then),
         },
+        intervention=None if s.intervention is None else hyper_numbers(s.intervention),
     )
 
 

@@ -19,8 +19,9 @@ from jax.sharding import Mesh
 from grokjax import devices, provenance
 from grokjax.capacity import choose_slots
 from grokjax.config import Execution, Experiment
-from grokjax.grid import Group, make_groups, make_runs
+from grokjax.grid import Group, make_groups, make_runs, without_control
 from grokjax.locks import hold
+from grokjax.measure import check_kinds, check_snapshots
 from grokjax.programs import Ahead, compiling_ahead, make_program
 from grokjax.progress import Display
 from grokjax.results import check_directory, directory_of, write_experiment
@@ -115,8 +116,15 @@ def prepare(experiment: Experiment, source: Source | None = None) -> tuple[list[
     source = source or Source("experiment")
     runs = make_runs(experiment, source)
     check_directory(experiment, runs)
+    if lacking := without_control(runs):
+        log.warning(
+            "%d runs with an intervention have no control arm: let intervention.armed take false too",
+            len(lacking),
+        )
     devices.set_up(experiment.execution.devices)
     groups = make_groups(runs)
+    check_kinds(experiment, groups, source)
+    check_snapshots(experiment, groups, source)
     with _told_at(source, "execution"):
         mesh = devices.make_mesh(experiment.execution.devices)
     with _told_at(source, "train"):
@@ -216,8 +224,12 @@ def _report(tallies: list[Tally]) -> None:
         return
     executed = sum(t.executed_steps for t in tallies)
     log.info(
-        "%d runs in %d groups: %.3g run-steps in %.0f s (%.0f a second, %.0f %% of slot-steps idle), "
-        "compilation %.0f s",
+        "%d runs in %d groups: %.3g run-steps in %.0f s (%.0f a second; %.0f %% of slot-steps idle, "
+        "%.1f %% of the time spent by the host), compilation %.0f s",
         *(sum(t.n_runs for t in tallies), len(tallies), steps, seconds, steps / max(seconds, 1e-9)),
-        *(100 * (1 - steps / executed), sum(t.compile_seconds for t in tallies)),
+        *(
+            100 * (1 - steps / executed),
+            100 * (1 - sum(t.device_seconds for t in tallies) / seconds),
+        ),
+        sum(t.compile_seconds for t in tallies),
     )

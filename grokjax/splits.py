@@ -19,7 +19,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.settings import Settings, hyper, shape
-from grokjax.tasks.table import Table
+from grokjax.tasks import Sample, Table
 
 
 class RandomSplit(Settings):
@@ -52,6 +52,14 @@ class AnswerSplit(Settings):
     kind: Literal["by_answer"] = shape("by_answer")
     validation_below: int = shape(20, ge=1)
     """Rows whose answer is below this number validate."""
+    label_noise: float = hyper(0.0, ge=0, le=1)
+    """Share of the training rows whose label is replaced by a wrong one."""
+
+
+class DrawnSplit(Settings):
+    """The task says which rows train, as one does that draws them for each run."""
+
+    kind: Literal["drawn"] = shape("drawn")
     label_noise: float = hyper(0.0, ge=0, le=1)
     """Share of the training rows whose label is replaced by a wrong one."""
 
@@ -103,15 +111,35 @@ def _by_answer(s: AnswerSplit, table: Table) -> tuple[list[np.ndarray], list[int
     return [rows[~held_out], rows[held_out]], [int((~held_out).sum()), 0]
 
 
+def _drawn(s: DrawnSplit, sample: Sample) -> tuple[list[np.ndarray], list[int]]:
+    rows = np.arange(sample.n_rows, dtype=np.int32)[:, None]
+    return [rows[: sample.n_train], rows[sample.n_train :]], [sample.n_train, 0]
+
+
 SPLITS: dict[str, tuple[type[Settings], Callable]] = {
     "random": (RandomSplit, _random),
     "pairs": (PairSplit, _pairs),
     "by_answer": (AnswerSplit, _by_answer),
+    "drawn": (DrawnSplit, _drawn),
 }
 
 
-def make_split(settings, table: Table) -> Split:
+def _check_task(kind: str, table: Table | Sample) -> None:
+    if isinstance(table, Sample) and kind != "drawn":
+        raise ValueError(
+            f"kind: {kind} shares out the rows of a table, and this task draws its training rows; "
+            "drawn would be right"
+        )
+    if isinstance(table, Table) and kind == "drawn":
+        raise ValueError(
+            "kind: drawn needs a task that draws its training rows, and this one is a table; "
+            "random would be right"
+        )
+
+
+def make_split(settings, table: Table | Sample) -> Split:
     """The split of a table. Raises ValueError where no row would train, or none would validate."""
+    _check_task(settings.kind, table)
     strata, counts = SPLITS[settings.kind][1](settings, table)
     n_train = sum(k * s.shape[1] for k, s in zip(counts, strata, strict=True))
     if not 0 < n_train < table.n_rows:

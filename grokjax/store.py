@@ -214,6 +214,14 @@ class GroupStore:
         """Final weights, or those of a snapshot."""
         return load_file(self._weights_dir / (run + _at(step)))
 
+    def final_step(self, run: str) -> int | None:
+        """Step of the final weights, None where there are none."""
+        path = self._weights_dir / (run + _at(None))
+        if not path.exists():
+            return None
+        with safe_open(path, "numpy") as file:
+            return int(file.metadata()["step"])
+
     def write_snapshot(self, run: str, step: int, tensors: dict[str, np.ndarray]) -> None:
         """Weights at one step of a run."""
         _save(self._weights_dir / (run + _at(step)), tensors, {"run": run, "step": str(step)})

@@ -13,13 +13,15 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from grokjax import optim
+from grokjax import interventions, optim
 from grokjax.losses import LOSSES
-from grokjax.models import Params
+from grokjax.models import Model, Params
 from grokjax.probes import measure
+from grokjax.probes.norms import update_lengths
 from grokjax.probes.snapshot import Snapshot, tree_norm
 from grokjax.runstate import DIVERGED, FINISHED, RUNNING, STOPPED, Data, Hyper, RunState, Setup
 from grokjax.splits import Rows, add_label_noise, draw_split, row_weights, training_index
+from grokjax.tasks import Sample
 
 _PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
 
@@ -33,6 +35,21 @@ def init_params(setup: Setup, hyper: Hyper) -> Params:
     """Parameters at step 0."""
     key = jax.random.fold_in(jax.random.key(hyper.seeds["init_seed"]), 0)
     return setup.model.init(key, hyper.model["init_scale"])
+
+
+def data_of(setup: Setup, data: Data, hyper: Hyper) -> Data:
+    """The data as one run sees them: a Sample's rows are its own.
+
+    They are drawn again wherever they are needed instead of kept: states and checkpoints stay small.
+    """
+    task = setup.model.table
+    if not isinstance(task, Sample):
+        return data
+    key = jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 4)
+    inputs_ND, targets_NA = task.draw(key)
+    return data.replace(  # type: ignore[attr-defined]
+        plan_train=inputs_ND, plan_table=inputs_ND, targets_NA=targets_NA
+    )
 
 
 def init_run(setup: Setup, data: Data, hyper: Hyper) -> RunState:
@@ -56,13 +73,17 @@ def init_run(setup: Setup, data: Data, hyper: Hyper) -> RunState:
         grads=zeros if "gradients" in needs else None,
         updates=zeros if "gradients" in needs else None,
         previous=params if "previous" in needs else None,
-        update_length=jnp.float32(0) if "update_length" in needs else None,
+        update_length=jax.tree.map(jnp.zeros_like, update_lengths(params))
+        if "update_length" in needs
+        else None,
         snapshot=params if setup.snapshot_every else None,
+        intervention=interventions.start_watching() if setup.settings.intervention else None,
     )
 
 
 def init_rows(setup: Setup, data: Data, hyper: Hyper) -> Rows:
     """Draw which rows train and which labels are wrong."""
+    data = data_of(setup, data, hyper)
     split_key = jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 1)
     noise_key = jax.random.fold_in(jax.random.key(hyper.seeds["noise_seed"]), 2)
     train_N = draw_split(split_key, data.strata_UW, hyper.counts, setup.n_rows)
@@ -75,6 +96,7 @@ def init_rows(setup: Setup, data: Data, hyper: Hyper) -> Rows:
 
 def train_block(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunState:
     """`cadence.unit` steps. A run that is no longer running stays exactly as it is."""
+    data = data_of(setup, data, hyper)
     if setup.batch_size is None:
         weights_B = row_weights(hyper.n_train, setup.bucket)
 
@@ -139,7 +161,7 @@ def step(
         max_loss=jnp.maximum(state.max_loss, loss),
         grads=grads if "gradients" in needs else None,
         updates=updates if "gradients" in needs else None,
-        update_length=state.update_length + tree_norm(updates)
+        update_length=jax.tree.map(jnp.add, state.update_length, update_lengths(updates))
         if "update_length" in needs
         else None,
     )
@@ -195,16 +217,16 @@ def is_due(setup: Setup, state: RunState) -> jax.Array:
     return at_step & (state.status == RUNNING)
 
 
-def table_logits(setup: Setup, data: Data, params: Params) -> jax.Array:
-    """Logits N A C of the whole table."""
+def table_logits(setup: Setup, data: Data, model: Model, params: Params) -> jax.Array:
+    """Logits N A C of the whole table, by the run's model or one that differs in its norms."""
     if setup.blocks.table == 1:
-        return setup.model.apply(params, data.plan_table)
-    tables = setup.model.tables(params, data.plan_table)
+        return model.apply(params, data.plan_table)
+    tables = model.tables(params, data.plan_table)
     rows = -(-setup.n_rows // setup.blocks.table)
     # The last block is filled up with rows that are computed and thrown away.
     index = jnp.minimum(jnp.arange(rows * setup.blocks.table), setup.n_rows - 1)
     parts = jax.lax.map(
-        lambda index_B: setup.model.read_rows(params, data.plan_table, tables, index_B),
+        lambda index_B: model.read_rows(params, data.plan_table, tables, index_B),
         index.reshape(setup.blocks.table, rows),
     )
     return parts.reshape(-1, *parts.shape[2:])[: setup.n_rows]
@@ -212,11 +234,12 @@ def table_logits(setup: Setup, data: Data, params: Params) -> jax.Array:
 
 def take_snapshot(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> Snapshot:
     """One forward pass over the whole table, and what the state carries for probes."""
+    data = data_of(setup, data, hyper)
     scale = hyper.model["readout_scale"]
 
-    def apply(params: Params) -> jax.Array:
+    def apply(params: Params, model: Model = setup.model) -> jax.Array:
         with _precision(setup):
-            return table_logits(setup, data, params) * scale
+            return table_logits(setup, data, model, params) * scale
 
     before = jnp.maximum(state.evaluations - 1, 0)
     steps = state.age - setup.cadence.step_of(before)
@@ -235,8 +258,10 @@ def take_snapshot(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> Sn
         updates=state.updates,
         previous=state.previous,
         update_length=state.update_length,
+        steps=steps,
         init_params=lambda: init_params(setup, hyper),
         apply=apply,
+        features=lambda params: setup.model.features(params, data.plan_table),
     )
 
 
@@ -245,7 +270,11 @@ def measure_run(
 ) -> dict[str, jax.Array]:
     """The probes of one cadence."""
     with _precision(setup):
-        return measure(setup.probes(every), take_snapshot(setup, data, hyper, state))
+        found = measure(setup.probes(every), take_snapshot(setup, data, hyper, state))
+    if every == 1 and state.intervention is not None:
+        fired_at = state.intervention.fired_at
+        found["intervened_at"] = jnp.where(fired_at < 0, jnp.nan, fired_at.astype(jnp.float32))
+    return found
 
 
 def take_weights(setup: Setup, state: RunState) -> Params | None:
@@ -277,8 +306,28 @@ def conclude(
         sum_loss=jnp.zeros_like(state.sum_loss),
         max_loss=jnp.full_like(state.max_loss, -jnp.inf),
         previous=None if state.previous is None else state.params,
-        update_length=None if state.update_length is None else jnp.zeros_like(state.sum_loss),
+        update_length=jax.tree.map(jnp.zeros_like, state.update_length),
         snapshot=take_weights(setup, state),
     )
+    if setup.settings.intervention is not None:
+        concluded = _intervene(setup, hyper, concluded, measured)
     due = is_due(setup, state)
     return jax.tree.map(lambda new, old: jnp.where(due, new, old), concluded, state)
+
+
+def _intervene(
+    setup: Setup, hyper: Hyper, state: RunState, measured: dict[str, jax.Array]
+) -> RunState:
+    """Also where the budget ends here: a larger one goes on from this state without evaluating it again."""
+    params, opt_state, watch = interventions.intervene(
+        setup.settings.intervention,
+        hyper.intervention,
+        setup.model,
+        (state.params, state.opt_state, state.intervention),
+        state.age,
+        measured,
+        jax.random.fold_in(jax.random.key(hyper.seeds["noise_seed"]), 5),
+    )
+    return state.replace(  # type: ignore[attr-defined]
+        params=params, opt_state=opt_state, intervention=watch
+    )

@@ -16,9 +16,10 @@ from scipy.special import erf
 STEP = 1e-30
 """Size of the complex step."""
 
-QK_NORM = {"attn-pre", "pre", "attn-pre-qk", "peri"}
+UNIT = "+mlp-inpnorm"
+QK_NORM = {"attn-pre", "pre", "attn-pre-qk", "peri", "attn-pre" + UNIT, "attn-pre-qk" + UNIT}
 """Placements in which queries and keys read the normalised stream (Singh et al. 2026: A*, M+A*, A^qk; Peri-LN)."""
-V_NORM = {"attn-pre", "pre", "attn-pre-v", "pre-v", "peri"}
+V_NORM = {"attn-pre", "pre", "attn-pre-v", "pre-v", "peri", "attn-pre" + UNIT, "attn-pre-v" + UNIT}
 """Placements in which values do (A*, M+A*, A^v, M+A^v; Peri-LN)."""
 MLP_NORM = {"pre", "mlp-pre", "pre-v", "peri"}
 """Placements in which the MLP does (M+A*, M, M+A^v; Peri-LN)."""
@@ -70,7 +71,10 @@ def transformer_layer(p, s, stream):
     stream = stream + attended
     if s.ln == "post":
         stream = norm(stream, "ln1")
-    hidden = linear(norm(stream, "ln2") if s.ln in MLP_NORM else stream, p["W_in"], p.get("b_in"))
+    read = norm(stream, "ln2") if s.ln in MLP_NORM else stream
+    if s.ln.endswith("mlp-inpnorm"):
+        read = stream / np.sqrt((stream * stream).sum(-1, keepdims=True))
+    hidden = linear(read, p["W_in"], p.get("b_in"))
     written = linear(ACTIVATIONS[s.activation](hidden), p["W_out"], p.get("b_out"))
     if s.ln == "peri":
         written = norm(written, "ln2_out")
@@ -131,6 +135,15 @@ def quadratic(params, s, table, tokens_NT):
     return linear(hidden, params["W_U"], None) / s.d_mlp
 
 
+def perceptron(params, s, sample, inputs_ND):
+    """Hidden layers on numbers; of two classes one output f, as logits -f/2 and f/2 (Merrill et al. 2023)."""
+    x = inputs_ND.astype(float)[:, None]
+    for i in range(len(s.hidden)):
+        x = ACTIVATIONS[s.activation](linear(x, params[f"W_{i}"], params.get(f"b_{i}")))
+    out = linear(x, params["W_U"], params.get("b_U"))
+    return np.concatenate([-out / 2, out / 2], -1) if sample.n_classes == 2 else out
+
+
 def linear(x, W, b):
     """x W + b over ... N T D, as one product of all rows."""
     rows = x.reshape(*x.shape[:-3], -1, x.shape[-1]) @ W
@@ -153,7 +166,7 @@ def gelu(x):
 
 
 ACTIVATIONS = {"relu": relu, "gelu": gelu}
-MODELS = {"transformer": transformer, "mlp": mlp, "quadratic": quadratic}
+MODELS = {"transformer": transformer, "mlp": mlp, "quadratic": quadratic, "perceptron": perceptron}
 
 
 # Losses ---------------------------------------------------------------------------------------------------------------
@@ -171,11 +184,24 @@ def mse(logits, labels):
     return ((logits - np.eye(logits.shape[-1])[labels]) ** 2).mean(-1)
 
 
+def hinge(logits, labels):
+    """max(0, 1 + largest other logit − label logit) (Crammer & Singer 2001)."""
+    others = np.where(np.eye(logits.shape[-1])[labels], -np.inf, logits.real)
+    largest = np.take_along_axis(logits, others.argmax(-1)[..., None], -1)[..., 0]
+    margin = 1 + largest - at_label(logits, labels)
+    return np.where(margin.real > 0, margin, 0)
+
+
 def at_label(logits, labels):
     return (logits * np.eye(logits.shape[-1])[labels]).sum(-1)
 
 
-LOSSES = {"cross_entropy": cross_entropy, "cross_entropy_float32": cross_entropy, "mse": mse}
+LOSSES = {
+    "cross_entropy": cross_entropy,
+    "cross_entropy_float32": cross_entropy,
+    "mse": mse,
+    "hinge": hinge,
+}
 
 
 def mean_loss(params, settings, table, rows, labels_NA, loss="cross_entropy"):

@@ -86,11 +86,11 @@ def files() -> dict[str, bytes]:
         ("steps: 400", "steps: all", "x.yaml:13: train.steps: needs a whole number or {epochs: n}, got 'all'"),
         ("steps: 400", "steps: 400.0", "x.yaml:13: train.steps: needs a whole number or {epochs: n}, got 400.0"),
         ("eval_every: 50", "batch_size: half", "x.yaml:14: train.batch_size: needs full, a whole number or {max: 512, share: 0.5}, got 'half'"),
-        ("eval_every: 50", "loss: cros_entropy", "x.yaml:14: train.loss: needs cross_entropy, cross_entropy_float32 or mse, got 'cros_entropy' (did you mean 'cross_entropy'?)"),
+        ("eval_every: 50", "loss: cros_entropy", "x.yaml:14: train.loss: needs cross_entropy, cross_entropy_float32, mse or hinge, got 'cros_entropy' (did you mean 'cross_entropy'?)"),
         ("eval_every: 50", "stop: 0.9", "x.yaml:14: train.stop: needs {val_accuracy: n, hold: 1, then: 0}, got 0.9"),
         ("name: q", "name: a/b", "x.yaml:1: name: must be letters, digits, '.', '_' and '-', beginning with a letter or digit, got 'a/b'"),
         ("name: q", "name: q\nprobes: norms", "x.yaml:2: probes: needs a list, got 'norms'"),
-        ("name: q", "name: q\nprobes: [norms]", "x.yaml:2: probes.0: needs a mapping whose kind is metrics, training_loss, norms, updates or output_layer, got 'norms'"),
+        ("name: q", "name: q\nprobes: [norms]", "x.yaml:2: probes.0: needs a mapping whose kind is metrics, training_loss, norms, updates, update_speed, output_layer, sparsity, structural_sparsity, fourier, feature_rank, feature_spectrum, feature_change, attention_entropy or shortcut, got 'norms'"),
         # out of range
         ("p: 13", "p: 1", "x.yaml:2: task.p: must be at least 2, got 1"),
         ("p: 13", "p: 5000", "x.yaml:2: task.p: must be at most 4096, got 5000"),
@@ -102,9 +102,9 @@ def files() -> dict[str, bytes]:
         # missing, unknown kinds
         (", weight_decay: 1.0", "", "x.yaml:11: optimizer.weight_decay: is missing and has no default"),
         ("  steps: 400\n", "", "x.yaml:12: train.steps: is missing and has no default"),
-        ("task: {kind: modular, operation: x+y, p: 13}\n", "", "x.yaml: task: is missing and has no default; it needs a mapping whose kind is modular or permutation"),
-        ("  kind: transformer\n", "", "x.yaml:6: model.kind: is missing; transformer, mlp or quadratic would be right"),
-        ("kind: transformer", "kind: transfomer", "x.yaml:7: model.kind: unknown kind 'transfomer'; transformer, mlp or quadratic would be right (did you mean 'transformer'?)"),
+        ("task: {kind: modular, operation: x+y, p: 13}\n", "", "x.yaml: task: is missing and has no default; it needs a mapping whose kind is modular, permutation or sparse_parity"),
+        ("  kind: transformer\n", "", "x.yaml:6: model.kind: is missing; transformer, mlp, quadratic or perceptron would be right"),
+        ("kind: transformer", "kind: transfomer", "x.yaml:7: model.kind: unknown kind 'transfomer'; transformer, mlp, quadratic or perceptron would be right (did you mean 'transformer'?)"),
         # several settings together
         ("n_heads: 2", "n_heads: 3", "x.yaml:9: model.n_heads: 3 does not divide d_model = 16; 2 would"),
         ("operation: x+y, p: 13", "operation: x/y, p: 15", "x.yaml:2: task.p: 15 is not prime, and x/y needs a modular inverse; 13 or 17 would be right"),
@@ -253,7 +253,7 @@ def test_files_that_cannot_be_read(told) -> None:
         (["task.p=1", "task={kind: modular, p: 0}"], "override task={kind: modular, p: 0}: task.p: must be at least 2, got 0"),
         (["optimizer={kind: adamw}"], "override optimizer={kind: adamw}: optimizer.weight_decay: is missing and has no default"),
         (["modle.d_model=3"], "override modle.d_model=3: modle: unknown setting (did you mean 'model'?)"),
-        (["model.kind=mpl"], "override model.kind=mpl: model.kind: unknown kind 'mpl'; transformer, mlp or quadratic would be right (did you mean 'mlp'?)"),
+        (["model.kind=mpl"], "override model.kind=mpl: model.kind: unknown kind 'mpl'; transformer, mlp, quadratic or perceptron would be right (did you mean 'mlp'?)"),
         (["axes.seed=[1, 1]"], "override axes.seed=[1, 1]: axes.seed: has the same value twice (1); each value once"),
         (["axes=[1]"], "override axes=[1]: axes: needs a mapping, got [1]"),
     ],
@@ -391,6 +391,21 @@ def test_a_probe_that_model_and_task_cannot_serve(told, monkeypatch: pytest.Monk
     assert told("model={kind: mlp}") == (
         "x.yaml: probes: norms needs a model with attention; leave it out or change model or task"
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("measurements=[{kind: attention_entropy}]", "override measurements=[{kind: attention_entropy}]: measurements.0.kind: attention_entropy needs "),
+        ("measurements=[{kind: pruning, at: all}]", "all needs snapshots, and train.snapshot_every is not set; set it, or final would be right"),
+        ("measurements=[{kind: pruning, at: [70]}] train.snapshot_every=1", "no weights will be saved at step 70; the nearest with train.snapshot_every = 1 is "),
+        ("probes=[{kind: attention_entropy}]", "attention_entropy needs a model with attention; leave it out or change model or task"),
+        ("intervention={kind: scale_output, factor: 2, when: {kind: step, step: 99999999}}", "step 99999999 is not before the end of the budget; "),
+    ],
+)  # fmt: skip
+def test_what_could_never_be_measured_or_done(told, word: str, sentence: str) -> None:
+    words = word.replace("] train", "]\0train").split("\0")
+    assert sentence in told("model={kind: mlp}", *words)
 
 
 # -- the machine -------------------------------------------------------------------------------------------------------

@@ -27,6 +27,14 @@ def group(config):
     return group
 
 
+PARITY = [
+    "task={kind: sparse_parity}",
+    "split={kind: drawn}",
+    "model={kind: perceptron}",
+    "train.loss=hinge",
+]
+
+
 def make_program(group: Group, n_devices: int, slots: int, tile: int) -> Program:
     return Program(
         runstate.make_setup(group, plan.row_blocks(group.first, "cpu")),
@@ -159,6 +167,8 @@ def test_estimated_memory_is_within_a_factor_of_1_5_of_the_compiled_program(conf
         ],
         ["task.p=53", "model={kind: mlp}", "task.format=a op b ="],
         ["task.p=31", "model={kind: quadratic, d_mlp: 200}", "train.loss=mse"],
+        PARITY,
+        [*PARITY, "train.batch_size=32", "train.steps={epochs: 2}", "train.eval_every={epochs: 1}"],
     ):
         (group,) = make_groups(make_runs(load_experiment(config, overrides)))
         program = make_program(group, 1, 8, 2)

@@ -105,6 +105,7 @@ def test_placements_create_only_the_norms_they_use():
     assert norms.pop("none") == set()
     assert norms.pop("mlp-pre") == {"ln2"}
     assert norms.pop("peri") == {"ln1", "ln2", "ln1_out", "ln2_out"}
+    assert norms.pop("mlp-inpnorm") == set()
     both = {"pre", "pre-v", "post"}
     assert norms == {ln: {"ln1", "ln2"} if ln in both else {"ln1"} for ln in norms}
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from grokjax import estimate, plan, runstate, training
+from grokjax import estimate, plan, probe_cost, runstate, training
 from grokjax.devices import make_mesh
 from grokjax.grid import make_groups, make_runs
 from grokjax.loading import load_experiment
@@ -38,6 +38,7 @@ def test_rows_of_a_step_are_the_distinct_ones(tmp_path):
         ["task.p=31", "model.d_model=64", "model.d_mlp=256", "model.n_layers=2"],
         ["task.p=31", "model={kind: mlp}"],
         ["task.p=31", "model={kind: quadratic, d_mlp: 200}"],
+        ["task={kind: sparse_parity}", "split={kind: drawn}", "model={kind: perceptron}"],
     ],
 )
 def test_counted_operations_are_those_of_the_compiled_gradient(tmp_path, overrides):
@@ -47,6 +48,7 @@ def test_counted_operations_are_those_of_the_compiled_gradient(tmp_path, overrid
         runstate.make_data(setup),
         jax.tree.map(jax.numpy.asarray, runstate.make_hyper(group.first)),
     )
+    data = training.data_of(setup, data, hyper)
     state = training.init_run(setup, data, hyper)
     weights = row_weights(hyper.n_train, setup.bucket)
 
@@ -93,3 +95,16 @@ def test_the_text_says_what_a_user_needs_and_writes_nothing(tmp_path):
 )
 def test_durations_in_words(seconds, told):
     assert plan.in_words(float(seconds)) == told
+
+
+def test_probes_are_priced(tmp_path):
+    dear = "probes=[{kind: norms}, {kind: shortcut, every: 2}, {kind: shortcut, every: 4}]"
+    group = first_run(tmp_path, "model.ln=pre", dear)
+    cost = plan.cost(group.first)
+    norms, often, seldom = probe_cost.probe_costs(group, cost.step_flops)
+    assert often.flops == seldom.flops > 10 * norms.flops
+    # Two forward passes over the table, in operations that the plan counts too.
+    assert 1.5 < often.flops / cost.evaluation_flops < 4
+    np.testing.assert_allclose(often.share, 2 * seldom.share)
+    np.testing.assert_allclose(often.share, often.flops / (4 * 2 * cost.step_flops))
+    assert "shortcut" in probe_cost.probes_line(group, cost)

@@ -45,7 +45,7 @@ def test_parts_change_nothing_but_the_order_of_sums(model):
         return jax.jit(
             lambda p: (
                 training.loss_and_gradient(setup, data, hyper, p, batch),
-                training.table_logits(setup, data, p),
+                training.table_logits(setup, data, setup.model, p),
             )
         )(state.params)
 

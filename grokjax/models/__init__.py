@@ -11,24 +11,28 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from grokjax.models import mlp, quadratic, sharing, transformer
+from grokjax.models import mlp, perceptron, quadratic, sharing, transformer
 from grokjax.models.init import draw_all, scale_weights
 from grokjax.settings import Settings
-from grokjax.tasks.table import Table
+from grokjax.tasks import Sample, Table
 
 Params = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """How to make one kind of model: its module, its plan of distinct rows for n executed table rows, and the two parts
-    of its forward pass, on bound modules: tables from (module, plan), logits from (module, plan, tables, rows)."""
+    """How to make one kind of model: its module, its plan of distinct rows for n executed table rows, and the parts of
+    its forward pass, on bound modules: tables from (module, plan); from (module, plan, tables, rows) the logits, and
+    the features, which is what the output matrix is multiplied with."""
 
     settings: type[Settings]
-    module: Callable[[Any, Table], nn.Module]
-    plan: Callable[[Any, Table, int], Any]
+    module: Callable[[Any, Any], nn.Module]
+    plan: Callable[[Any, Any, int], Any]
     tables: Callable[[Any, Any], Any]
     read_rows: Callable[[Any, Any, Any, jax.Array | None], jax.Array]
+    read_features: Callable[[Any, Any, Any, jax.Array | None], jax.Array]
+    reads: type = Table
+    """Form of the tasks that it learns."""
 
 
 def _transformer_plan(s: transformer.TransformerSettings, table: Table, n: int) -> sharing.Plan:
@@ -46,6 +50,7 @@ MODELS: dict[str, Kind] = {
         _transformer_plan,
         sharing.make_tables,
         sharing.read_rows,
+        sharing.read_features,
     ),
     "mlp": Kind(
         mlp.MLPSettings,
@@ -53,6 +58,7 @@ MODELS: dict[str, Kind] = {
         _column_plan,
         mlp.MLPModule.first_rows,
         mlp.MLPModule.read_rows,
+        mlp.MLPModule.read_features,
     ),
     "quadratic": Kind(
         quadratic.QuadraticSettings,
@@ -60,25 +66,53 @@ MODELS: dict[str, Kind] = {
         _column_plan,
         quadratic.QuadraticModule.first_rows,
         quadratic.QuadraticModule.read_rows,
+        quadratic.QuadraticModule.read_features,
+    ),
+    "perceptron": Kind(
+        perceptron.PerceptronSettings,
+        perceptron.perceptron_module,
+        perceptron.no_plan,
+        perceptron.PerceptronModule.no_tables,
+        perceptron.PerceptronModule.read_rows,
+        perceptron.PerceptronModule.read_features,
+        reads=Sample,
     ),
 }
 
+_FORMS: dict[type, str] = {Table: "tokens", Sample: "numbers"}
+
+
+def misfit(kind: str, task: Any) -> str | None:
+    """Why this kind of model cannot learn a task, in words."""
+    reads = MODELS[kind].reads
+    if isinstance(task, reads):
+        return None
+    *most, last = (name for name, k in MODELS.items() if isinstance(task, k.reads))
+    fitting = f"{', '.join(most)} or {last}" if most else last
+    there = _FORMS[type(task)]
+    return (
+        f"{kind} reads {_FORMS[reads]}, and this task's rows are {there}; {fitting} would be right"
+    )
+
 
 class Model:
-    """A model bound to a table: `init` and two forward passes, all for one run."""
+    """A model bound to a table, or to a Sample in its place: `init` and two forward passes, all for one run."""
 
-    def __init__(self, settings: Any, table: Table):
+    def __init__(self, settings: Any, table: Any):
         self.settings, self.table, self.kind = settings, table, MODELS[settings.kind]
         self.module = self.kind.module(settings, table)
 
     def plan(self, n_rows: int) -> Any:
-        """Arrays that say which distinct rows exist when n_rows rows of the table are executed."""
+        """Arrays that say which distinct rows exist when n_rows rows of the table are executed.
+
+        None of a Sample: there a run's own inputs are the plan.
+        """
         return self.kind.plan(self.settings, self.table, n_rows)
 
     def init(self, key: jax.Array, scale: ArrayLike = 1.0) -> Params:
         """Fresh parameters as a nested dictionary."""
-        tokens, at = jnp.asarray(self.table.tokens_NT[:1]), self.table.answer_positions
-        params = draw_all(lambda: self.module.init(key, tokens, at, method="dense")["params"], key)
+        row, at = jnp.asarray(self.table.example), self.table.answer_positions
+        params = draw_all(lambda: self.module.init(key, row, at, method="dense")["params"], key)
         return scale_weights(dict(params), scale)
 
     def tables(self, params: Params, plan: Any) -> Any:
@@ -95,14 +129,25 @@ class Model:
         """Logits N A C of table rows, every distinct thing computed once."""
         return self.read_rows(params, plan, self.tables(params, plan), index_N)
 
-    def dense(self, params: Params, tokens_NT: jax.Array) -> jax.Array:
-        """Logits N A C by the plain forward pass: the reference."""
+    def features(self, params: Params, plan: Any, index_N: jax.Array | None = None) -> jax.Array:
+        """What the output matrix is multiplied with, N A D, of table rows."""
+        tables = self.tables(params, plan)
+        read = nn.apply(self.kind.read_features, self.module)
+        return read({"params": params}, plan, tables, index_N)
+
+    def dense(self, params: Params, rows: jax.Array) -> jax.Array:
+        """Logits N A C of rows (tokens N T, or numbers N D) by the plain forward pass: the reference."""
         at = self.table.answer_positions
-        return self.module.apply({"params": params}, tokens_NT, at, method="dense")  # type: ignore[return-value]
+        return self.module.apply({"params": params}, rows, at, method="dense")  # type: ignore[return-value]
 
     def output_matrix(self, params: Params) -> jax.Array:
         """The matrix that makes the logits."""
         return params["W_U"] if "W_U" in params else params["W_E"][: self.table.n_classes]
+
+    def scale_output(self, params: Params, factor: ArrayLike) -> Params:
+        """The parameters with the output matrix multiplied by a factor; where it is tied, the whole embedding."""
+        name = "W_U" if "W_U" in params else "W_E"
+        return params | {name: params[name] * factor}
 
 
 def tensor_names(params: Params) -> dict[str, Any]:

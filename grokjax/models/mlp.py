@@ -104,6 +104,10 @@ class MLPModule(nn.Module):
         """Logits N A C of table rows, the first layer looked up and summed over positions."""
         return self.after_first(sum_of_rows(tables, list(plan.codes_M), index_N))[:, None]
 
+    def read_features(self, plan: ColumnPlan, tables: list, index_N: jax.Array | None) -> jax.Array:
+        """Last hidden activations N 1 F of table rows."""
+        return self.hidden(sum_of_rows(tables, list(plan.codes_M), index_N))[:, None]
+
     def dense(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
         """Logits N A C by the plain forward pass."""
         x_NF = self.W_E[tokens_NT].reshape(len(tokens_NT), -1)
@@ -111,11 +115,14 @@ class MLPModule(nn.Module):
         return self.after_first(affine(x_NF, (W, b)))[:, None]
 
     def after_first(self, pre_NF: jax.Array) -> jax.Array:
+        return affine(self.hidden(pre_NF), self.layers[-1])
+
+    def hidden(self, pre_NF: jax.Array) -> jax.Array:
+        """From the first pre-activations to the last hidden activations."""
         act = nn.relu if self.s.activation == "relu" else _gelu
-        for W, b in self.layers[1:]:
-            x_NF = act(pre_NF)
-            pre_NF = affine(x_NF, (W, b))
-        return pre_NF
+        for W, b in self.layers[1:-1]:
+            pre_NF = affine(act(pre_NF), (W, b))
+        return act(pre_NF)
 
 
 def _gelu(x: jax.Array) -> jax.Array:

@@ -52,6 +52,11 @@ class QuadraticModule(nn.Module):
         """Logits N A C of table rows."""
         return self.read(sum_of_rows(tables, [plan.codes_M[t] for t, _ in self.varying], index_N))
 
+    def read_features(self, plan: ColumnPlan, tables: list, index_N: jax.Array | None) -> jax.Array:
+        """Hidden activations N 1 F of table rows."""
+        pre_NF = sum_of_rows(tables, [plan.codes_M[t] for t, _ in self.varying], index_N)
+        return self.hidden(pre_NF)[:, None]
+
     def dense(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
         """Logits N A C from explicit one-hot inputs."""
         one_hot = [
@@ -61,8 +66,10 @@ class QuadraticModule(nn.Module):
         return self.read(jnp.concatenate(one_hot, 1) @ self.W_in)
 
     def read(self, pre_NF: jax.Array) -> jax.Array:
-        hidden_NF = (pre_NF / math.sqrt(self.n_inputs)) ** 2
-        return (product(hidden_NF, self.W_U) / self.s.d_mlp)[:, None]
+        return (product(self.hidden(pre_NF), self.W_U) / self.s.d_mlp)[:, None]
+
+    def hidden(self, pre_NF: jax.Array) -> jax.Array:
+        return (pre_NF / math.sqrt(self.n_inputs)) ** 2
 
 
 def quadratic_module(s: QuadraticSettings, table: Table) -> QuadraticModule:

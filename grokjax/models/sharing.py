@@ -190,10 +190,19 @@ def make_tables(module, plan: Plan) -> Tables:
 
 def read_rows(module, plan: Plan, tables: Tables, index_N: jax.Array | None) -> jax.Array:
     """Logits N A C of the table's rows `index_N` (None: all): the part of the forward pass that is per example."""
-    logits = _forward(module, plan, tables, index_N, shared=False).logits
+    return _by_answer(plan, _forward(module, plan, tables, index_N, shared=False).logits, index_N)
+
+
+def read_features(module, plan: Plan, tables: Tables, index_N: jax.Array | None) -> jax.Array:
+    """What the unembedding reads, N A D, of the table's rows `index_N` (None: all)."""
+    made = _forward(module, plan, tables, index_N, shared=False).layers[-1].made
+    return module.normalise(_by_answer(plan, made, index_N))
+
+
+def _by_answer(plan: Plan, made: list, index_N: jax.Array | None) -> jax.Array:
+    """The last depth's blocks, one an answer, as rows of the table."""
     rows = [
-        look_up(x, _select(b.codes_M, False, index_N))
-        for b, x in zip(plan[-1], logits, strict=True)
+        look_up(x, _select(b.codes_M, False, index_N)) for b, x in zip(plan[-1], made, strict=True)
     ]
     return jnp.stack(rows, axis=1)
 

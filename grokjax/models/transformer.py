@@ -30,7 +30,19 @@ from grokjax.settings import Settings, hyper, shape
 from grokjax.tasks.table import Table
 
 Placement = Literal[
-    "none", "attn-pre", "pre", "mlp-pre", "attn-pre-qk", "attn-pre-v", "pre-v", "post", "peri"
+    "none",
+    "attn-pre",
+    "pre",
+    "mlp-pre",
+    "attn-pre-qk",
+    "attn-pre-v",
+    "pre-v",
+    "post",
+    "peri",
+    "mlp-inpnorm",
+    "attn-pre+mlp-inpnorm",
+    "attn-pre-qk+mlp-inpnorm",
+    "attn-pre-v+mlp-inpnorm",
 ]
 
 
@@ -53,7 +65,7 @@ class TransformerSettings(Settings):
     causal: bool = shape(True)
     """Whether a position sees only itself and earlier ones."""
     ln: Placement = shape("none")
-    """Where LayerNorm stands, in source 004's words (its `off` is `none` here)."""
+    """Where LayerNorm stands, in source 004's words (its `off` is `none` here); mlp-inpnorm: length 1, no gain."""
     ln_kind: Literal["layer", "rms"] = shape("layer")
     """LayerNorm (gain and bias) or RMSNorm (gain)."""
     ln_eps: float = shape(1e-6, ge=0, le=1)
@@ -86,8 +98,20 @@ class TransformerSettings(Settings):
         return self
 
 
-_PRE_QK = ("attn-pre", "pre", "attn-pre-qk", "peri")
-_PRE_V = ("attn-pre", "pre", "attn-pre-v", "pre-v", "peri")
+UNIT_INPUT: dict[str, Placement] = {
+    "none": "mlp-inpnorm",
+    "mlp-pre": "mlp-inpnorm",
+    "attn-pre": "attn-pre+mlp-inpnorm",
+    "pre": "attn-pre+mlp-inpnorm",
+    "attn-pre-qk": "attn-pre-qk+mlp-inpnorm",
+    "attn-pre-v": "attn-pre-v+mlp-inpnorm",
+    "pre-v": "attn-pre-v+mlp-inpnorm",
+}
+"""Of a placement before the sublayers, the one that norms attention alike and gives the MLP vectors of length 1."""
+
+_UNIT_MLP = tuple(UNIT_INPUT.values())
+_PRE_QK = ("attn-pre", "pre", "attn-pre-qk", "peri", *_UNIT_MLP[2:5])
+_PRE_V = ("attn-pre", "pre", "attn-pre-v", "pre-v", "peri", *_UNIT_MLP[2:4], _UNIT_MLP[5])
 _PRE_MLP = ("pre", "mlp-pre", "pre-v", "peri")
 
 
@@ -163,11 +187,17 @@ class TransformerBlock(nn.Module):
         resid_mid = resid_pre + attn_out
         if self.s.ln == "post":
             resid_mid = self.ln1(resid_mid)
-        mlp_out = self.mlp(self.ln2(resid_mid) if self.s.ln in _PRE_MLP else resid_mid)
+        mlp_out = self.mlp(self.mlp_input(resid_mid))
         if self.s.ln == "peri":
             mlp_out = self.ln2_out(mlp_out)
         resid_post = resid_mid + mlp_out
         return self.ln2(resid_post) if self.s.ln == "post" else resid_post
+
+    def mlp_input(self, resid_mid: jax.Array) -> jax.Array:
+        if self.s.ln in _UNIT_MLP:
+            squares = row_means(resid_mid**2) * self.s.d_model
+            return scale_rows(resid_mid, jax.lax.rsqrt(squares + jnp.finfo(jnp.float32).tiny))
+        return self.ln2(resid_mid) if self.s.ln in _PRE_MLP else resid_mid
 
     def mlp(self, x: jax.Array) -> jax.Array:
         pre = affine(x, self.mlp_in)
@@ -205,30 +235,42 @@ class TransformerModule(nn.Module):
             return self.W_E[tokens] + self.W_pos[position]
         return self.W_E[tokens] + sinusoid(self.n_positions, self.s.d_model)[position]
 
+    def normalise(self, x: jax.Array) -> jax.Array:
+        """The last residual stream as the unembedding reads it."""
+        return self.ln_final(x) if self.s.final_ln else x
+
     def unembed(self, x: jax.Array) -> jax.Array:
-        x = self.ln_final(x) if self.s.final_ln else x
+        x = self.normalise(x)
         logits = product(x, self.W_E[: self.n_classes].T if self.s.tied else self.W_U)
         return logits + self.b_U if self.s.unembed_bias else logits
 
     def residuals(self, tokens_NT: jax.Array) -> jax.Array:
         """Dense forward pass to the last residual stream, N T D."""
-        n_positions = tokens_NT.shape[1]
-        x_NTD = jnp.stack(
-            [self.embed_tokens(tokens_NT[:, t], t) for t in range(n_positions)], axis=1
-        )
+        return self.dense_layers(tokens_NT)[0]
+
+    def patterns(self, tokens_NT: jax.Array) -> list[jax.Array]:
+        """Attention pattern N H T T of each layer, by the dense forward pass."""
+        return self.dense_layers(tokens_NT)[1]
+
+    def dense_layers(self, tokens_NT: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+        columns = enumerate(tokens_NT.T)
+        x_NTD = jnp.stack([self.embed_tokens(tokens_N, t) for t, tokens_N in columns], axis=1)
+        patterns = []
         for block in self.blocks:
-            x_NTD = block.finish(x_NTD, self.attend(block, x_NTD))
-        return x_NTD
+            patterns.append(self.pattern(block, x_NTD))
+            x_NTD = block.finish(x_NTD, self.attend(block, patterns[-1], x_NTD))
+        return x_NTD, patterns
 
-    def attend(self, block: TransformerBlock, x_NTD: jax.Array) -> jax.Array:
-        q, k, v = (
-            f(x_NTD).reshape(*x_NTD.shape[:2], self.s.n_heads, -1)
-            for f in (block.queries, block.keys, block.values)
-        )
-        return jnp.einsum("nhqk,nkhc->nqhc", self.pattern(q, k), v).reshape(x_NTD.shape)
+    def attend(self, block: TransformerBlock, pattern_NHTT, x_NTD: jax.Array) -> jax.Array:
+        v_NTHK = self.by_head(block.values(x_NTD))
+        return jnp.einsum("nhqk,nkhc->nqhc", pattern_NHTT, v_NTHK).reshape(x_NTD.shape)
 
-    def pattern(self, q_NTHK: jax.Array, k_NTHK: jax.Array) -> jax.Array:
+    def by_head(self, x_NTD: jax.Array) -> jax.Array:
+        return x_NTD.reshape(*x_NTD.shape[:2], self.s.n_heads, -1)
+
+    def pattern(self, block: TransformerBlock, x_NTD: jax.Array) -> jax.Array:
         """Attention pattern N H T T."""
+        q_NTHK, k_NTHK = self.by_head(block.queries(x_NTD)), self.by_head(block.keys(x_NTD))
         scores = jnp.einsum("nqhc,nkhc->nhqk", q_NTHK, k_NTHK)
         if self.s.causal:
             n = scores.shape[-1]

@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from grokjax.models import tensor_names
+from grokjax.models import Params, tensor_names
 from grokjax.probes.snapshot import Snapshot, tree_norm
 from grokjax.settings import Settings, extendable, shape
+
+ALL = "all"
+"""Stands for all tensors together among their names."""
 
 
 class Norms(Settings):
@@ -29,6 +32,15 @@ class Updates(Settings):
     every: int = extendable(1, ge=1)
     """Evaluations between two measurements."""
     requires: ClassVar[frozenset[str]] = frozenset({"gradients"})
+
+
+class UpdateSpeed(Settings):
+    """speed: mean norm of an update since the last evaluation, and relative to the parameters; each tensor too."""
+
+    kind: Literal["update_speed"] = shape("update_speed")
+    every: int = extendable(1, ge=1)
+    """Evaluations between two measurements."""
+    requires: ClassVar[frozenset[str]] = frozenset({"update_length"})
 
 
 class OutputLayer(Settings):
@@ -52,6 +64,25 @@ def updates(s: Updates, snap: Snapshot) -> dict[str, Array]:
         "update_norm": tree_norm(snap.updates),
         "relative_update_norm": tree_norm(snap.updates) / tree_norm(before),
     }
+
+
+def update_speed(s: UpdateSpeed, snap: Snapshot) -> dict[str, Array]:
+    assert snap.update_length is not None
+    speeds = {name: length / snap.steps for name, length in snap.update_length.items()}
+    sizes = {ALL: tree_norm(snap.params)}
+    sizes |= {name: tree_norm(x) for name, x in tensor_names(snap.params).items()}
+    found = {}
+    for name, speed in speeds.items():
+        suffix = "" if name == ALL else f"/{name}"
+        found[f"speed{suffix}"] = speed
+        found[f"relative_speed{suffix}"] = speed / sizes[name]
+    return found
+
+
+def update_lengths(updates: Params) -> dict[str, Array]:
+    """Norm of an update and of its part in each tensor."""
+    each = {name: tree_norm(x) for name, x in tensor_names(updates).items()}
+    return {ALL: tree_norm(updates), **each}
 
 
 def output_layer(s: OutputLayer, snap: Snapshot) -> dict[str, Array]:

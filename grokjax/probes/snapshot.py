@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -40,12 +41,21 @@ class Snapshot:
     """Change of the parameters in the last step (requires 'gradients'); zeros at step 0."""
     previous: Params | None
     """Parameters at the previous evaluation (requires 'previous')."""
-    update_length: Float[Array, ""] | None
-    """Sum of the norms of all updates since the last evaluation (requires 'update_length')."""
+    update_length: dict[str, Array] | None
+    """Sum of the norms of all updates since the last evaluation, by tensor, and of the whole under 'all'
+    (requires 'update_length')."""
+    steps: Int[Array, ""]
+    """Since the last evaluation; 0 at step 0."""
     init_params: Callable[[], Params]
     """Parameters at step 0, recomputed from the seed."""
-    apply: Callable[[Params], Array]
-    """Logits N A C of the whole table with other parameters."""
+    apply: Callable[..., Array]
+    """Logits N A C of the whole table with other parameters, and with another model where a second argument is."""
+    features: Callable[[Params], Array]
+    """What the output matrix is multiplied with, N A D, of the whole table."""
+
+    @functools.cached_property
+    def features_NAD(self) -> Float[Array, "N A D"]:
+        return self.features(self.params)
 
     @property
     def val_N(self) -> Bool[Array, " N"]:

@@ -6,6 +6,7 @@ them. `equation_table` is the layout that every task of the form 'a b =' shares.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -113,7 +114,8 @@ def modular_table(settings: Modular) -> Table:
         x_N, y_N = x_N[y_N != 0], y_N[y_N != 0]
     answers_N = operation.answer(x_N, y_N, settings) % p
     n_classes = {"p": p, "p+1": p + 1, "vocabulary": None}[settings.classes]
-    return equation_table(np.stack([x_N, y_N], 1), answers_N, p, settings.format, n_classes)
+    table = equation_table(np.stack([x_N, y_N], 1), answers_N, p, settings.format, n_classes)
+    return dataclasses.replace(table, cyclic=True)
 
 
 def equation_table(

@@ -26,10 +26,21 @@ class Table:
     """int32 operands (x, y) of each row, as element numbers."""
     commutative: bool
     """Whether x∘y = y∘x on the whole table, so that mirror pairs leak between splits."""
+    cyclic: bool = False
+    """Whether the tokens 0 .. n_answers-1 are residues, so that waves over them mean something."""
 
     @property
     def n_rows(self) -> int:
         return len(self.tokens_NT)
+
+    @property
+    def n_positions(self) -> int:
+        return self.tokens_NT.shape[1]
+
+    @property
+    def example(self) -> np.ndarray:
+        """One row as a model's plain forward pass reads it."""
+        return self.tokens_NT[:1]
 
     def mirror_N(self) -> np.ndarray:
         """Row with the operands exchanged, for each row; -1 where the table has no such row."""

@@ -1,0 +1,81 @@
+"""What `run.py --measure` found in saved weights, as one labelled dataset over all groups. Imports no JAX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from analysis.load import ResultsError
+
+SCHEMA = 1
+
+
+def load_measured(path: str | Path, kind: str) -> xr.Dataset:
+    """One kind of measurement of a results directory, dimensions run, snapshot and its own.
+
+    Groups can differ in their own dimensions and in the number of snapshots: what one of them has not is NaN, and so
+    is `step` (run, snapshot) behind a run's last snapshot. `attrs`: kind, settings, meaning. Raises ResultsError.
+    """
+    path = Path(path)
+    found = sorted(path.glob(f"groups/*/measured/{kind}.zarr"))
+    if not found:
+        raise ResultsError(f"{path}: {_missing(path, kind)}")
+    groups = [_read(store) for store in found]
+    every = dict.fromkeys(name for g in groups for name in _on_runs(g))
+    merged = xr.concat(
+        [_with_all(g, list(every), groups) for g in groups],
+        "run",
+        data_vars="all",
+        coords="different",
+        compat="equals",
+        join="outer",
+        combine_attrs="drop_conflicts",
+    )
+    return merged.drop_attrs(deep=False).assign_attrs(
+        {name: groups[0].attrs[name] for name in ("kind", "settings", "meaning")}
+    )
+
+
+def _missing(path: Path, kind: str) -> str:
+    others = sorted({store.stem for store in path.glob("groups/*/measured/*.zarr")})
+    there = f"; there are {', '.join(others)}" if others else ""
+    return (
+        f"{kind} was not measured{there}; "
+        f"python run.py --measure {path} 'measurements=[{{kind: {kind}}}]' does it"
+    )
+
+
+def _read(store: Path) -> xr.Dataset:
+    with xr.open_zarr(store, consolidated=False) as opened:
+        group = opened.load()
+    if group.attrs.get("schema") != SCHEMA:
+        raise ResultsError(
+            f"{store}: schema is {group.attrs.get('schema')}, but this version reads schema {SCHEMA}"
+        )
+    # As fixed-width strings, which NumPy compares and sorts everywhere.
+    text = {
+        name: (x.dims, x.values.astype(object).astype(str))
+        for name, x in group.coords.items()
+        if x.dtype.kind in "OT"
+    }
+    return group.assign_coords(text)
+
+
+def _on_runs(group: xr.Dataset) -> list[str]:
+    return [str(name) for name, x in group.coords.items() if x.dims == ("run",)]
+
+
+def _with_all(group: xr.Dataset, names: list[str], groups: list[xr.Dataset]) -> xr.Dataset:
+    """The group with every run coordinate that any group has, '' or NaN where it is unknown here."""
+    unknown = {
+        name: ("run", np.full(group.sizes["run"], "" if _is_text(name, groups) else np.nan))
+        for name in names
+        if name not in group.coords
+    }
+    return group.assign_coords(unknown)
+
+
+def _is_text(name: str, groups: list[xr.Dataset]) -> bool:
+    return any(g[name].dtype.kind == "U" for g in groups if name in g.coords)

@@ -1,0 +1,190 @@
+"""'When this happens, do that': a change made to a run in the middle of its training.
+
+A trigger looks at what an evaluation measured and fires at most once; the action then changes the state, right after
+that evaluation and before the next step. Both are traced, so every number of them can be an axis. The control arm is
+the same run with `armed: false`: its trigger never fires.
+
+A new action or trigger is its settings and function here, and one line in ACTIONS or TRIGGERS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from pydantic import Field
+
+from grokjax.models import Model
+from grokjax.settings import Settings, hyper, shape
+
+Numbers = dict[str, Any]
+"""Hyper settings of the intervention by dotted name, as traced scalars."""
+
+
+@struct.dataclass
+class Watch:
+    """What a run remembers of its intervention."""
+
+    fired_at: Any
+    """Step at which it was made; -1 before."""
+    best: Any
+    """Highest value seen of what the trigger watches."""
+    since: Any
+    """Evaluations since that rose, or since its condition first held."""
+
+
+def start_watching() -> Watch:
+    return Watch(jnp.int32(-1), jnp.float32(-jnp.inf), jnp.int32(0))
+
+
+# Triggers: (numbers, watch, step, measured) -> (watch, whether it fires) ----------------------------------------------
+
+
+class AtStep(Settings):
+    """At a step, which must be an evaluation before the last."""
+
+    kind: Literal["step"] = shape("step")
+    step: int = hyper(ge=0)
+    """Optimiser step; the action stands between this evaluation and the next step."""
+
+
+class Memorised(Settings):
+    """Some evaluations after the training accuracy first reached a level."""
+
+    kind: Literal["memorised"] = shape("memorised")
+    level: float = hyper(0.99, ge=0, le=1)
+    """Training accuracy."""
+    wait: int = hyper(0, ge=0)
+    """Evaluations from the first at the level to the action."""
+
+
+class Plateau(Settings):
+    """Once validation accuracy has been flat although the training rows are memorised."""
+
+    kind: Literal["plateau"] = shape("plateau")
+    level: float = hyper(0.99, ge=0, le=1)
+    """Training accuracy from which on evaluations count."""
+    wait: int = hyper(20, ge=1)
+    """Evaluations without a rise."""
+    rise: float = hyper(0.01, ge=0)
+    """Gain of validation accuracy over its best value that counts as a rise."""
+
+
+def _at_step(n: Numbers, watch: Watch, step: jax.Array, measured: dict) -> tuple[Watch, jax.Array]:
+    return watch, step >= n["when.step"]
+
+
+def _memorised(n: Numbers, watch: Watch, step: jax.Array, measured: dict) -> tuple:
+    best = jnp.maximum(watch.best, measured["train_accuracy"])
+    reached = best >= n["when.level"]
+    since = jnp.where(reached, watch.since + 1, 0)
+    return watch.replace(best=best, since=since), since > n["when.wait"]  # type: ignore[attr-defined]
+
+
+def _plateau(n: Numbers, watch: Watch, step: jax.Array, measured: dict) -> tuple:
+    val = measured["val_accuracy"]
+    rose = val > watch.best + n["when.rise"]
+    counts = (measured["train_accuracy"] >= n["when.level"]) & ~rose
+    since = jnp.where(counts, watch.since + 1, 0)
+    best = jnp.where(rose, val, watch.best)
+    return watch.replace(best=best, since=since), since >= n["when.wait"]  # type: ignore[attr-defined]
+
+
+TRIGGERS: dict[str, tuple[type[Settings], Callable]] = {
+    "step": (AtStep, _at_step),
+    "memorised": (Memorised, _memorised),
+    "plateau": (Plateau, _plateau),
+}
+
+
+# Actions: (numbers, model, params, optimiser state, key) -> (params, optimiser state) ---------------------------------
+
+
+class _Action(Settings):
+    when: Annotated[AtStep | Memorised | Plateau, Field(discriminator="kind")]
+    """What sets it off, once."""
+    armed: bool = hyper(True)
+    """false: the control arm, in which it is never set off."""
+
+
+class ScaleOutput(_Action):
+    """Multiply the matrix that makes the logits (source 002's question: does a larger last layer grok earlier?)."""
+
+    kind: Literal["scale_output"] = shape("scale_output")
+    factor: float = hyper(gt=0)
+    """Factor on every entry; biases and the optimiser's state stay."""
+
+
+class ScaleWeights(_Action):
+    """Multiply all tensors of two or more dimensions."""
+
+    kind: Literal["scale_weights"] = shape("scale_weights")
+    factor: float = hyper(gt=0)
+    """Factor on every entry; the optimiser's state stays."""
+
+
+class AddNoise(_Action):
+    """Add normal noise to all parameters, drawn from the run's noise seed."""
+
+    kind: Literal["add_noise"] = shape("add_noise")
+    std: float = hyper(gt=0)
+    """Standard deviation."""
+
+
+class ResetOptimizer(_Action):
+    """Set the optimiser's moments and counters back to their start."""
+
+    kind: Literal["reset_optimizer"] = shape("reset_optimizer")
+
+
+def _scale_output(n: Numbers, model: Model, params: Any, opt_state: Any, key: Any) -> tuple:
+    return model.scale_output(params, n["factor"]), opt_state
+
+
+def _scale_weights(n: Numbers, model: Model, params: Any, opt_state: Any, key: Any) -> tuple:
+    return jax.tree.map(lambda w: w * n["factor"] if w.ndim >= 2 else w, params), opt_state
+
+
+def _add_noise(n: Numbers, model: Model, params: Any, opt_state: Any, key: Any) -> tuple:
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    noisy = [
+        w + n["std"] * jax.random.normal(k, w.shape) for w, k in zip(leaves, keys, strict=True)
+    ]
+    return jax.tree.unflatten(tree, noisy), opt_state
+
+
+def _reset_optimizer(n: Numbers, model: Model, params: Any, opt_state: Any, key: Any) -> tuple:
+    # Every optimiser here starts from zeros (tests/test_interventions.py holds them to it).
+    return params, jax.tree.map(jnp.zeros_like, opt_state)
+
+
+ACTIONS: dict[str, tuple[type[_Action], Callable]] = {
+    "scale_output": (ScaleOutput, _scale_output),
+    "scale_weights": (ScaleWeights, _scale_weights),
+    "add_noise": (AddNoise, _add_noise),
+    "reset_optimizer": (ResetOptimizer, _reset_optimizer),
+}
+
+
+def intervene(
+    s: Any,
+    numbers: Numbers,
+    model: Model,
+    state: tuple[Any, Any, Watch],
+    step: jax.Array,
+    measured: dict[str, jax.Array],
+    key: jax.Array,
+) -> tuple[Any, Any, Watch]:
+    """(parameters, optimiser state, watch) after an evaluation, changed if the trigger fires."""
+    params, opt_state, watch = state
+    seen, fires = TRIGGERS[s.when.kind][1](numbers, watch, step, measured)
+    fires = fires & (watch.fired_at < 0) & (numbers["armed"] > 0)
+    changed = ACTIONS[s.kind][1](numbers, model, params, opt_state, key)
+    params, opt_state = jax.tree.map(
+        lambda new, old: jnp.where(fires, new, old), changed, (params, opt_state)
+    )
+    return params, opt_state, seen.replace(fired_at=jnp.where(fires, step, watch.fired_at))

@@ -1,0 +1,59 @@
+"""What was measured on saved weights, on disk: one zarr store a group and kind. No JAX."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import zarr
+
+SCHEMA = 1
+
+
+class Variable(NamedTuple):
+    """An array and the names of its dimensions."""
+
+    dims: tuple[str, ...]
+    values: Any
+
+
+def write_measured(
+    path: Path,
+    variables: Mapping[str, Variable],
+    coordinates: Mapping[str, Variable],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write the store aside and move it into place; what was there before goes."""
+    aside, old = path.with_name(path.name + ".new"), path.with_name(path.name + ".old")
+    path.parent.mkdir(exist_ok=True)
+    for left in (aside, old):
+        shutil.rmtree(left, ignore_errors=True)
+    group = zarr.open_group(aside, mode="w", zarr_format=3)
+    for name, variable in {**variables, **coordinates}.items():
+        _write(group, name, variable, " ".join(coordinates))
+    group.attrs.update({"schema": SCHEMA, "coordinates": " ".join(coordinates), **attributes})
+    # A directory cannot replace one that is not empty. A reader in between finds none, never half of one.
+    if path.exists():
+        os.replace(path, old)
+    os.replace(aside, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(group: Any, name: str, variable: Variable, coordinates: str) -> None:
+    values = np.asarray(variable.values)
+    text = values.dtype.kind not in "iuf"
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=tuple(max(n, 1) for n in values.shape),
+        dtype="str" if text else values.dtype,
+        dimension_names=variable.dims,
+        fill_value="" if text else 0,
+    )
+    array[...] = values.astype(object) if text else values
+    if len(variable.dims) > 1:
+        array.attrs["coordinates"] = coordinates

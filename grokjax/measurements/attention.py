@@ -1,0 +1,39 @@
+"""How widely attention looks (source 004)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import jax.numpy as jnp
+from jax import Array
+
+from grokjax.measurements.saved import At, Saved
+from grokjax.models import Model
+from grokjax.probes.attention import attention_patterns, pattern_entropy
+from grokjax.settings import Settings, execution
+
+
+class AttentionEntropy(Settings):
+    """-Σ a ln a, in nats, of the head-averaged attention a: mean over all rows, by layer and query position."""
+
+    kind: Literal["attention_entropy"] = execution("attention_entropy")
+    at: At = execution("final")
+    """Which saved weights: final, all, or a list of steps."""
+    requires: ClassVar[frozenset[str]] = frozenset({"attention"})
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "entropy": ("layer",),
+        "entropy_by_position": ("layer", "position"),
+    }
+
+
+def labels(s: AttentionEntropy, model: Model) -> dict[str, Any]:
+    return {
+        "layer": range(model.settings.n_layers),
+        "position": range(model.table.tokens_NT.shape[1]),
+    }
+
+
+def attention_entropy(s: AttentionEntropy, saved: Saved) -> dict[str, Array]:
+    patterns = attention_patterns(saved.snap.model, saved.params, saved.inputs)
+    each_LT = jnp.stack([pattern_entropy(pattern_NHTT) for pattern_NHTT in patterns])
+    return {"entropy": each_LT.mean(1), "entropy_by_position": each_LT}

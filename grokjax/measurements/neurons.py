@@ -1,0 +1,172 @@
+"""How few neurons a network gets by with, and what these do (Merrill, Tsilivis & Shukla 2023).
+
+The hidden layer is the only one of a network that has one, and the last MLP of a transformer. A neuron is taken away
+by setting its outgoing weights to 0; everything else, biases included, stays.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from grokjax.measurements.saved import At, Saved
+from grokjax.models import Model, Params
+from grokjax.probes.metrics import first_largest, masked_mean
+from grokjax.settings import Settings, execution
+
+PARTS = ("generalising", "complement", "control")
+
+
+class EffectiveSparsity(Settings):
+    """Fewest neurons, by descending norm of incoming weights, with the full network's accuracy, or predictions.
+
+    On the training rows; every number of neurons from 1 up is tried, so the fewest is exact.
+    """
+
+    kind: Literal["effective_sparsity"] = execution("effective_sparsity")
+    at: At = execution("final")
+    """Which saved weights: final, all, or a list of steps."""
+    requires: ClassVar[frozenset[str]] = frozenset({"hidden_layer"})
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "neurons_same_accuracy": (),
+        "neurons_same_predictions": (),
+        "neurons": (),
+    }
+
+
+class Subnetworks(Settings):
+    """The neurons that suffice at the run's end (same training accuracy), the others, and as many at random.
+
+    Of each alone: size, norm of its incoming and outgoing weights, faithfulness (share of all rows on which it
+    predicts what the full network does), accuracy.
+    """
+
+    kind: Literal["subnetworks"] = execution("subnetworks")
+    at: At = execution("final")
+    """Which saved weights: final, all, or a list of steps. The neurons are those of the end all the same."""
+    requires: ClassVar[frozenset[str]] = frozenset({"hidden_layer", "final"})
+    dims: ClassVar[dict[str, tuple[str, ...]]] = dict.fromkeys(
+        ("size", "norm", "faithfulness", "train_accuracy", "val_accuracy"), ("part",)
+    )
+
+
+class Layer(NamedTuple):
+    """Weights into and out of a hidden layer."""
+
+    W_in_DF: Array
+    W_out_FD: Array
+
+
+def _names(model: Model) -> tuple[str | None, str, str]:
+    """Section of the parameters, and the names there."""
+    if model.settings.kind == "transformer":
+        return f"blocks_{model.settings.n_layers - 1}", "W_in", "W_out"
+    return None, "W_in" if model.settings.kind == "quadratic" else "W_0", "W_U"
+
+
+def hidden_layer(model: Model, params: Params) -> Layer:
+    section, into, out = _names(model)
+    inner = params if section is None else params[section]
+    return Layer(inner[into], inner[out])
+
+
+def only(model: Model, params: Params, mask_F: Array) -> Params:
+    """The parameters with the outgoing weights of all other neurons at 0."""
+    section, _, name = _names(model)
+    kept = {name: jnp.where(mask_F[:, None], hidden_layer(model, params).W_out_FD, 0)}
+    return (
+        {**params, **kept} if section is None else {**params, section: {**params[section], **kept}}
+    )
+
+
+def places_F(model: Model, params: Params) -> Array:
+    """Each neuron's place in the order of descending incoming norm, from 0; of equals the first comes first."""
+    norms_F = jnp.linalg.norm(hidden_layer(model, params).W_in_DF, axis=0)
+    return jnp.argsort(jnp.argsort(-norms_F, stable=True))
+
+
+class Fewest(NamedTuple):
+    """Numbers of neurons: the one tried next, and the first that reached either aim, 0 before."""
+
+    tried: Array
+    same_accuracy: Array
+    same_predictions: Array
+
+
+def fewest_neurons(saved: Saved, params: Params) -> Fewest:
+    """Tries 1, 2, ... neurons until the predictions on the training rows are those of the full network."""
+    model, place_F, full_BA = (
+        saved.snap.model,
+        places_F(saved.snap.model, params),
+        saved.answers_BA(params),
+    )
+    labels_BA = saved.snap.rows.labels_NA[saved.snap.rows.index_B]
+    real_B1, most = saved.real_B[:, None], len(place_F)
+
+    def n_right(answers_BA: Array) -> Array:
+        return ((answers_BA == labels_BA) & real_B1).sum()
+
+    def attempt(s: Fewest) -> Fewest:
+        answers_BA = saved.answers_BA(only(model, params, place_F < s.tried))
+        same = ((answers_BA == full_BA) | ~real_B1).all() | (s.tried == most)
+        equal = same | (n_right(answers_BA) == n_right(full_BA))
+        found = jnp.where((s.same_accuracy == 0) & equal, s.tried, s.same_accuracy)
+        return Fewest(s.tried + 1, found, jnp.where(same, s.tried, 0))
+
+    # The same predictions have the same accuracy, so the latter is never found later.
+    zero = jnp.int32(0)
+    return jax.lax.while_loop(
+        lambda s: s.same_predictions == 0, attempt, Fewest(zero + 1, zero, zero)
+    )
+
+
+def effective_sparsity(s: EffectiveSparsity, saved: Saved) -> dict[str, Array]:
+    fewest = fewest_neurons(saved, saved.params)
+    n = len(places_F(saved.snap.model, saved.params))
+    found = {
+        "neurons_same_accuracy": fewest.same_accuracy,
+        "neurons_same_predictions": fewest.same_predictions,
+        "neurons": jnp.int32(n),
+    }
+    return {name: jnp.where(_finite(saved.params), x, jnp.nan) for name, x in found.items()}
+
+
+def _finite(params: Params) -> Array:
+    return jnp.array([jnp.isfinite(w).all() for w in jax.tree.leaves(params)]).all()
+
+
+def no_labels(s: EffectiveSparsity, model: Model) -> dict[str, Any]:
+    return {}
+
+
+def part_labels(s: Subnetworks, model: Model) -> dict[str, Any]:
+    return {"part": PARTS}
+
+
+def subnetworks(s: Subnetworks, saved: Saved) -> dict[str, Array]:
+    assert saved.final is not None
+    place_F = places_F(saved.snap.model, saved.final)
+    n = fewest_neurons(saved, saved.final).same_accuracy
+    random_F = jax.random.permutation(jax.random.fold_in(saved.key, 1), len(place_F))
+    masks_3F = jnp.stack([place_F < n, place_F >= n, random_F < n])
+    full_NA = first_largest(saved.snap.apply(saved.params))
+    return jax.lax.map(lambda mask_F: _alone(saved, mask_F, full_NA), masks_3F)
+
+
+def _alone(saved: Saved, mask_F: Array, full_NA: Array) -> dict[str, Array]:
+    snap, layer = saved.snap, hidden_layer(saved.snap.model, saved.params)
+    squares_F = (layer.W_in_DF**2).sum(0) + (layer.W_out_FD**2).sum(1)
+    answers_NA = first_largest(snap.apply(only(snap.model, saved.params, mask_F)))
+    fitted_NA = (answers_NA == snap.rows.labels_NA).astype(jnp.float32)
+    right_NA = (answers_NA == snap.targets_NA).astype(jnp.float32)
+    found = {
+        "size": mask_F.sum(),
+        "norm": jnp.sqrt(jnp.where(mask_F, squares_F, 0).sum()),
+        "faithfulness": (answers_NA == full_NA).mean(),
+        "train_accuracy": masked_mean(fitted_NA, snap.rows.train_N),
+        "val_accuracy": masked_mean(right_NA, snap.val_N),
+    }
+    return {name: jnp.where(_finite(saved.params), x, jnp.nan) for name, x in found.items()}

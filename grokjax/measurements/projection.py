@@ -1,0 +1,82 @@
+"""Pictures of an embedding and of logits: their first two principal components (source 002)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from grokjax.measurements.saved import At, Saved
+from grokjax.models import Model
+from grokjax.settings import Settings, execution
+
+
+class PCA(Settings):
+    """Two principal components of the embedding's rows, by token, or of the logits of the rows (x, rows_y), by x."""
+
+    kind: Literal["pca"] = execution("pca")
+    at: At = execution("final")
+    """Which saved weights: final, all, or a list of steps."""
+    of: Literal["embedding", "logits", "both"] = execution("embedding")
+    """What is projected."""
+    rows_y: int = execution(8, ge=0)
+    """Second operand of the rows whose logits are projected (8 in source 002)."""
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "embedding": ("token", "component"),
+        "embedding_share": ("component",),
+        "logits": ("x", "component"),
+        "logits_share": ("component",),
+    }
+
+    @property
+    def requires(self) -> frozenset[str]:
+        needs = {"embedding": {"embedding"}, "logits": {"rows_y"}}
+        return frozenset().union(*(v for k, v in needs.items() if self.of in (k, "both")))
+
+
+def labels(s: PCA, model: Model) -> dict[str, Any]:
+    found: dict[str, Any] = {"component": [0, 1]}
+    if s.of != "logits":
+        found["token"] = range(model.table.n_vocab)
+    if s.of != "embedding":
+        found["x"] = model.table.operands_N2[_rows(s, model), 0]
+    return found
+
+
+def pca(s: PCA, saved: Saved) -> dict[str, Array]:
+    """The points; `project` turns them."""
+    found = {}
+    if s.of != "logits":
+        found["embedding"] = saved.params["W_E"]
+    if s.of != "embedding":
+        rows = jnp.asarray(_rows(s, saved.snap.model))
+        found["logits"] = saved.logits(saved.params, rows).reshape(len(rows), -1)
+    return found
+
+
+def _rows(s: PCA, model: Model) -> np.ndarray:
+    return np.flatnonzero(model.table.operands_N2[:, 1] == s.rows_y)
+
+
+def project(s: PCA, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Coordinates on the first two components, and their shares of the variance; on the host, in float64."""
+    out = {}
+    for name, points in found.items():
+        out[name], out[f"{name}_share"] = principal_components(points)
+    return out
+
+
+def principal_components(points_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """N x 2 and 2. A component points to where its entry of largest magnitude is positive (the first of equals)."""
+    centred = points_ND.astype(np.float64) - points_ND.mean(0, dtype=np.float64)
+    if not np.isfinite(centred).all():
+        return np.full((len(points_ND), 2), np.nan), np.full(2, np.nan)
+    _, size, directions = np.linalg.svd(centred, full_matrices=False)
+    first = directions[:2]
+    sign = np.sign(np.take_along_axis(first, np.abs(first).argmax(1, keepdims=True), 1))
+    xy_N2, share_2 = np.zeros((len(points_ND), 2)), np.zeros(2)
+    xy_N2[:, : len(first)] = centred @ (first * sign).T
+    share_2[: len(first)] = size[:2] ** 2 / max((size**2).sum(), np.finfo(float).tiny)
+    return xy_N2, share_2

@@ -1,0 +1,62 @@
+"""What is left of a network whose small weights are taken away (source 002's check, on the run's own split)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from pydantic import Field
+
+from grokjax.measurements.saved import At, Saved
+from grokjax.models import Model
+from grokjax.probes.metrics import first_largest, masked_mean
+from grokjax.settings import Settings, execution
+
+THRESHOLDS = tuple(float(f"{10 ** (i / 3 - 4):.2g}") for i in range(13))
+"""1e-4 to 1, three a decade."""
+
+
+class Pruning(Settings):
+    """Accuracy and loss after all weights of magnitude below a threshold, biases too, were set to 0."""
+
+    kind: Literal["pruning"] = execution("pruning")
+    at: At = execution("final")
+    """Which saved weights: final, all, or a list of steps."""
+    thresholds: tuple[Annotated[float, Field(ge=0)], ...] = execution(
+        THRESHOLDS, strict=False, min_length=1
+    )
+    """Magnitudes below which a weight is set to 0."""
+    requires: ClassVar[frozenset[str]] = frozenset()
+    dims: ClassVar[dict[str, tuple[str, ...]]] = dict.fromkeys(
+        ("share_pruned", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
+        ("threshold",),
+    )
+
+
+def labels(s: Pruning, model: Model) -> dict[str, Any]:
+    return {"threshold": s.thresholds}
+
+
+def pruning(s: Pruning, saved: Saved) -> dict[str, Array]:
+    """Training rows are judged by the labels that were taught, validation rows by the true ones."""
+    return jax.lax.map(lambda t: _pruned(saved, t), jnp.asarray(s.thresholds, jnp.float32))
+
+
+def _pruned(saved: Saved, threshold: Array) -> dict[str, Array]:
+    snap, leaves = saved.snap, jax.tree.leaves(saved.params)
+    below = jnp.stack([(jnp.abs(w) < threshold).sum() for w in leaves]).sum()
+    pruned = jax.tree.map(lambda w: jnp.where(jnp.abs(w) < threshold, 0, w), saved.params)
+    logits_NAC = snap.apply(pruned)
+    answers_NA = first_largest(logits_NAC)
+    found = {"share_pruned": below / sum(w.size for w in leaves)}
+    sides = {
+        "train": (snap.rows.train_N, snap.rows.labels_NA),
+        "val": (snap.val_N, snap.targets_NA),
+    }
+    for side, (mask_N, wanted_NA) in sides.items():
+        right_NA = (answers_NA == wanted_NA).astype(jnp.float32)
+        found[f"{side}_loss"] = masked_mean(snap.per_row_loss(logits_NAC, wanted_NA), mask_N)
+        found[f"{side}_accuracy"] = masked_mean(right_NA, mask_N)
+    return found

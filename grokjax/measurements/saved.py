@@ -1,0 +1,46 @@
+"""What a measurement sees: one set of saved weights of one run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import jax
+from pydantic import Field
+
+from grokjax.models import Params
+from grokjax.probes.metrics import first_largest
+from grokjax.probes.snapshot import Snapshot
+
+Steps = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
+At = Literal["final", "all"] | Steps
+"""Which of a run's saved weights: the last ones, all snapshots and the last ones, or those of these steps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """B rows of the bucket of training rows. Everything is of one run, its rows those that it trained on."""
+
+    snap: Snapshot
+    """As a probe sees it. What only a training in progress knows (gradients, updates, steps) is missing."""
+    final: Params | None
+    """Weights at the end of the run (requires 'final')."""
+    inputs: Any
+    """All rows as the plain forward pass reads them."""
+    scale: Any
+    """Readout scale: a factor on the logits."""
+    real_B: Any
+    """Which entries of `snap.rows.index_B` are training rows; behind them the bucket is filled up."""
+    key: Any
+    """For what a measurement draws. From the run's split_seed, and used for nothing else."""
+    logits: Callable[[Params, jax.Array], jax.Array]
+    """Logits of the table's rows of an index, readout scale included."""
+
+    @property
+    def params(self) -> Params:
+        return self.snap.params
+
+    def answers_BA(self, params: Params) -> jax.Array:
+        """Predicted classes on the bucket of training rows."""
+        return first_largest(self.logits(params, self.snap.rows.index_B))

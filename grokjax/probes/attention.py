@@ -1,0 +1,71 @@
+"""Where attention looks, and what the network owes to the length of its MLP's input."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from grokjax.models import Model, Params
+from grokjax.models.transformer import UNIT_INPUT, TransformerModule
+from grokjax.probes.metrics import masked_mean
+from grokjax.probes.snapshot import Snapshot
+from grokjax.settings import Settings, extendable, shape
+
+
+class AttentionEntropy(Settings):
+    """Entropy of the head-averaged attention weights, over all rows and all query positions (source 004)."""
+
+    kind: Literal["attention_entropy"] = shape("attention_entropy")
+    every: int = extendable(1, ge=1)
+    """Evaluations between two measurements."""
+    requires: ClassVar[frozenset[str]] = frozenset({"attention"})
+
+
+class Shortcut(Settings):
+    """Loss after the MLP's input was divided by its length: sr_train, sr_val (source 004's SR-train, SR-test).
+
+    As published: all other norms are dropped too. Plain sr_: attention keeps its norm.
+    """
+
+    kind: Literal["shortcut"] = shape("shortcut")
+    every: int = extendable(1, ge=1)
+    """Evaluations between two measurements."""
+    requires: ClassVar[frozenset[str]] = frozenset({"pre_norm"})
+
+
+def attention_entropy(s: AttentionEntropy, snap: Snapshot) -> dict[str, Array]:
+    """attention_entropy: mean over layers, and attention_entropy/<layer>; nats."""
+    patterns = attention_patterns(snap.model, snap.params, jnp.asarray(snap.model.table.tokens_NT))
+    each = [pattern_entropy(p).mean() for p in patterns]
+    layers = {f"attention_entropy/{i}": x for i, x in enumerate(each)}
+    return {"attention_entropy": sum(each[1:], each[0]) / len(each), **layers}
+
+
+def attention_patterns(model: Model, params: Params, tokens_NT: Int[Array, "N T"]) -> list[Array]:
+    """Attention weights N H T T of each layer, by the dense forward pass."""
+    return nn.apply(TransformerModule.patterns, model.module)({"params": params}, tokens_NT)
+
+
+def pattern_entropy(pattern_NHTT: Float[Array, "N H T T"]) -> Float[Array, " T"]:
+    """-Σ a ln a of the head-averaged weights a, mean over rows, for each query position; 0 ln 0 = 0."""
+    a_NTT = pattern_NHTT.mean(1)
+    # The inner where keeps the logarithm finite, also under a gradient.
+    terms = jnp.where(a_NTT > 0, a_NTT * jnp.log(jnp.where(a_NTT > 0, a_NTT, 1)), 0)
+    return -terms.sum(-1).mean(0)
+
+
+def shortcut(s: Shortcut, snap: Snapshot) -> dict[str, Array]:
+    clean, published = UNIT_INPUT[snap.model.settings.ln], "mlp-inpnorm"
+    return _losses(snap, clean, "") | _losses(snap, published, "_as_published")
+
+
+def _losses(snap: Snapshot, placement: str, suffix: str) -> dict[str, Array]:
+    changed = Model(snap.model.settings.model_copy(update={"ln": placement}), snap.model.table)
+    loss_NA = snap.per_row_loss(snap.apply(snap.params, changed), snap.rows.labels_NA)
+    loss_NA = jax.lax.stop_gradient(loss_NA)
+    sides = {"train": snap.rows.train_N, "val": snap.val_N}
+    return {f"sr_{side}{suffix}": masked_mean(loss_NA, mask_N) for side, mask_N in sides.items()}

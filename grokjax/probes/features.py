@@ -1,0 +1,88 @@
+"""The features that the output matrix reads: how many directions they use, and how fast they change."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from grokjax.probes.snapshot import Snapshot, tree_norm
+from grokjax.settings import Settings, extendable, shape
+
+
+class FeatureRank(Settings):
+    """Rank, effective rank and stable rank of the features of training and of validation rows (source 004)."""
+
+    kind: Literal["feature_rank"] = shape("feature_rank")
+    every: int = extendable(1, ge=1)
+    """Evaluations between two measurements."""
+    requires: ClassVar[frozenset[str]] = frozenset()
+
+
+class FeatureSpectrum(Settings):
+    """The eigenvalues themselves, ascending: train_eigenvalue/0 ... and val_eigenvalue/0 ..."""
+
+    kind: Literal["feature_spectrum"] = shape("feature_spectrum")
+    every: int = extendable(1, ge=1)
+    """Evaluations between two measurements."""
+    requires: ClassVar[frozenset[str]] = frozenset()
+
+
+class FeatureChange(Settings):
+    """Change of the table's features since the last evaluation over their size then (Thilak et al. 2022)."""
+
+    kind: Literal["feature_change"] = shape("feature_change")
+    every: int = extendable(1, ge=1)
+    """Evaluations between two measurements."""
+    requires: ClassVar[frozenset[str]] = frozenset({"previous"})
+
+
+def feature_rank(s: FeatureRank, snap: Snapshot) -> dict[str, Array]:
+    return {
+        f"{side}_{name}": value
+        for side, eigenvalues_D in _spectra(snap).items()
+        for name, value in ranks(eigenvalues_D).items()
+    }
+
+
+def feature_spectrum(s: FeatureSpectrum, snap: Snapshot) -> dict[str, Array]:
+    return {f"{side}_eigenvalue": values_D for side, values_D in _spectra(snap).items()}
+
+
+def feature_change(s: FeatureChange, snap: Snapshot) -> dict[str, Array]:
+    assert snap.previous is not None, "required"
+    before = snap.features(snap.previous)
+    change = tree_norm(snap.features_NAD - before) / tree_norm(before)
+    return {"feature_change": jnp.where(snap.steps > 0, change, jnp.nan)}
+
+
+def _spectra(snap: Snapshot) -> dict[str, Array]:
+    sides = {"train": snap.rows.train_N, "val": snap.val_N}
+    return {side: eigenvalues(snap.features_NAD, mask_N) for side, mask_N in sides.items()}
+
+
+def eigenvalues(features_NAD: Float[Array, "N A D"], mask_N: Bool[Array, " N"]) -> Array:
+    """Of ZᵀZ, ascending; Z are the features of the rows of a mask, not centred. D of them, none below 0."""
+    Z_ND = jnp.where(mask_N[:, None, None], features_NAD, 0).reshape(-1, features_NAD.shape[-1])
+    return jnp.maximum(jnp.linalg.eigvalsh(jnp.dot(Z_ND.T, Z_ND, precision="highest")), 0)
+
+
+def ranks(eigenvalues_D: Float[Array, " D"]) -> dict[str, Array]:
+    """From the eigenvalues of X = ZᵀZ.
+
+    rank: those above D float32 roundings of the largest. effective_rank: exp of the entropy of the eigenvalues over
+    their sum (Roy & Vetterli 2007 take singular values). stable_rank: (‖X‖_F / ‖X‖_2)², the usual form, and
+    stable_rank_unsquared, which source 004 has.
+    """
+    largest = eigenvalues_D[-1]
+    share_D = eigenvalues_D / eigenvalues_D.sum()
+    entropy = -jnp.where(share_D > 0, share_D * jnp.log(jnp.maximum(share_D, 1e-37)), 0).sum()
+    unsquared = jnp.sqrt((eigenvalues_D**2).sum()) / largest
+    limit = largest * len(eigenvalues_D) * jnp.finfo(jnp.float32).eps
+    return {
+        "rank": (eigenvalues_D > limit).sum().astype(jnp.float32),
+        "effective_rank": jnp.exp(entropy),
+        "stable_rank": unsquared**2,
+        "stable_rank_unsquared": unsquared,
+    }

@@ -1,0 +1,50 @@
+"""Whether the embedding of the numbers has become a few waves."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from grokjax.probes.snapshot import Snapshot
+from grokjax.settings import Settings, extendable, shape
+
+
+class Fourier(Settings):
+    """fourier_concentration (C_Fourier of source 004), and the top frequencies' share of the embedding's energy."""
+
+    kind: Literal["fourier"] = shape("fourier")
+    top: int = shape(10, ge=1)
+    """Number of frequencies whose share is added up."""
+    every: int = extendable(1, ge=1)
+    """Evaluations between two measurements."""
+    requires: ClassVar[frozenset[str]] = frozenset({"embedded_numbers"})
+
+
+def fourier(s: Fourier, snap: Snapshot) -> dict[str, Array]:
+    W_pD = snap.params["W_E"][: snap.model.table.n_answers]
+    shares_K = jnp.sort(frequency_shares(W_pD))[::-1]
+    return {
+        "fourier_concentration": concentration(W_pD),
+        "fourier_top_share": shares_K[: s.top].sum(),
+    }
+
+
+def concentration(W_pD: Float[Array, "p D"]) -> Array:
+    """Variance over frequencies of their mean magnitudes, over the mean squared deviation from these means.
+
+    Singh et al. 2026 (arXiv 2602.06702); magnitudes of a real FFT over the numbers, the constant part included.
+    """
+    magnitude_KD = jnp.abs(jnp.fft.rfft(W_pD, axis=0))
+    mean_K = magnitude_KD.mean(1)
+    return mean_K.var() / ((magnitude_KD - mean_K[:, None]) ** 2).mean()
+
+
+def frequency_shares(W_pD: Float[Array, "p D"]) -> Array:
+    """Share of each frequency 1 ... p//2 in the embedding's energy, the constant part left out."""
+    p = W_pD.shape[0]
+    energy_K = (jnp.abs(jnp.fft.rfft(W_pD, axis=0)) ** 2).sum(1)[1:]
+    # Of a pair of conjugate frequencies the real FFT keeps one; p/2 itself, for an even p, has no partner.
+    pairs_K = jnp.where(2 * jnp.arange(1, p // 2 + 1) == p, 1.0, 2.0)
+    return energy_K * pairs_K / (energy_K * pairs_K).sum()

@@ -1,0 +1,77 @@
+"""How many weights are small, and how many of those only feed constants."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from grokjax.models import Params
+from grokjax.probes.snapshot import Snapshot
+from grokjax.settings import Settings, extendable, shape
+from grokjax.tasks.table import Table
+
+
+class Sparsity(Settings):
+    """Share of all parameters whose magnitude is below a threshold, and the number of the others (source 002)."""
+
+    kind: Literal["sparsity"] = shape("sparsity")
+    threshold: float = shape(0.01, gt=0)
+    """Magnitude below which a weight counts as zero."""
+    every: int = extendable(1, ge=1)
+    """Evaluations between two measurements."""
+    requires: ClassVar[frozenset[str]] = frozenset()
+
+
+class StructuralSparsity(Settings):
+    """Sparsity with everything that is fed by constant tokens folded into the first bias, which it only adds to."""
+
+    kind: Literal["structural_sparsity"] = shape("structural_sparsity")
+    threshold: float = shape(0.01, gt=0)
+    """Magnitude below which a weight counts as zero."""
+    every: int = extendable(1, ge=1)
+    """Evaluations between two measurements."""
+    requires: ClassVar[frozenset[str]] = frozenset({"token_mlp"})
+
+
+def count_below(tree: Params, threshold: float) -> Array:
+    """Entries of magnitude below the threshold, over all leaves."""
+    counts = [(jnp.abs(x) < threshold).sum() for x in jax.tree.leaves(tree)]
+    return sum(counts[1:], counts[0])
+
+
+def n_entries(tree: Params) -> int:
+    return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def sparsity(s: Sparsity, snap: Snapshot) -> dict[str, Array]:
+    small, n = count_below(snap.params, s.threshold), n_entries(snap.params)
+    return {"sparsity": small / n, "active_weights": n - small}
+
+
+def structural_sparsity(s: StructuralSparsity, snap: Snapshot) -> dict[str, Array]:
+    """dead_share: of the small weights, those in the rows of W_0 that constant tokens feed."""
+    folded, dead_TDF = fold_constants(snap.params, snap.model.table)
+    return {
+        "sparsity_structural": count_below(folded, s.threshold) / n_entries(folded),
+        "dead_share": (jnp.abs(dead_TDF) < s.threshold).sum()
+        / count_below(snap.params, s.threshold),
+    }
+
+
+def fold_constants(params: Params, table: Table) -> tuple[Params, Array]:
+    """(parameters of an MLP without those that see only constants, W_0's rows that do, T D F).
+
+    A constant token's product with its rows of W_0 is the same in every example: it goes into b_0.
+    """
+    tokens_T, constant = table.tokens_NT[0], (table.tokens_NT == table.tokens_NT[0]).all(0)
+    W_E = params["W_E"]
+    W_TDF = params["W_0"].reshape(len(tokens_T), W_E.shape[1], -1)
+    folded = {k: v for k, v in params.items() if k not in ("W_E", "W_0")}
+    fixed_F = jnp.einsum("td,tdf->f", W_E[tokens_T[constant]], W_TDF[constant])
+    folded["b_0"] = params.get("b_0", 0) + fixed_F
+    folded["W_0"] = W_TDF[~constant]
+    used = sorted(set(table.tokens_NT[:, ~constant].ravel().tolist()))
+    return folded | {"W_E": W_E[jnp.array(used)]}, W_TDF[constant]

@@ -1,0 +1,59 @@
+"""Sparse parity: whether the product of a few of many random signs is positive.
+
+Barak et al. 2022 (arXiv:2207.08799); as a finite sample that networks grok, Merrill, Tsilivis & Shukla 2023
+(arXiv:2303.11873).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from pydantic import model_validator
+
+from grokjax.settings import Settings, shape
+from grokjax.tasks.sample import Sample
+
+
+class SparseParity(Settings):
+    """Inputs of random signs ±1; the class is 1 where the product of the first k is 1, else 0 (Merrill et al. 2023)."""
+
+    kind: Literal["sparse_parity"] = shape("sparse_parity")
+    n_bits: int = shape(40, ge=1)
+    """Signs of a row."""
+    k: int = shape(3, ge=1)
+    """Signs that decide: the first k of a row."""
+    n_train: int = shape(1000, ge=1)
+    """Training rows, drawn for each run from its split_seed."""
+    n_test: int = shape(100, ge=1)
+    """Validation rows, the same for all runs; drawn apart from the training rows, so a few bits can repeat some."""
+    test_seed: int = shape(0, ge=0, lt=2**31)
+    """Seed of the validation rows."""
+
+    @model_validator(mode="after")
+    def _bits_suffice(self) -> SparseParity:
+        if self.k > self.n_bits:
+            raise ValueError(
+                f"k: {self.k} is more than n_bits = {self.n_bits}; at most {self.n_bits} would be right"
+            )
+        return self
+
+
+def sparse_parity_sample(settings: SparseParity) -> Sample:
+    """The sample of these settings."""
+
+    def draw_rows(key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+        signs_ND = jax.random.rademacher(key, (n, settings.n_bits), jnp.float32)
+        positive_N = signs_ND[:, : settings.k].prod(-1) > 0
+        return signs_ND, positive_N.astype(jnp.int32)[:, None]
+
+    return Sample(
+        draw_rows=draw_rows,
+        n_train=settings.n_train,
+        n_test=settings.n_test,
+        test_seed=settings.test_seed,
+        n_inputs=settings.n_bits,
+        n_classes=2,
+        n_answers=2,
+    )
