@@ -15,11 +15,11 @@ REQUIREMENTS_.venv := requirements.txt
 REQUIREMENTS_.venv-dev := requirements-dev.txt
 REQUIREMENTS_.venv-bench := requirements-bench.txt
 
-.PHONY: help quickstart plan test soak check benchmark clean
+.PHONY: help quickstart plan test soak check benchmark reproduce-002 reproduce-004 clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@grep -E '^[a-z]+: .*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | \
+	@grep -E '^[a-z0-9 -]+:.*##' Makefile | sed -E 's/^([a-z0-9 -]+):.*## (.*)/\1|\2/' | \
 		while IFS='|' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
 
 quickstart: $(USER_ENV) ## install into .venv and train the first grid
@@ -41,6 +41,19 @@ check: $(DEV_ENV) ## format, lint and types
 
 benchmark: $(BENCH_ENV) ## compare with PyTorch and plain JAX on this machine, quiet please (10 minutes)
 	.venv-bench/bin/python -m benchmarks
+
+# ONLY="layernorm depth" picks experiments; ARGS="axes.seed=[456,789]" are overrides of all of them.
+EXPERIMENTS_002 := random_split label_split sparse_parity scale_output weight_decay slingshots
+EXPERIMENTS_004 := layernorm attention_paths learning_rate weight_decay readout_scale readout_scale_lr rmsnorm depth eps0
+
+reproduce-002 reproduce-004: reproduce-%: $(USER_ENV) ## train a source's experiments, measure, and write docs/results/source_*.md
+	for name in $(or $(ONLY),$(EXPERIMENTS_$*)); do \
+		.venv/bin/python run.py configs/source_$*/$$name.yaml $(ARGS) || exit $$?; \
+		if grep -q '^measurements:' configs/source_$*/$$name.yaml; then \
+			.venv/bin/python run.py --measure results/s$*_$$name || exit $$?; \
+		fi; \
+	done
+	.venv/bin/python -m analysis.sources $* results docs/results/source_$*
 
 clean: ## remove environments and caches; results stay
 	rm -rf .venv .venv-dev .venv-bench .pytest_cache .ruff_cache .hypothesis
