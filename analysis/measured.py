@@ -38,6 +38,13 @@ def load_measured(path: str | Path, kind: str) -> xr.Dataset:
     )
 
 
+def at_the_end(measured: xr.Dataset) -> xr.Dataset:
+    """What was measured on each run's last weights, without the dimension snapshot. A run without any is NaN."""
+    place = xr.DataArray(np.arange(measured.sizes["snapshot"]), dims="snapshot")
+    last = place.where(measured["step"].notnull(), 0).max("snapshot")
+    return measured.isel(snapshot=last)
+
+
 def _missing(path: Path, kind: str) -> str:
     others = sorted({store.stem for store in path.glob("groups/*/measured/*.zarr")})
     there = f"; there are {', '.join(others)}" if others else ""

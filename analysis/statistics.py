@@ -1,14 +1,15 @@
-"""Times with censoring: Kaplan-Meier medians, Wilson shares, and the counts behind them."""
+"""Times with censoring: Kaplan-Meier medians, Wilson shares, and the counts behind them; medians of other numbers."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import CensoredData, ecdf, norm
+from scipy.stats import CensoredData, binom, ecdf, norm, rankdata
 
 from grokjax.outcomes import CENSORED, DIVERGED, HIT, NOT_OBSERVED, FirstHit
 
@@ -80,6 +81,53 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
     half = scale * z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     # At k = 0 and k = n the limit is 0 and 1 exactly; rounding would leave 1e-17.
     return Interval(share, centre - half if k else 0.0, centre + half if k < n else 1.0)
+
+
+def median_interval(values: ArrayLike) -> Interval:
+    """Median, and the narrowest pair of mirrored order statistics that covers it with at least 95 %.
+
+    With fewer than six values even the extremes cover less: no limits. NaNs are left out; inf counts as large.
+    """
+    x = np.sort(np.asarray(values, float))
+    x = x[~np.isnan(x)]
+    n = len(x)
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    # P(the k-th smallest lies above the median) is P(fewer than k of n fall below it).
+    k = int((binom.cdf(np.arange(n), n, 0.5) <= 0.025).sum())
+    middle = float(x[n // 2]) if n % 2 else _between(float(x[n // 2 - 1]), float(x[n // 2]))
+    return Interval(middle, float(x[k - 1]), float(x[n - k])) if k else _unlimited(middle)
+
+
+def _between(low: float, high: float) -> float:
+    return (low + high) / 2 if math.isfinite(high) or math.isfinite(low) else high
+
+
+def _unlimited(estimate: float) -> Interval:
+    return Interval(estimate, -math.inf, math.inf)
+
+
+def bootstrap(
+    statistic: Callable[[NDArray[np.int64]], float], n: int, size: int | None = None
+) -> Interval:
+    """A number made of n runs, given by index, and its 95 % percentile limits over 2,000 draws of runs.
+
+    `size` runs are drawn with replacement (default: n). The same numbers at every call.
+    """
+    random = np.random.default_rng(0)
+    draws = [statistic(random.integers(n, size=size or n)) for _ in range(2000)]
+    low, high = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
+    return Interval(statistic(np.arange(n)), float(low), float(high))
+
+
+def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's, over the pairs without NaN; inf (a time beyond the budget) ties at the top. NaN below three pairs."""
+    a, b = np.asarray(x, float), np.asarray(y, float)
+    known = ~(np.isnan(a) | np.isnan(b))
+    ranks = rankdata(a[known]), rankdata(b[known])
+    if known.sum() < 3 or min(np.ptp(ranks[0]), np.ptp(ranks[1])) == 0:
+        return math.nan
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def median_time(outcome: FirstHit) -> Interval:

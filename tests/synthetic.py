@@ -177,6 +177,7 @@ def write_results(
     axes: dict[str, Sequence[Any]],
     make_row: Callable[[Point], Row] = stopped_row,
     budget: int = BUDGET,
+    probes: Sequence[str] = PROBES,
 ) -> Path:
     """A whole directory: one group for each value of the shape axes, one store a group."""
     write_settings(path, axes, budget, STOP)
@@ -186,5 +187,5 @@ def write_results(
         groups.setdefault(key, []).append(make_row(point))
     for key, rows in groups.items():
         step = np.arange(0, budget + 1, EVAL_EVERY)
-        write_store(path / "groups" / key / "history" / "0.zarr", rows, step, stop=STOP)
+        write_store(path / "groups" / key / "history" / "0.zarr", rows, step, probes, stop=STOP)
     return path

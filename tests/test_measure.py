@@ -20,7 +20,7 @@ import xarray as xr
 
 from analysis import load
 from analysis.load import ResultsError
-from analysis.measured import load_measured
+from analysis.measured import at_the_end, load_measured
 from grokjax import runstate, training
 from grokjax.commands import main
 from grokjax.config import Experiment
@@ -635,3 +635,14 @@ def test_loading_needs_no_jax() -> None:
     code = "import analysis.measured, grokjax.measured, sys; sys.exit('jax' in sys.modules)"
     root = Path(__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+
+
+def test_the_last_weights_of_each_run_are_found():
+    step = [[0.0, 10.0, np.nan], [0.0, 10.0, 20.0]]
+    measured = xr.Dataset(
+        {"x": (("run", "snapshot"), [[1.0, 2.0, np.nan], [3.0, 4.0, 5.0]])},
+        coords={"step": (("run", "snapshot"), step)},
+    )
+    last = at_the_end(measured)
+    assert last["x"].dims == ("run",) and last["x"].values.tolist() == [2, 5]
+    assert last["step"].values.tolist() == [10, 20]

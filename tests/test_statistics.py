@@ -5,8 +5,18 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
-from analysis.statistics import kaplan_meier_median, median_time, summarise, wilson
+from analysis.statistics import (
+    Interval,
+    bootstrap,
+    kaplan_meier_median,
+    median_interval,
+    median_time,
+    rank_correlation,
+    summarise,
+    wilson,
+)
 from grokjax.outcomes import FirstHit
 
 
@@ -131,3 +141,49 @@ def test_runs_that_wait_do_not_move_the_median():
     assert median_time(outcome(*hits, *[("censored", -np.inf)] * 9)).estimate == 20
     assert median_time(outcome(("censored", -np.inf))).estimate == math.inf
     assert median_time(outcome(("diverged", 3))).estimate == math.inf
+
+
+@pytest.mark.parametrize(("n", "k"), [(6, 1), (8, 1), (9, 2), (16, 4), (32, 10), (100, 40)])
+def test_order_statistics_of_the_median_are_those_of_the_tables(n, k):
+    """Nonparametric 95 % limits of a median, k-th value from either end (Conover 1999, table A3)."""
+    found = median_interval(np.arange(1, n + 1)[::-1])
+    assert (found.low, found.high) == (k, n + 1 - k) and found.estimate == (n + 1) / 2
+
+
+def test_a_median_of_fewer_than_six_values_has_no_limits():
+    assert median_interval([3, 1, 2, np.nan, 4, 5]) == Interval(3, -math.inf, math.inf)
+    assert math.isnan(median_interval([]).estimate)
+    assert median_interval([1, 2, 3, math.inf, math.inf, math.inf]).estimate == math.inf
+
+
+def test_the_limits_of_a_median_cover_it():
+    random = np.random.default_rng(0)
+    found = [median_interval(random.exponential(size=16)) for _ in range(1000)]
+    covered = np.mean([f.low <= math.log(2) <= f.high for f in found])
+    assert covered == pytest.approx(0.979, abs=0.015)
+
+
+def test_the_bootstrap_of_a_mean_has_its_standard_error():
+    values = np.random.default_rng(1).normal(size=200)
+    found = bootstrap(lambda runs: float(values[runs].mean()), 200)
+    assert found.estimate == pytest.approx(values.mean())
+    assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 200**0.5, rel=0.1)
+    assert found == bootstrap(lambda runs: float(values[runs].mean()), 200)
+
+
+def test_the_bootstrap_of_five_of_many_is_wider():
+    values = np.random.default_rng(2).normal(size=50)
+    many = bootstrap(lambda runs: float(values[runs].mean()), 50)
+    five = bootstrap(lambda runs: float(values[runs].mean()), 50, 5)
+    assert five.high - five.low > 2 * (many.high - many.low)
+
+
+def test_rank_correlation_is_scipys_and_takes_times_beyond_the_budget():
+    random = np.random.default_rng(3)
+    x, y = random.random((2, 12))
+    assert rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic)
+    assert rank_correlation([1, 2, math.inf, math.inf], [1, 2, 3, 3]) == pytest.approx(1)
+    assert rank_correlation([1, 2, 3, math.nan], [3, 2, 1, 9]) == pytest.approx(-1)
+    assert math.isnan(rank_correlation([1, 2], [1, 2])) and math.isnan(
+        rank_correlation([1, 1, 1], [1, 2, 3])
+    )

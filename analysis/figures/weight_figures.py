@@ -1,0 +1,114 @@
+"""What was measured on saved weights: pruning, principal components, Fourier spectra, NTK distances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures.probe_curves import colours, legend_columns
+from analysis.figures.style import PALETTE, TRAIN, VAL, add_caption, new_figure
+from analysis.measured import at_the_end
+
+BAND = "Thin lines: single runs; thick: median over runs."
+
+
+def pruning_curve(measured: xr.Dataset, name: str) -> Figure:
+    """Accuracy against the threshold, and against the share of weights that it takes away."""
+    last = at_the_end(measured).transpose("run", "threshold", ...)
+    figure = new_figure(8.6, 3.7)
+    for place, ax in enumerate(figure.subplots(1, 2, sharey=True)):
+        for side, colour, label in (("train", TRAIN, "training"), ("val", VAL, "validation")):
+            accuracy = last[f"{side}_accuracy"].to_numpy()
+            x = last["share_pruned"].to_numpy() if place else last["threshold"].to_numpy()
+            _bundle(ax, np.broadcast_to(x, accuracy.shape), accuracy, colour, label)
+        ax.set_xlabel("share of weights set to 0" if place else "threshold")
+    ax, other = figure.axes[:2]
+    ax.set(xscale="log", ylabel="accuracy", ylim=(-0.03, 1.03))
+    ax.axvline(0.01, color="#606060", linewidth=0.8, linestyle=(0, (4, 3)))
+    other.set_xlim(-0.02, 1.02)
+    handles, labels = ax.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    add_caption(figure, f"{name}: n = {last.sizes['run']} runs, weights of the end.", BAND,
+                "Dashed: the source's threshold, 0.01. Each run on its own split.")  # fmt: skip
+    return figure
+
+
+def _bundle(ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, label: str) -> None:
+    ax.plot(x.T, values.T, color=colour, alpha=max(0.1, min(0.4, 2 / len(values))), linewidth=0.7)
+    known = np.isfinite(values).any(0)
+    ax.plot(np.nanmedian(x[:, known], 0), np.nanmedian(values[:, known], 0), "-o", color=colour,
+            linewidth=1.8, markersize=4, label=label)  # fmt: skip
+
+
+def pca_scatter(
+    points: np.ndarray, share: np.ndarray, labels: Sequence[str], title: str, caption: str
+) -> Figure:
+    """Points (point, 2) on two components, each with its name; `share` (2,) of the variance."""
+    figure = new_figure(6.2, 6.0)
+    ax = figure.subplots()
+    shade = np.linspace(0, 1, len(points))
+    ax.scatter(points[:, 0], points[:, 1], c=shade, cmap="viridis", s=14)
+    for (x, y), label in zip(points, labels, strict=True):
+        ax.annotate(
+            label, (x, y), (3, 2), textcoords="offset points", fontsize=6.5, color="#303030"
+        )
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.margins(0.08)
+    ax.set(
+        xlabel=f"first component ({100 * share[0]:.0f} % of the variance)",
+        ylabel=f"second component ({100 * share[1]:.0f} %)",
+        title=title,
+    )
+    add_caption(figure, caption)
+    return figure
+
+
+def fourier_spectrum(measured: xr.Dataset, name: str) -> Figure:
+    """Energy shares: sorted, all runs; and by frequency, of one run."""
+    share = at_the_end(measured)["energy_share"].transpose("run", "frequency")
+    values, frequency = share.to_numpy(), share["frequency"].to_numpy()
+    figure = new_figure(9.4, 3.6)
+    left, right = figure.subplots(1, 2)
+    ranked, rank = np.sort(values, 1)[:, ::-1], np.arange(1, values.shape[1] + 1)
+    _bundle(left, np.broadcast_to(rank, ranked.shape), ranked, PALETTE[0], "sorted")
+    left.axhline(1 / len(rank), color="#606060", linewidth=0.8, linestyle=(0, (4, 3)))
+    left.set(xlabel="rank of the frequency", ylabel="share of the embedding's energy")
+    right.bar(frequency, values[0], color=PALETTE[0])
+    right.set(xlabel="frequency", title=f"seed {_seed(measured)}")
+    add_caption(figure, f"{name}: n = {len(values)} runs, weights of the end. Left: all runs, frequencies sorted by "
+                "energy; right: one run.", BAND, "Dashed: a flat spectrum. The constant part is left out.")  # fmt: skip
+    return figure
+
+
+def _seed(measured: xr.Dataset) -> str:
+    return (
+        f"{int(measured['seed'].to_numpy()[0])}"
+        if "seed" in measured.coords
+        else "of the first run"
+    )
+
+
+def over_snapshots(
+    groups: dict[str, xr.Dataset], variable: str, label: str, log: bool, per_epoch: float, name: str
+) -> Figure:
+    """A measured number against the epoch of the weights; a colour for each group of runs."""
+    figure = new_figure(6.6, 4.2)
+    ax = figure.subplots()
+    for (group, found), colour in zip(groups.items(), colours(list(groups)), strict=True):
+        values = found[variable].transpose("run", "snapshot").to_numpy().astype(float)
+        epochs = found["step"].transpose("run", "snapshot").to_numpy() / per_epoch
+        for x, y in zip(epochs, values, strict=True):
+            ax.plot(x, y, color=colour, alpha=max(0.1, min(0.4, 2 / len(values))), linewidth=0.7)
+        known = np.isfinite(values).mean(0) >= 0.5
+        ax.plot(np.nanmedian(epochs[:, known], 0), np.nanmedian(values[:, known], 0), color=colour,
+                linewidth=1.8, label=f"{group} (n = {len(values)})" if group else f"n = {len(values)}")  # fmt: skip
+    ax.set(xlabel="epochs", ylabel=label, yscale="log" if log else "linear")
+    labels = ax.get_legend_handles_labels()[1]
+    figure.legend(loc="outside upper center", ncols=legend_columns(figure, labels))
+    n = len(set(np.concatenate([found["id"].to_numpy() for found in groups.values()])))
+    add_caption(figure, f"{name}: n = {n} runs, at their saved weights.", BAND)
+    return figure

@@ -1,0 +1,117 @@
+"""A published claim, and where its judge finds our results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from analysis.load import ResultsError, load
+from analysis.measured import load_measured
+from analysis.readings import in_epochs
+
+HOLDS, WEAKER, CONTRADICTED = "holds", "weaker", "contradicted"
+NOT_RUN, NO_CLAIM = "not run", "no claim"
+VERDICTS = (HOLDS, WEAKER, CONTRADICTED, NOT_RUN, NO_CLAIM)
+
+
+class MissingError(Exception):
+    """Results that a judge needs and that are not there, in words."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What we have to say: our number with n and interval, one of VERDICTS, and a sentence of evidence."""
+
+    ours: str
+    verdict: str
+    evidence: str = ""
+
+
+@dataclass
+class Results:
+    """A directory of results directories, each read once. What is missing raises MissingError.
+
+    So does a configuration of which a run is still in training, unless `partial`: half of a curve has another peak and
+    another end, and the runs that end first are the fast ones.
+    """
+
+    root: Path
+    partial: bool = False
+    _datasets: dict[str, xr.Dataset | MissingError] = field(default_factory=dict)
+
+    def runs(self, experiment: str, **where: Any) -> xr.Dataset:
+        """The runs of an experiment whose settings have the given values, times in epochs.
+
+        Settings are named with a double underscore for the point: model__ln="pre".
+        """
+        dataset = self._load(experiment)
+        chosen = np.ones(dataset.sizes["run"], bool)
+        for name, value in where.items():
+            chosen &= _equals(dataset, name.replace("__", "."), value)
+        if not chosen.any():
+            told = ", ".join(f"{name.replace('__', '.')} {value}" for name, value in where.items())
+            raise MissingError(f"{experiment} has no run with {told}")
+        going = int(np.isin(dataset["status"].to_numpy()[chosen], ["waiting", "running"]).sum())
+        if going and not self.partial:
+            raise MissingError(
+                f"{experiment}: {going} of {int(chosen.sum())} runs are still in training"
+            )
+        return dataset.isel(run=np.flatnonzero(chosen))
+
+    def measured(self, experiment: str, kind: str) -> xr.Dataset:
+        """What was measured on saved weights, `step` in optimiser steps."""
+        self._load(experiment)
+        try:
+            return load_measured(self.root / experiment, kind)
+        except ResultsError as error:
+            raise MissingError(f"{kind} was not measured in {experiment}") from error
+
+    def _load(self, experiment: str) -> xr.Dataset:
+        path = self.root / experiment
+        if experiment not in self._datasets:
+            try:
+                self._datasets[experiment] = in_epochs(load(path))
+            except ResultsError as error:
+                self._datasets[experiment] = MissingError(_told(experiment, path, error))
+        found = self._datasets[experiment]
+        if isinstance(found, MissingError):
+            raise MissingError(*found.args)
+        return found
+
+
+def _told(experiment: str, path: Path, error: ResultsError) -> str:
+    """Why a directory that exists cannot be read is worth saying; where it lies is not."""
+    if not path.is_dir():
+        return f"{experiment} has no results yet"
+    return str(error).replace(str(path), experiment)
+
+
+def _equals(dataset: xr.Dataset, name: str, value: Any) -> np.ndarray:
+    if name not in dataset.coords:
+        return np.zeros(dataset.sizes["run"], bool)
+    known = dataset[name].to_numpy()
+    # Stores keep true and false as words.
+    if isinstance(value, str | bool):
+        return known.astype(str) == str(value)
+    return np.isclose(known.astype(float), float(value), rtol=1e-4, atol=1e-12)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of a source's table. `part` groups rows; `judge` may raise MissingError."""
+
+    part: str
+    what: str
+    published: str
+    judge: Callable[[Results], Finding]
+
+    def find(self, results: Results) -> Finding:
+        try:
+            return self.judge(results)
+        except MissingError as missing:
+            return Finding("–", NOT_RUN, f"{missing}.")

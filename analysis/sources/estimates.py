@@ -1,0 +1,176 @@
+"""Our side of a comparison: a number for each run, their median, its 95 % interval, and all of it in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from analysis import readings
+from analysis.sources.claims import MissingError
+from analysis.statistics import Interval, bootstrap, median_interval, median_time
+from grokjax.outcomes import CENSORED, HIT, NOT_OBSERVED, FirstHit
+
+Format = Callable[[float], str]
+
+
+def plain(x: float) -> str:
+    """Three digits that count; from 1,000 on as a whole number; tiny ones with an exponent."""
+    if x == 0 or 0.001 <= abs(x) < 999.5:
+        return f"{x:.3g}"
+    return f"{x:,.0f}" if 999.5 <= abs(x) < 1e7 else f"{x:.1e}"
+
+
+def percent(x: float) -> str:
+    return f"{100 * x:.3g} %"
+
+
+def percent_exactly(x: float) -> str:
+    """For shares near one, where three digits say too little."""
+    return f"{100 * x:.5g} %"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """`values` are of the runs: inf for a time beyond the budget, NaN where a run does not say."""
+
+    interval: Interval
+    values: NDArray[np.float64]
+    text: str
+    show: Format = plain
+    note: str = ""
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def known(self) -> NDArray[np.float64]:
+        return self.values[~np.isnan(self.values)]
+
+
+def of_values(values: ArrayLike, show: Format = plain, what: str = "the probe") -> Estimate:
+    """Median of the runs' values with limits from order statistics."""
+    found = np.asarray(values, float)
+    known = found[~np.isnan(found)]
+    if not len(known):
+        raise MissingError(f"{what} was not measured")
+    limits = median_interval(known)
+    return Estimate(limits, found, _words(len(known), limits, show), show)
+
+
+def of_times(outcome: FirstHit, budget: float) -> Estimate:
+    """Kaplan-Meier median of times; a time beyond the budget is told as '> budget'."""
+    n, reached, times = len(outcome.state), int(outcome.hit.sum()), _times(outcome, budget)
+    unseen, going = int((outcome.state == NOT_OBSERVED).sum()), int(np.isnan(times).sum())
+    show, limits = _within(budget), _limits(outcome, times)
+    text = f"n = {n}" if math.isnan(limits.estimate) else _words(n, limits, show)
+    text += "" if reached == n else f", {reached} of {n} arrived"
+    text += f", {unseen} were stopped before" if unseen else ""
+    text += f", {going - unseen} still in training" if going > unseen else ""
+    return Estimate(limits, times, text, show)
+
+
+def _limits(outcome: FirstHit, times: NDArray[np.float64]) -> Interval:
+    """Kaplan-Meier; where every run has arrived or spent its budget, order statistics limit its median exactly.
+
+    NaN while runs in training can still bring a median about.
+    """
+    found = median_time(outcome)
+    if math.isinf(found.estimate) and np.isnan(times).any():
+        return Interval(math.nan, math.nan, math.nan)
+    exact = median_interval(times)
+    if np.isnan(times).any() or (math.isinf(exact.low) and exact.low < 0):
+        return found
+    # An arrival lies between two evaluations.
+    earliest = median_interval(np.where(outcome.hit, np.maximum(outcome.lower, 0), times)).low
+    return Interval(found.estimate, earliest, exact.high)
+
+
+def _times(outcome: FirstHit, budget: float) -> NDArray[np.float64]:
+    """inf for runs that spent their budget or diverged; NaN for those that may yet arrive, or were stopped."""
+    open_end = (outcome.state == CENSORED) & (outcome.lower < 0.999 * budget)
+    late = np.where(open_end | (outcome.state == NOT_OBSERVED), np.nan, np.inf)
+    return np.where(outcome.state == HIT, outcome.upper, late)
+
+
+def of_mean_curve(
+    dataset: xr.Dataset, probe: str, level: float, falling: bool = False, decimals: int = 4
+) -> Estimate:
+    """When the mean over all runs crosses a level (the source's own criterion); limits by drawing runs anew.
+
+    Not a mean of times: the curve waits for its slowest run.
+    """
+    times, curves = _curves(dataset, probe)
+
+    def crossing(runs: NDArray[np.int64]) -> float:
+        # Logs of the source carry four decimals, and a mean of accuracies that are all 1 must be 1.
+        curve = curves[runs].mean(0).round(decimals)
+        return readings.first_crossing(times, curve, level, falling)
+
+    limits, show = bootstrap(crossing, len(curves)), _within(dataset.attrs["budget"])
+    before = times[times < limits.low]
+    if math.isfinite(limits.low):
+        # The mean crossed the level between two evaluations.
+        limits = Interval(limits.estimate, float(before[-1]) if len(before) else 0.0, limits.high)
+    return Estimate(limits, _alone(crossing, len(curves)), _words(len(curves), limits, show), show)
+
+
+def of_mean_extreme(dataset: xr.Dataset, probe: str, largest: bool = True) -> Estimate:
+    """Peak (or trough) of the mean over all runs."""
+    _, curves = _curves(dataset, probe)
+
+    def extreme(runs: NDArray[np.int64]) -> float:
+        mean = curves[runs].mean(0)
+        return float(np.nanmax(mean) if largest else np.nanmin(mean))
+
+    limits = bootstrap(extreme, len(curves))
+    return Estimate(limits, _alone(extreme, len(curves)), _words(len(curves), limits, plain))
+
+
+def of_mean_floor(dataset: xr.Dataset, probe: str) -> Estimate:
+    """When the mean over all runs, from its peak on, is first within 10 % of its minimum there."""
+    times, curves = _curves(dataset, probe)
+
+    def near(runs: NDArray[np.int64]) -> float:
+        return readings.floor_time(times, curves[runs].mean(0))
+
+    limits, show = bootstrap(near, len(curves)), _within(dataset.attrs["budget"])
+    return Estimate(limits, _alone(near, len(curves)), _words(len(curves), limits, show), show)
+
+
+def of_best(outcome: FirstHit, budget: float, size: int) -> Estimate:
+    """The earliest of the runs; limits: the earliest of as many as the source had, drawn anew from ours."""
+    times = np.nan_to_num(_times(outcome, budget), nan=np.inf)
+    limits, show = (
+        bootstrap(lambda runs: float(times[runs].min()), len(times), size),
+        _within(budget),
+    )
+    return Estimate(limits, times, _words(len(times), limits, show), show)
+
+
+def _curves(dataset: xr.Dataset, probe: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Times at which every run has a value, and the values (run, time)."""
+    times, values = readings.common_grid(dataset, probe, np.arange(dataset.sizes["run"]))
+    everywhere = np.isfinite(values).all(0)
+    if not everywhere.any():
+        raise MissingError(f"{probe} was not measured in {dataset.attrs['name']}")
+    return times[everywhere], values[:, everywhere]
+
+
+def _alone(statistic: Callable[[NDArray[np.int64]], float], n: int) -> NDArray[np.float64]:
+    return np.array([statistic(np.array([run])) for run in range(n)])
+
+
+def _words(n: int, limits: Interval, show: Format) -> str:
+    if math.isinf(limits.low) and limits.low < 0:
+        return f"n = {n}, {show(limits.estimate)} (too few for limits)"
+    return f"n = {n}, {show(limits.estimate)} [{show(limits.low)}, {show(limits.high)}]"
+
+
+def _within(budget: float) -> Format:
+    return lambda x: f"> {plain(budget)}" if math.isinf(x) else plain(x)

@@ -1,0 +1,157 @@
+"""How a verdict comes about. The rules are fixed, the same for every claim, and printed above each table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from analysis.sources.claims import CONTRADICTED, HOLDS, NO_CLAIM, NOT_RUN, WEAKER, Finding
+from analysis.sources.estimates import Estimate, plain
+from analysis.statistics import Interval, rank_correlation
+
+READING = 0.05
+"""Relative error of a number that the source shows in a figure only ('≈')."""
+FACTOR = 2.0
+"""A published number this far off still supports its claim, weakly."""
+
+RULES = """\
+* *every run in a range*: **holds** if all are, **weaker** if at least half are, else **contradicted**.
+* *median in a range*: **holds** if it is, **weaker** if its interval reaches the range, else **contradicted**.
+* *a published number*: **holds** if it lies in our 95 % interval (widened by 5 % where the source only \
+shows it in a figure, '≈'), **weaker** if our number is within a factor of two of it, else **contradicted**.
+* *a published number of one run*: as before, with the span of our runs for the interval.
+* *an order*: **holds** if our medians have it, **weaker** if they have not but all intervals that are out of order \
+overlap, else **contradicted**.
+* *not run*: results are missing, or a run of the configuration is still in training. \
+*no claim*: the source asks or shows, without a number to compare with.
+
+n counts runs. A time is a Kaplan-Meier median with its 95 % interval (limits from order statistics; log-log while \
+runs are still in training), '>' the budget where fewer than half of the runs arrived; any other number is a median \
+with limits from order statistics (from six runs on); a number of the *mean curve* has limits from 2,000 draws of \
+runs. Times are those of the first evaluation at the level, and their lower limits those of the evaluation before it. \
+A run that diverged never arrives."""
+
+
+def every(e: Estimate, low: float, high: float) -> Finding:
+    """Each run lies in [low, high]."""
+    inside = int(((e.known >= low) & (e.known <= high)).sum())
+    n = len(e.known)
+    if not n:
+        return Finding(e.text, NOT_RUN, "No run says so yet.")
+    verdict = HOLDS if inside == e.n else WEAKER if 2 * inside >= e.n else CONTRADICTED
+    span = f"from {e.show(e.known.min())} to {e.show(e.known.max())}"
+    return Finding(e.text, verdict, f"{inside} of {e.n} runs are in the range; {span}.")
+
+
+def median(e: Estimate, low: float, high: float) -> Finding:
+    """The median lies in [low, high]."""
+    if math.isnan(e.interval.estimate):
+        return Finding(e.text, NOT_RUN, "The median was not observed.")
+    if low <= e.interval.estimate <= high:
+        return Finding(e.text, HOLDS, _span(e))
+    reaches = e.interval.low <= high and e.interval.high >= low
+    return Finding(e.text, WEAKER if reaches else CONTRADICTED, _span(e))
+
+
+def number(e: Estimate, published: float, figure: bool = False) -> Finding:
+    """The published number is compatible with ours; `figure`: it was read off one."""
+    if math.isnan(e.interval.estimate):
+        return Finding(e.text, NOT_RUN, "The median was not observed.")
+    told = f"{_ratio(e, published)} {e.note}".strip()
+    return Finding(e.text, _compare(e.interval, published, figure), told)
+
+
+def one_run(e: Estimate, published: float, figure: bool = False) -> Finding:
+    """The published number, of a single run, could be one of ours."""
+    if not len(e.known):
+        return Finding(e.text, NOT_RUN, "No run says so yet.")
+    span = Interval(e.interval.estimate, float(e.known.min()), float(e.known.max()))
+    told = f"Our runs span {e.show(span.low)} to {e.show(span.high)}."
+    return Finding(e.text, _compare(span, published, figure), told)
+
+
+def _compare(ours: Interval, published: float, figure: bool) -> str:
+    """Without limits, only the estimate counts."""
+    slack = READING if figure else 0.0
+    unknown = math.isinf(ours.low) and ours.low < 0
+    low, high = (ours.estimate, ours.estimate) if unknown else (ours.low, ours.high)
+    if low * (1 - slack) <= published <= high * (1 + slack):
+        return HOLDS
+    close = published / FACTOR <= ours.estimate <= published * FACTOR
+    return WEAKER if close else CONTRADICTED
+
+
+def never(e: Estimate) -> Finding:
+    """No run arrives within the budget."""
+    arrived, unknown = int(np.isfinite(e.known).sum()), e.n - len(e.known)
+    if unknown and 2 * arrived < e.n:
+        return Finding(e.text, NOT_RUN, f"{unknown} of {e.n} runs have not ended yet.")
+    verdict = HOLDS if not arrived else WEAKER if 2 * arrived < e.n else CONTRADICTED
+    return Finding(e.text, verdict, f"{arrived} of {e.n} runs arrived.")
+
+
+def mostly(count: int, n: int, share: float, what: str) -> Finding:
+    """At least a share of the runs do it: weaker above half of that."""
+    if not n:
+        return Finding("n = 0", NOT_RUN, "No run says so yet.")
+    verdict = HOLDS if count >= share * n else WEAKER if 2 * count >= share * n else CONTRADICTED
+    return Finding(
+        f"n = {n}, {count} ({100 * count / n:.0f} %)", verdict, f"{what}: {count} of {n}."
+    )
+
+
+def order(parts: Mapping[str, Estimate]) -> Finding:
+    """The medians rise strictly in the order given."""
+    names, found = list(parts), list(parts.values())
+    limits = [e.interval for e in found]
+    text = " < ".join(f"{name} {e.show(e.interval.estimate)}" for name, e in parts.items())
+    counts = sorted({e.n for e in found})
+    ours = f"n = {' to '.join(map(str, {counts[0]: 0, counts[-1]: 0}))} each: {text}"
+    if any(math.isnan(x.estimate) for x in limits):
+        return Finding(ours, NOT_RUN, "A median was not observed.")
+    wrong = [(i, j) for i in range(len(found)) for j in range(i + 1, len(found))
+             if not limits[i].estimate < limits[j].estimate]  # fmt: skip
+    if not wrong:
+        close = [f"{names[i]} and {names[i + 1]}" for i in range(len(found) - 1)
+                 if limits[i].high >= limits[i + 1].low]  # fmt: skip
+        told = f"but the intervals of {', '.join(close)} overlap" if close else "intervals apart"
+        return Finding(ours, HOLDS, f"In this order, {told}.")
+    firmly = [(i, j) for i, j in wrong if limits[i].low > limits[j].high]
+    told = ", ".join(f"{names[i]} is not below {names[j]}" for i, j in wrong)
+    return Finding(ours.replace(" < ", ", "), CONTRADICTED if firmly else WEAKER, f"{told}.")
+
+
+def at_least(e: Estimate, bound: float) -> Finding:
+    """The estimate is at or above a bound."""
+    reaches = e.interval.high >= bound
+    verdict = HOLDS if e.interval.estimate >= bound else WEAKER if reaches else CONTRADICTED
+    return Finding(e.text, verdict, f"Asked for: at least {plain(bound)}.")
+
+
+def correlated(pairs: Mapping[str, tuple[float, float]], bound: float) -> Finding:
+    """Spearman's rank correlation over configurations reaches a bound."""
+    x, y = zip(*pairs.values(), strict=True) if pairs else ((), ())
+    known = [n for n, (a, b) in pairs.items() if not (math.isnan(a) or math.isnan(b))]
+    rho = rank_correlation(x, y)
+    if math.isnan(rho):
+        return Finding("–", NOT_RUN, f"Known for {len(known)} configurations only.")
+    verdict = HOLDS if rho >= bound else WEAKER if rho > 0 else CONTRADICTED
+    told = f"Over the medians of {', '.join(known)}; beyond the budget counts as last."
+    return Finding(f"rho = {rho:.2f}, n = {len(known)} configurations", verdict, told)
+
+
+def told(e: Estimate, sentence: str = "") -> Finding:
+    """Nothing published to compare with."""
+    return Finding(e.text, NO_CLAIM, sentence)
+
+
+def _span(e: Estimate) -> str:
+    known = e.known
+    return f"Runs from {e.show(known.min())} to {e.show(known.max())}." if len(known) else ""
+
+
+def _ratio(e: Estimate, published: float) -> str:
+    ratio = e.interval.estimate / published if published else math.nan
+    return f"{ratio:.2f} times the published number." if math.isfinite(ratio) else ""

@@ -1,0 +1,87 @@
+"""A source's table as markdown, between two markers; whatever stands around them is somebody's prose and stays."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from analysis.sources.claims import VERDICTS, Claim, Finding, MissingError, Results
+from analysis.sources.verdicts import RULES
+
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+
+EXPERIMENTS_HEAD = (
+    "| experiment | runs | still in training | diverged | budget (epochs) |",
+    "|---|---|---|---|---|",
+)
+TABLE_HEAD = (
+    "| | published | ours (n, median, 95 % interval) | verdict | |",
+    "|---|---|---|---|---|",
+)
+
+
+class MarkerError(ValueError):
+    """A file that has one marker and not the other; the message is one sentence."""
+
+
+def table(claims: Sequence[Claim], results: Results, experiments: Sequence[str]) -> str:
+    """Counts, the experiments behind them, how verdicts come about, and a table for each part."""
+    found = [(claim, claim.find(results)) for claim in claims]
+    parts = [_part(name, list(rows)) for name, rows in groupby(found, key=lambda row: row[0].part)]
+    return "\n\n".join([_counts(found), _experiments(results, experiments), RULES, *parts])
+
+
+def _counts(found: Sequence[tuple[Claim, Finding]]) -> str:
+    count = Counter(finding.verdict for _, finding in found)
+    return f"{len(found)} rows: " + ", ".join(f"{count[v]} {v}" for v in VERDICTS) + "."
+
+
+def _experiments(results: Results, experiments: Sequence[str]) -> str:
+    lines, results = [*EXPERIMENTS_HEAD], Results(results.root, partial=True)
+    for name in experiments:
+        try:
+            runs = results.runs(name)
+        except MissingError:
+            lines.append(f"| {name} | not run | | | |")
+            continue
+        status = runs["status"].to_numpy()
+        going = int(np.isin(status, ["waiting", "running"]).sum())
+        gone = int((status == "diverged").sum())
+        lines.append(f"| {name} | {len(status)} | {going} | {gone} | {runs.attrs['budget']:,.0f} |")
+    return "\n".join(lines)
+
+
+def _part(name: str, rows: Sequence[tuple[Claim, Finding]]) -> str:
+    lines = [f"**{name}**", "", *TABLE_HEAD]
+    for claim, f in rows:
+        cells = [claim.what, claim.published, f.ours, f"**{f.verdict}**", f.evidence]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def write_between(path: Path, text: str, title: str) -> Path:
+    """Replace what stands between the markers of a file, or make the file; whole or not at all."""
+    block = f"{BEGIN}\n{text}\n{END}"
+    whole = _replaced(path, block) if path.exists() else f"# {title}\n\n{block}\n"
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(whole, encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def _replaced(path: Path, block: str) -> str:
+    """A file without markers gets the block at its end."""
+    old = path.read_text(encoding="utf-8")
+    if BEGIN not in old and END not in old:
+        return f"{old.rstrip()}\n\n{block}\n"
+    if old.count(BEGIN) != 1 or old.count(END) != 1 or old.index(BEGIN) > old.index(END):
+        raise MarkerError(
+            f"{path}: expected '{BEGIN}' and '{END}' once each and in this order; "
+            "mend them, or delete both, and the table comes at the end"
+        )
+    return old[: old.index(BEGIN)] + block + old[old.index(END) + len(END) :]

@@ -1,0 +1,151 @@
+"""Made-up results of every experiment of both sources, measurements included: all that tables and pictures read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grokjax.measured import Variable, write_measured
+from tests.synthetic import PROBES, Point, Row, grid, run_id, run_values, write_results
+
+STEPS = np.arange(0, 6001, 100)
+SEEDS = range(6)
+EXTRA = {
+    "output_frobenius": 20.0,
+    "output_spectral": 12.0,
+    "training_loss_max": 1.0,
+    "sparsity": 0.2,
+    "active_weights": 70_000.0,
+    "sparsity_structural": 0.1,
+    "dead_share": 0.8,
+    "relative_speed": 1e-3,
+    "relative_speed/W_E": 1e-3,
+    "relative_speed/W_0": 2e-3,
+    "relative_speed/W_U": 3e-3,
+    "param_norm": 40.0,
+    "update_norm": 0.1,
+    "fourier_concentration": 1.0,
+    "fourier_top_share": 0.7,
+    "train_effective_rank": 30.0,
+    "val_effective_rank": 31.0,
+    "train_rank": 120.0,
+    "val_rank": 121.0,
+    "train_stable_rank_unsquared": 2.0,
+    "attention_entropy": 0.8,
+    "sr_train": 3.0,
+    "sr_train_as_published": 4.0,
+    "feature_change": 0.01,
+}
+Axes = dict[str, Sequence[Any]]
+ARMS = [("False", 2.0), ("True", 1.5), ("True", 2.0), ("True", 4.0)]
+"""Stores keep true and false as words."""
+ALPHAS = (0.5, 0.75, 1.0, 1.25, 1.5)
+EXPERIMENTS: dict[str, Axes] = {
+    "s002_random_split": {},
+    "s002_label_split": {},
+    "s002_weight_decay": {"optimizer.weight_decay": [0.0, 0.01, 0.1, 1.0]},
+    "s002_scale_output": {"intervention.armed, intervention.factor": ARMS},
+    "s002_slingshots": {
+        "optimizer.eps": [1e-8, 1e-5],
+        "train.loss": ["cross_entropy_float32", "cross_entropy"],
+    },
+    "s002_sparse_parity": {},
+    "s004_layernorm": {"model.ln": ["mlp-pre", "none", "pre", "attn-pre"]},
+    "s004_attention_paths": {"model.ln": ["attn-pre-qk", "attn-pre-v", "pre-v"]},
+    "s004_readout_scale": {"model.readout_scale": ALPHAS},
+    "s004_readout_scale_lr": {
+        "model.readout_scale, optimizer.learning_rate": [(a, 1e-3 / a**2) for a in ALPHAS]
+    },
+    "s004_eps0": {"optimizer.eps": [0.0, 1e-8], "model.readout_scale": [0.5, 1.0]},
+    "s004_learning_rate": {
+        "optimizer.learning_rate, optimizer.weight_decay": [(x, 1e-3 / x) for x in (1e-3, 3e-3, 5e-3, 1e-2)]
+    },
+    "s004_weight_decay": {"optimizer.weight_decay": [0.1, 0.2, 0.5, 0.75, 1.0, 1.5]},
+    "s004_rmsnorm": {"model.ln": ["mlp-pre", "pre", "attn-pre"]},
+    "s004_depth": {"model.ln": ["mlp-pre", "none", "pre", "attn-pre"]},
+}  # fmt: skip
+PER_EPOCH = {"s002_random_split": 15, "s002_label_split": 15, "s002_weight_decay": 15,
+             "s002_scale_output": 15, "s002_sparse_parity": 32}  # fmt: skip
+MEASURED: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
+    "s002_random_split": {
+        "pruning": {"train_accuracy": ("threshold",), "val_accuracy": ("threshold",), "share_pruned": ("threshold",)},
+        "pca": {"embedding": ("token", "component"), "embedding_share": ("component",),
+                "logits": ("x", "component"), "logits_share": ("component",)},
+        "embedding_fourier": {"energy_share": ("frequency",)},
+    },
+    "s002_sparse_parity": {
+        "effective_sparsity": {"neurons_same_accuracy": ()},
+        "subnetworks": {"norm": ("part",)},
+    },
+    "s004_layernorm": {"spectrum": {"eigenvalue": ("rows", "rank")}},
+    "s004_readout_scale": {"ntk": {"distance": ()}},
+    "s004_readout_scale_lr": {"ntk": {"distance": ()}},
+    "s004_eps0": {"ntk": {"distance": ()}},
+}  # fmt: skip
+MEASURED["s002_label_split"] = {
+    kind: MEASURED["s002_random_split"][kind] for kind in ("pca", "embedding_fourier")
+}
+LABELS: dict[str, Sequence[Any]] = {
+    "threshold": [1e-4, 1e-3, 0.01, 0.1, 1.0],
+    "token": range(99),
+    "component": [0, 1],
+    "x": range(97),
+    "frequency": range(1, 49),
+    "part": ["generalising", "complement", "control"],
+    "rows": ["train", "val"],
+    "rank": range(16),
+}
+
+
+def make_row(point: Point, name: str) -> Row:
+    """Seeds and configurations differ; every third configuration does not arrive."""
+    settings = [v for k, v in point.items() if k != "seed"]
+    place = sum(map(len, map(str, settings))) % 7
+    time = np.inf if place == 5 else (1000 + 400 * place) * (1 + 0.1 * point["seed"])
+    own = run_values(STEPS, 300.0, time)
+    wave = 1 + 0.3 * np.sin(STEPS / 700 + point["seed"])
+    extra = np.stack([size * wave for size in EXTRA.values()], 1)
+    for at in (2000, 4000):  # a spike of the loss, after the norm has grown
+        own[at == STEPS, 0], own[at == STEPS, 1] = 2.0, 0.9
+    value = np.concatenate([own, extra], 1).astype(np.float32)
+    return Row(point, value, "finished", {"steps_per_epoch": PER_EPOCH.get(name, 1)})
+
+
+def write_everything(root: Path) -> Path:
+    """All experiments with six seeds, and their measurements."""
+    for name, axes in EXPERIMENTS.items():
+        whole = {**axes, "seed": SEEDS}
+        write_results(
+            root / name, whole, lambda p, n=name: make_row(p, n), int(STEPS[-1]), (*PROBES, *EXTRA)
+        )
+        points = grid(whole)
+        for kind, variables in MEASURED.get(name, {}).items():
+            write_kind(root / name, kind, variables, points)
+    return root
+
+
+def write_kind(
+    path: Path, kind: str, variables: dict[str, tuple[str, ...]], points: list[Point]
+) -> None:
+    """Random positive numbers at three sets of weights for each run."""
+    random = np.random.default_rng(0)
+    outer = (len(points), 3)
+    found = {
+        name: Variable(("run", "snapshot", *dims),
+                       random.lognormal(size=(*outer, *(len(LABELS[d]) for d in dims))) / 4)
+        for name, dims in variables.items()
+    }  # fmt: skip
+    used = {d for dims in variables.values() for d in dims}
+    coordinates = {d: Variable((d,), list(LABELS[d])) for d in sorted(used)}
+    own = {name: [p[name] for p in points] for name in points[0]}
+    runs = {"id": [run_id(p) for p in points], **own}
+    coordinates |= {name: Variable(("run",), values) for name, values in runs.items()}
+    coordinates["step"] = Variable(("run", "snapshot"), np.tile([0.0, 3000, 6000], (outer[0], 1)))
+    coordinates["snapshot"] = Variable(("snapshot",), np.arange(3))
+    attributes = {"kind": kind, "settings": "{}", "meaning": "made up"}
+    write_measured(
+        path / "groups" / "p59l1" / "measured" / f"{kind}.zarr", found, coordinates, attributes
+    )
