@@ -6,9 +6,20 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.models.linear import row_sums
+
+
+def is_answer(logits: Float[Array, "*N C"], labels: Int[Array, "*N"]) -> Bool[Array, "*N"]:
+    """Whether the label's logit is above all others; a tie is no answer, nor is NaN.
+
+    One reduction, and one that `cross_entropy` needs too, so that an evaluation makes it once: an argmax is two or
+    three, and on CPU a reduction along a row costs about as much as its exponentials.
+    """
+    is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
+    label = row_sums(jnp.where(is_label, logits, 0))
+    return label > jax.lax.stop_gradient(jnp.where(is_label, -jnp.inf, logits).max(-1))
 
 
 def cross_entropy(logits: Float[Array, "*N C"], labels: Int[Array, "*N"]) -> Float[Array, "*N"]:

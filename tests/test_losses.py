@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grokjax.losses import LOSSES, cross_entropy, cross_entropy_float32, mse
+from grokjax.losses import LOSSES, cross_entropy, cross_entropy_float32, is_answer, mse
 from tests import reference
 
 GAPS = np.linspace(-40, 40, 81)
@@ -90,3 +90,15 @@ def test_mse():
     logits, labels = rng.normal(size=(6, 2, 5)).astype(np.float32), rng.integers(5, size=(6, 2))
     got = mse(jnp.asarray(logits), jnp.asarray(labels, jnp.int32))
     np.testing.assert_allclose(got, reference.mse(logits.astype(float), labels), rtol=1e-6)
+
+
+def test_an_answer_is_a_label_above_all_other_logits():
+    rng = np.random.default_rng(5)
+    logits = rng.normal(size=(40, 2, 7)).astype(np.float32)
+    labels = rng.integers(0, 7, (40, 2))
+    found = is_answer(jnp.asarray(logits), jnp.asarray(labels))
+    np.testing.assert_array_equal(found, logits.argmax(-1) == labels)
+    assert found.any() and not found.all()
+    same, gone = jnp.zeros((1, 7)), jnp.full((1, 7), jnp.nan)
+    for x in (same, gone):
+        assert not is_answer(x, jnp.array([0])).any()

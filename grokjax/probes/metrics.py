@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from jax import Array
 
+from grokjax.losses import is_answer
 from grokjax.probes.snapshot import Snapshot
 from grokjax.settings import Settings, extendable, shape
 
@@ -45,12 +46,9 @@ def first_largest(x: Array) -> Array:
 def metrics(s: Metrics, snap: Snapshot) -> dict[str, Array]:
     """Training metrics on the labels that were taught and on the true ones, validation on the true ones."""
     train_N, val_N = snap.rows.train_N, snap.val_N
-    answers_NA = first_largest(snap.logits_NAC)
-    right_NA = (answers_NA == snap.targets_NA).astype(jnp.float32)
-    fitted_NA = (answers_NA == snap.rows.labels_NA).astype(jnp.float32)
-    clean_NA = snap.per_row_loss(snap.logits_NAC, snap.targets_NA)
-    loss_NA = (
-        snap.per_row_loss(snap.logits_NAC, snap.rows.labels_NA) if snap.label_noise else clean_NA
+    right_NA, clean_NA = _judge(snap, snap.targets_NA)
+    fitted_NA, loss_NA = (
+        _judge(snap, snap.rows.labels_NA) if snap.label_noise else (right_NA, clean_NA)
     )
     out = {
         "train_loss": masked_mean(loss_NA, train_N),
@@ -61,6 +59,12 @@ def metrics(s: Metrics, snap: Snapshot) -> dict[str, Array]:
         "val_accuracy": masked_mean(right_NA, val_N),
     }
     return out | (_by_mirror(snap, right_NA) if snap.model.table.commutative else {})
+
+
+def _judge(snap: Snapshot, labels_NA: Array) -> tuple[Array, Array]:
+    """Accuracy and loss of each row and answer."""
+    right_NA = is_answer(snap.logits_NAC, labels_NA).astype(jnp.float32)
+    return right_NA, snap.per_row_loss(snap.logits_NAC, labels_NA)
 
 
 def _by_mirror(snap: Snapshot, right_NA: Array) -> dict[str, Array]:
