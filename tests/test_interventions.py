@@ -91,7 +91,14 @@ def test_a_plateau_is_a_stretch_without_a_rise_of_validation_accuracy():
     assert next(x for x in fired if not np.isnan(x)) == expected
 
 
-@pytest.mark.parametrize("kind", ["scale_weights", "add_noise", "reset_optimizer"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "reset_optimizer",
+        pytest.param("scale_weights", marks=pytest.mark.soak),
+        pytest.param("add_noise", marks=pytest.mark.soak),
+    ],
+)
 def test_the_other_actions_do_what_they_say(kind):
     number = {"scale_weights": {"factor": 3.0}, "add_noise": {"std": 0.1}, "reset_optimizer": {}}
     weights, _ = histories(intervention={"kind": kind, "when": AT_4, **number[kind]})

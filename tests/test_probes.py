@@ -133,7 +133,10 @@ def test_entropy_of_attention():
     assert found["attention_entropy"] == found["attention_entropy/0"]
 
 
-@pytest.mark.parametrize("ln", ["none", "pre", "mlp-pre", "attn-pre"])
+@pytest.mark.parametrize(
+    "ln",
+    ["pre", *(pytest.param(x, marks=pytest.mark.soak) for x in ("none", "mlp-pre", "attn-pre"))],
+)
 def test_shortcut_loss_is_that_of_the_network_with_a_unit_input(ln):
     model = {"kind": "transformer", "d_model": 4, "n_heads": 2, "d_mlp": 6, "ln": ln}
     run, state, found = probed("shortcut", model=model)

@@ -293,6 +293,7 @@ def test_a_run_depends_on_nothing_but_its_settings(config, tmp_path):
     assert_same(whole, run(config, tmp_path / "grown", quiet))
 
 
+@pytest.mark.soak
 def test_a_killed_grid_goes_on_bit_for_bit(config, tmp_path):
     out = tmp_path / "out"
     words = [sys.executable, str(ROOT / "tests" / "crash.py"), "after a save", "3"]
