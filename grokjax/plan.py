@@ -160,7 +160,7 @@ def cost(run: Run, platform: str = "cpu") -> Cost:
             + drawn
             + max(
                 train.shared + n // blocks.train * train.per_row,
-                (whole.shared + table.n_rows // blocks.table * whole.per_row) * 3 // 4
+                (whole.shared + table.n_rows // blocks.table * whole.per_row) // 2
                 # in parts, the logits of all rows are beside what a part keeps
                 + (blocks.table > 1) * 3 * table.n_rows * n_answers * table.n_classes,
             )

@@ -149,38 +149,36 @@ def test_a_diverged_run_leaves_its_neighbours_alone(group, config):
     assert_slots_equal(calm, beside, [(0, 0)])
 
 
-def test_estimated_memory_is_within_a_factor_of_1_5_of_the_compiled_program(config):
-    for overrides in (
-        ["task.p=31", "model.d_model=64", "model.n_heads=4", "model.d_mlp=256"],
-        [
-            "task.p=31",
-            "model.d_model=64",
-            "model.d_mlp=128",
-            "model.n_layers=2",
-            "task.format=a op b =",
-        ],
-        [
-            "task.p=31",
-            "train.batch_size=128",
-            "train.steps={epochs: 20}",
-            "train.eval_every={epochs: 1}",
-        ],
-        ["task.p=53", "model={kind: mlp}", "task.format=a op b ="],
-        ["task.p=31", "model={kind: quadratic, d_mlp: 200}", "train.loss=mse"],
-        PARITY,
-        [*PARITY, "train.batch_size=32", "train.steps={epochs: 2}", "train.eval_every={epochs: 1}"],
-    ):
-        (group,) = make_groups(make_runs(load_experiment(config, overrides)))
-        program = make_program(group, 1, 8, 2)
-        hyper = stacked(program, group.runs[:8])
-        live = program.place(np.ones(1, np.int32))
-        compiled = program._advance.lower(
-            program.data, hyper, program.abstract_state(), live, np.int32(1)
-        ).compile()
-        found = compiled.memory_analysis()
-        actual = found.argument_size_in_bytes + found.temp_size_in_bytes
-        estimate = plan.needed_bytes(plan.cost(group.first), 8, 2, 1)
-        assert actual / 1.5 < estimate < actual * 1.5, (overrides, estimate / actual)
+P31 = ["task.p=31", "model.d_model=64", "model.d_mlp=256"]
+IN_EPOCHS = ["train.steps={epochs: 20}", "train.eval_every={epochs: 1}"]
+MEMORY = {
+    "transformer": P31,
+    "two layers": [*P31[:2], "model.d_mlp=128", "model.n_layers=2", "task.format=a op b ="],
+    "batches": ["task.p=31", "train.batch_size=128", *IN_EPOCHS],
+    "mlp": ["task.p=53", "model={kind: mlp}", "task.format=a op b ="],
+    "quadratic": ["task.p=31", "model={kind: quadratic, d_mlp: 200}", "train.loss=mse"],
+    "parity": PARITY,
+    "parity in batches": [*PARITY, "train.batch_size=32", "train.steps={epochs: 2}", IN_EPOCHS[1]],
+}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["batches", *(pytest.param(k, marks=pytest.mark.soak) for k in MEMORY if k != "batches")],
+)
+def test_estimated_memory_is_within_a_factor_of_1_5_of_the_compiled_program(config, kind):
+    overrides = MEMORY[kind]
+    (group,) = make_groups(make_runs(load_experiment(config, overrides)))
+    program = make_program(group, 1, 8, 2)
+    hyper = stacked(program, group.runs[:8])
+    live = program.place(np.ones(1, np.int32))
+    compiled = program._advance.lower(
+        program.data, hyper, program.abstract_state(), live, np.int32(1)
+    ).compile()
+    found = compiled.memory_analysis()
+    actual = found.argument_size_in_bytes + found.temp_size_in_bytes
+    estimate = plan.needed_bytes(plan.cost(group.first), 8, 2, 1)
+    assert actual / 1.5 < estimate < actual * 1.5, (overrides, estimate / actual)
 
 
 def run(config: Path, out: Path, *overrides: str) -> dict:
@@ -189,7 +187,7 @@ def run(config: Path, out: Path, *overrides: str) -> dict:
     return results(out)
 
 
-@pytest.mark.parametrize("batch", ["full", "15"])
+@pytest.mark.parametrize("batch", ["full", pytest.param("15", marks=pytest.mark.soak)])
 def test_chunk_length_lag_and_slots_change_no_bit(tmp_path, batch):
     kind = {"batch": batch, "every": 60}
     if batch != "full":  # two batches, the last one of 14 rows
@@ -215,7 +213,13 @@ def test_a_larger_budget_and_a_grown_grid_continue_bit_for_bit(tmp_path):
     assert_same(whole, longer)
 
 
-@pytest.mark.parametrize(("every", "lag", "chunk"), [(1, 1, 40), (2, 1, 40), (5, 0, 40), (5, 1, 1)])
+@pytest.mark.parametrize(
+    ("every", "lag", "chunk"),
+    [
+        (2, 1, 40),
+        *(pytest.param(*x, marks=pytest.mark.soak) for x in [(1, 1, 40), (5, 0, 40), (5, 1, 1)]),
+    ],
+)
 def test_snapshots_are_the_weights_that_a_budget_of_that_step_ends_with(
     tmp_path, every, lag, chunk
 ):
@@ -238,6 +242,7 @@ def test_finished_runs_are_not_trained_again(tmp_path, monkeypatch):
     run(config, tmp_path / "out")
 
 
+@pytest.mark.soak
 def test_out_of_memory_goes_on_with_half_the_slots(tmp_path, monkeypatch, caplog):
     config = write_grid(tmp_path / "a.yaml", every=0)
     expected = run(config, tmp_path / "whole")

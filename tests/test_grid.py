@@ -12,6 +12,7 @@ from grokjax import config, identity
 from grokjax.axes import expand_axis
 from grokjax.grid import Run, make_groups, make_runs
 from grokjax.identity import run_id
+from grokjax.interventions import ACTIONS, TRIGGERS
 from grokjax.loading import experiment_from, load_with_source
 from grokjax.settings import Settings, leaves, role_of, shape
 from grokjax.source import ConfigError, Source
@@ -179,7 +180,13 @@ def test_every_setting_has_a_role() -> None:
     ]:
         for name, field in settings.model_fields.items():
             inner = isinstance(getattr(run.settings, name, None), Settings)
-            assert role_of(field) is not None or inner, name
+            # Whoever asks for an intervention finds its settings' roles below it, as in a section.
+            assert role_of(field) is not None or inner or name == "intervention", name
+    for action, _ in ACTIONS.values():
+        roles = [role_of(f) for n, f in action.model_fields.items() if n != "when"]
+        assert None not in roles, action
+    for trigger, _ in TRIGGERS.values():
+        assert all(role_of(f) for f in trigger.model_fields.values()), trigger
 
 
 # -- axes --------------------------------------------------------------------------------------------------------------

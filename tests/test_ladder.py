@@ -65,7 +65,13 @@ def test_2_eight_pairs_are_memorised_and_do_not_generalise(tmp_path):
     assert (last(found["val_loss"]) > np.log(11)).all()
 
 
-@pytest.mark.parametrize("model", [TRANSFORMER, MLP], ids=["transformer", "mlp"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(TRANSFORMER, id="transformer", marks=pytest.mark.soak),
+        pytest.param(MLP, id="mlp"),
+    ],
+)
 def test_3_wrong_labels_are_memorised_too(tmp_path, model):
     """60 rows train, 15 of them with a wrong label: fitted all, so that 45 of 60 are right."""
     split = {"kind": "random", "train_fraction": 0.5, "label_noise": 0.25}

@@ -157,8 +157,11 @@ def earlier(factor: float) -> Judge:
         control = results.runs("s002_scale_output", intervention__armed=False)
         ratios, late = _paired(_times(arm), _times(control))
         e = of_values(ratios, what="time of arm and control")
+        where_to = f"Later in {sum(r > 1 for r in ratios)} of {len(ratios)} pairs of seeds"
+        if not np.isfinite(e.interval.low):
+            return Finding(e.text, NO_CLAIM, f"{where_to}, which are too few for a verdict.")
         verdict = HOLDS if e.interval.high < 1 else CONTRADICTED if e.interval.low > 1 else WEAKER
-        return Finding(e.text, verdict, f"Pairs of seeds; beyond the budget: {late} runs.")
+        return Finding(e.text, verdict, f"{where_to}; beyond the budget: {late} runs.")
 
     return judge
 
