@@ -1,4 +1,4 @@
-"""`python -m benchmarks [A B C D E gather curve]`: measure, print, and write tables and a figure.
+"""`python -m benchmarks [A B C D E evaluation gather curve]`: measure, print, and write tables and a figure.
 
 Every number is of one run on one machine; compare within it. Needs a quiet machine and requirements-bench.txt.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from grokjax import devices
 
-PARTS = ["A", "B", "C", "C full", "D", "E", "gather", "curve"]
+PARTS = ["A", "B", "C", "C full", "D", "E", "evaluation", "gather", "curve"]
 
 
 def main() -> None:
@@ -42,10 +42,12 @@ def main() -> None:
 
 
 def _measure(part: str, repeats: int) -> dict[str, Any]:
-    from benchmarks import gather, grid, peers
+    from benchmarks import evaluation, gather, grid, peers
 
     if part == "E":
         return {"rows": grid.compare()}
+    if part == "evaluation":
+        return {"rows": evaluation.compare()}
     if part == "gather":
         return {"rows": gather.compare(repeats=repeats)}
     if part == "curve":

@@ -58,6 +58,8 @@ def write(found: dict[str, Any], out: Path) -> None:
             *_plain(found["E"]["rows"]),
             "",
         ]
+    if "evaluation" in found:
+        parts += ["### Evaluations", "", *_plain(found["evaluation"]["rows"]), ""]
     if "gather" in found:
         parts += ["### The gradient of a row gather", "", *_plain(found["gather"]["rows"]), ""]
     if "curve" in found:

@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from analysis import readings
+from analysis.load import load
 from analysis.sources import (
     judges_002,
     pictures_002,
@@ -279,6 +280,9 @@ def test_the_command_writes_between_markers_and_keeps_the_prose(
     )
     assert [file.name for file in out.glob("*.png")] == ["layernorm_accuracy.png"]
     assert str(file) in capsys.readouterr().out
+    rows = (out / "s004_layernorm_runs.csv").read_text().splitlines()
+    assert len(rows) == 1 + load(root / "s004_layernorm").sizes["run"]
+    assert not (out / "s004_rmsnorm_runs.csv").exists()
 
 
 @pytest.mark.parametrize("text", [BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{END}{BEGIN}{END}"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from analysis.sources import pictures_002, pictures_004, source_002, source_004
 from analysis.sources.claims import Claim, Results
 from analysis.sources.pictures import draw_all
-from analysis.sources.write import MarkerError, table, write_between
+from analysis.sources.write import MarkerError, table, write_between, write_runs
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m analysis.sources", description=__doc__)
     parser.add_argument("source", choices=sorted(SOURCES))
     parser.add_argument("results", type=Path, help="the directory of the results directories")
-    parser.add_argument("out", type=Path, help="<out>.md is written, and <out>/*.png, *.pdf")
+    parser.add_argument("out", type=Path, help="<out>.md is written, and <out>/*.csv, *.png, *.pdf")
     options = parser.parse_args(arguments)
     if not options.results.is_dir():
         print(f"{options.results}: there is no such directory", file=sys.stderr)
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MarkerError as error:
         print(error, file=sys.stderr)
         return 2
+    written += write_runs(results, source.experiments, options.out)
     written += draw_all(source.pictures, Results(options.results, partial=True), options.out)
     print("\n".join(map(str, written)))
     return 0

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.load import ResultsError, load
 from analysis.sources.claims import VERDICTS, Claim, Finding, MissingError, Results
 from analysis.sources.verdicts import RULES
+from analysis.study import Definitions, make_study
+from analysis.table import write_table
 
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
@@ -62,6 +65,19 @@ def _part(name: str, rows: Sequence[tuple[Claim, Finding]]) -> str:
         cells = [claim.what, claim.published, f.ours, f"**{f.verdict}**", f.evidence]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def write_runs(results: Results, experiments: Sequence[str], folder: Path) -> list[Path]:
+    """<folder>/<experiment>_runs.csv, the runs behind the table, for every experiment that has some."""
+    written = []
+    for name in experiments:
+        try:
+            study = make_study(load(results.root / name), Definitions())
+        except ResultsError:
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        written.append(write_table(study, folder / f"{name}_runs.csv"))
+    return written
 
 
 def write_between(path: Path, text: str, title: str) -> Path:
