@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from grokjax.store import GroupStore
 from tests.crash import POINTS
 from tests.harness import ROOT, assert_same, command, environment, results, start, train, write_grid
 
@@ -193,3 +194,24 @@ def results_so_far(out: Path) -> dict:
         assert history is not None
         found[run] = (store.progress(run).evaluations_done, history.read(run))
     return found
+
+
+@pytest.mark.soak
+def test_interventions_and_accumulators_survive_kills_and_larger_budgets(tmp_path):
+    config = write_grid(tmp_path / "small.yaml", batch=15, steps=80, level=0.99, seeds=2)
+    when = "{kind: memorised, level: 0.3, wait: 2}"
+    config.write_text(
+        f"{config.read_text()}  intervention.armed: [false, true]\n"
+        f"intervention: {{kind: add_noise, std: 0.3, when: {when}}}\n"
+        "probes: [{kind: update_speed}, {kind: feature_change, every: 2}]\n"
+    )
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert train(config, whole).returncode == 0
+    expected = results(whole)
+    (group,) = (whole / "groups").iterdir()
+    column = [str(x) for x in GroupStore(group).histories[0].names].index("intervened_at")
+    fired = np.array([run["values"][-1, column] for run in expected.values()])
+    assert np.isnan(fired).sum() >= 6 and np.isfinite(fired).any()
+    assert train(config, parts, "train.steps=16").returncode == 0
+    assert crash("between weights and status", 2, config, parts) == KILLED
+    finish(config, parts, expected)
