@@ -43,8 +43,8 @@ benchmark: $(BENCH_ENV) ## compare with PyTorch and plain JAX on this machine, q
 	.venv-bench/bin/python -m benchmarks
 
 # ONLY="layernorm depth" picks experiments; ARGS="axes.seed=[456,789]" are overrides of all of them.
-EXPERIMENTS_002 := random_split label_split sparse_parity scale_output weight_decay slingshots
-EXPERIMENTS_004 := layernorm attention_paths learning_rate weight_decay readout_scale readout_scale_lr rmsnorm depth eps0
+EXPERIMENTS_002 := random_split label_split sparse_parity scale_output weight_decay slingshots slingshots_decay slingshots_optimizers
+EXPERIMENTS_004 := layernorm attention_paths learning_rate weight_decay readout_scale readout_scale_lr rmsnorm depth eps0 subtract_initial
 
 reproduce-002 reproduce-004: reproduce-%: $(USER_ENV) ## train a source's experiments, measure, and write docs/results/source_*.md
 	for name in $(or $(ONLY),$(EXPERIMENTS_$*)); do \

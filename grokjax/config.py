@@ -92,6 +92,8 @@ class Train(Settings):
     """Rows per step: full, a number, or {max: 512, share: 0.5}. Reshuffled every epoch, the last batch kept."""
     loss: Literal[tuple(LOSSES)] = shape("cross_entropy")  # type: ignore[valid-type]
     """cross_entropy is accurate to 1e-12; cross_entropy_float32 is the textbook form; mse; hinge (multiclass)."""
+    subtract_initial: bool = shape(False, introduced=False)
+    """Take the initial network's logits from a run's, which so starts with all of them 0 (source 004, experiment H)."""
     precision: Literal["float32", "tf32", "bfloat16"] = shape("float32")
     """Inputs of matrix products; parameters and sums are float32. tf32 and bfloat16 need an accelerator."""
 

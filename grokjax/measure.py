@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from ruamel.yaml.error import YAMLError
 
-from grokjax import devices, runstate, training
+from grokjax import devices, passes, runstate, training
 from grokjax.columns import columns
 from grokjax.config import Experiment
 from grokjax.grid import Group, Run, make_groups, make_runs, table_of
@@ -250,7 +250,7 @@ def make_program(measurement: Any, setup: Setup) -> Program:
 def saved(setup: Setup, data: Data, hyper: Hyper, params: Params, final: Params | None) -> Saved:
     """One set of weights with everything of its run; what a measurement does not use is not computed."""
     state = training.init_run(setup, data, hyper).replace(params=params)  # type: ignore[attr-defined]
-    own = training.data_of(setup, data, hyper)
+    own = passes.data_of(setup, data, hyper)
     table, scale = setup.model.table, hyper.model["readout_scale"]
     return Saved(
         snap=training.take_snapshot(setup, data, hyper, state),
@@ -260,5 +260,5 @@ def saved(setup: Setup, data: Data, hyper: Hyper, params: Params, final: Params 
         real_B=row_weights(hyper.n_train, setup.bucket) > 0,
         # Another purpose than those of training (0 to 5).
         key=jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 6),
-        logits=lambda p, index_N: setup.model.apply(p, own.plan_table, index_N) * scale,
+        logits=lambda p, index_N: passes.row_logits(setup, own, p, index_N) * scale,
     )

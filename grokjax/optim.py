@@ -59,7 +59,7 @@ class AdamW(_Schedule):
     beta2: float = hyper(0.98, ge=0, lt=1)
     """Decay of the second moment (0.98 in Power and Nanda, 0.999 in most libraries)."""
     eps: float = hyper(1e-8, ge=0)
-    """Added to the root of the second moment."""
+    """Added to the root of the second moment. 0 gives NaN where a gradient is exactly 0 (a unit that never fires)."""
 
 
 class Adam(_Schedule):
@@ -73,7 +73,7 @@ class Adam(_Schedule):
     beta2: float = hyper(0.98, ge=0, lt=1)
     """Decay of the second moment."""
     eps: float = hyper(1e-8, ge=0)
-    """Added to the root of the second moment."""
+    """Added to the root of the second moment. 0 gives NaN where a gradient is exactly 0 (a unit that never fires)."""
 
 
 class SGD(_Schedule):
@@ -84,6 +84,28 @@ class SGD(_Schedule):
     """Decay of the velocity."""
     l2: float = hyper(0.0, ge=0)
     """Coefficient of the parameters in the gradient."""
+
+
+class RMSProp(_Schedule):
+    """Gradient over the root of its running mean square (Hinton 2012, lecture 6e)."""
+
+    kind: Literal["rmsprop"] = shape("rmsprop")
+    l2: float = hyper(0.0, ge=0)
+    """Coefficient of the parameters in the gradient."""
+    beta2: float = hyper(0.99, ge=0, lt=1)
+    """Decay of the mean square."""
+    eps: float = hyper(1e-8, ge=0)
+    """Added to the root of the mean square."""
+
+
+class Adagrad(_Schedule):
+    """Gradient over the root of its sum of squares (Duchi, Hazan & Singer 2011)."""
+
+    kind: Literal["adagrad"] = shape("adagrad")
+    l2: float = hyper(0.0, ge=0)
+    """Coefficient of the parameters in the gradient."""
+    eps: float = hyper(1e-10, ge=0)
+    """Added to the sum of squares, inside the root."""
 
 
 def _adamw(s: AdamW, n: Numbers) -> optax.GradientTransformation:
@@ -107,10 +129,26 @@ def _sgd(s: SGD, n: Numbers) -> optax.GradientTransformation:
     )
 
 
+def _rmsprop(s: RMSProp, n: Numbers) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.add_decayed_weights(n["l2"], _mask(s)),
+        optax.scale_by_rms(n["beta2"], n["eps"], eps_in_sqrt=False),
+    )
+
+
+def _adagrad(s: Adagrad, n: Numbers) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.add_decayed_weights(n["l2"], _mask(s)),
+        optax.scale_by_rss(0.0, n["eps"]),
+    )
+
+
 OPTIMIZERS: dict[str, tuple[type[Settings], Callable[[Any, Numbers], Any]]] = {
     "adamw": (AdamW, _adamw),
     "adam": (Adam, _adam),
     "sgd": (SGD, _sgd),
+    "rmsprop": (RMSProp, _rmsprop),
+    "adagrad": (Adagrad, _adagrad),
 }
 
 

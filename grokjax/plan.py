@@ -13,6 +13,7 @@ import numpy as np
 
 from grokjax.grid import Group, Run, table_of
 from grokjax.models import Model, sharing
+from grokjax.optim import init_optimizer
 from grokjax.probes import required
 from grokjax.tasks import Sample
 
@@ -141,36 +142,43 @@ def cost(run: Run, platform: str = "cpu") -> Cost:
     n, table = run.batch_size or run.bucket, model.table
     forward = _FORWARD[model.settings.kind]
     train, whole = forward(model.settings, model, n), forward(model.settings, model, table.n_rows)
-    copies = _copies(run)
+    copies = _copies(run, shapes)
     n_answers = len(table.answer_positions)
     rows_state = 4 * run.bucket + table.n_rows * (1 + 4 * n_answers)
-    drawn = table.n_rows * (table.n_inputs + n_answers) if isinstance(table, Sample) else 0
+    logits = table.n_rows * n_answers * table.n_classes
+    own = table.n_rows * (table.n_inputs + n_answers) if isinstance(table, Sample) else 0
+    again = run.settings.train.subtract_initial
     return Cost(
         parameters=parameters,
         rows=train.rows,
         naive_rows=[n * table.n_positions] * len(train.rows),
         step_flops=3 * train.flops + 15.0 * parameters,
-        evaluation_flops=whole.flops,
+        # The initial network's logits are made again before each evaluation and each block of training.
+        evaluation_flops=whole.flops * (3 if again else 1),
         slot_bytes=4 * parameters * copies + rows_state + 64,
         # Calibrated on compiled programs (tests/test_engine.py): nothing is kept for a gradient in an
         # evaluation, and the optimiser's temporaries are two copies of the parameters.
         tile_bytes=4
         * (
             parameters * (copies + 2)
-            + drawn
+            + own
+            + again * logits
             + max(
                 train.shared + n // blocks.train * train.per_row,
                 (whole.shared + table.n_rows // blocks.table * whole.per_row) // 2
                 # in parts, the logits of all rows are beside what a part keeps
-                + (blocks.table > 1) * 3 * table.n_rows * n_answers * table.n_classes,
+                + (blocks.table > 1) * 3 * logits,
             )
         ),
     )
 
 
-def _copies(run: Run) -> int:
+def _copies(run: Run, params: Any) -> int:
     """Arrays of the size of the parameters in a run's state."""
-    moments = {"adamw": 2, "adam": 2, "sgd": 1}[run.settings.optimizer.kind]
+    kept = jax.eval_shape(lambda p: init_optimizer(run.settings.optimizer, p), params)
+    moments = sum(x.size for x in jax.tree.leaves(kept)) // sum(
+        x.size for x in jax.tree.leaves(params)
+    )
     needs = required(run.settings.probes)
     optional = ("previous" in needs) + (run.settings.train.snapshot_every is not None)
     return 1 + moments + 2 * ("gradients" in needs) + optional

@@ -78,7 +78,7 @@ class RunState:
 class Data:
     """The arrays that all runs of a group share, passed as arguments so that XLA does not fold them.
 
-    Of a Sample, plans and targets are a run's own: `training.data_of` puts them here.
+    Of a Sample, plans and targets are a run's own: `passes.data_of` puts them here.
     """
 
     plan_train: Any
@@ -86,6 +86,8 @@ class Data:
     targets_NA: Any
     mirror_N: Any
     strata_UW: Any
+    initial_NAC: Any = None
+    """Logits of a run's initial network, where they are subtracted; `passes.data_of` puts them here."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -5,15 +5,12 @@ Order of a block: if the run is due, evaluate and decide whether it goes on; if 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
-from grokjax import interventions, optim
+from grokjax import interventions, optim, passes
 from grokjax.losses import LOSSES
 from grokjax.models import Model, Params
 from grokjax.probes import measure
@@ -21,40 +18,11 @@ from grokjax.probes.norms import update_lengths
 from grokjax.probes.snapshot import Snapshot, tree_norm
 from grokjax.runstate import DIVERGED, FINISHED, RUNNING, STOPPED, Data, Hyper, RunState, Setup
 from grokjax.splits import Rows, add_label_noise, draw_split, row_weights, training_index
-from grokjax.tasks import Sample
-
-_PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
-
-
-def _precision(setup: Setup) -> contextlib.AbstractContextManager:
-    # Inside the traced functions: the context manager is local to the thread that traces.
-    return jax.default_matmul_precision(_PRECISION[setup.settings.train.precision])
-
-
-def init_params(setup: Setup, hyper: Hyper) -> Params:
-    """Parameters at step 0."""
-    key = jax.random.fold_in(jax.random.key(hyper.seeds["init_seed"]), 0)
-    return setup.model.init(key, hyper.model["init_scale"])
-
-
-def data_of(setup: Setup, data: Data, hyper: Hyper) -> Data:
-    """The data as one run sees them: a Sample's rows are its own.
-
-    They are drawn again wherever they are needed instead of kept: states and checkpoints stay small.
-    """
-    task = setup.model.table
-    if not isinstance(task, Sample):
-        return data
-    key = jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 4)
-    inputs_ND, targets_NA = task.draw(key)
-    return data.replace(  # type: ignore[attr-defined]
-        plan_train=inputs_ND, plan_table=inputs_ND, targets_NA=targets_NA
-    )
 
 
 def init_run(setup: Setup, data: Data, hyper: Hyper) -> RunState:
     """A run at step 0, not yet evaluated."""
-    params = init_params(setup, hyper)
+    params = passes.init_params(setup, hyper)
     zeros = jax.tree.map(jnp.zeros_like, params)
     needs = setup.requires
     zero = jnp.int32(0)
@@ -83,7 +51,7 @@ def init_run(setup: Setup, data: Data, hyper: Hyper) -> RunState:
 
 def init_rows(setup: Setup, data: Data, hyper: Hyper) -> Rows:
     """Draw which rows train and which labels are wrong."""
-    data = data_of(setup, data, hyper)
+    data = passes.data_of(setup, data, hyper)
     split_key = jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 1)
     noise_key = jax.random.fold_in(jax.random.key(hyper.seeds["noise_seed"]), 2)
     train_N = draw_split(split_key, data.strata_UW, hyper.counts, setup.n_rows)
@@ -96,7 +64,7 @@ def init_rows(setup: Setup, data: Data, hyper: Hyper) -> Rows:
 
 def train_block(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunState:
     """`cadence.unit` steps. A run that is no longer running stays exactly as it is."""
-    data = data_of(setup, data, hyper)
+    data = passes.data_of(setup, data, hyper)
     if setup.batch_size is None:
         weights_B = row_weights(hyper.n_train, setup.bucket)
 
@@ -146,9 +114,9 @@ def step(
     weights_B: jax.Array,
 ) -> RunState:
     """One optimiser step on the given rows."""
-    batch = Batch(index_B, weights_B / weights_B.sum(), state.rows.labels_NA[index_B])
-    with _precision(setup):
-        loss, grads = loss_and_gradient(setup, data, hyper, state.params, batch)
+    batch = passes.batch_of(data, state.rows.labels_NA, index_B, weights_B)
+    with passes.precision(setup):
+        loss, grads = passes.loss_and_gradient(setup, data, hyper, state.params, batch)
     updates, opt_state = optim.update(
         setup.settings.optimizer, hyper.optimizer, state.age, grads, state.opt_state, state.params
     )
@@ -167,79 +135,20 @@ def step(
     )
 
 
-@struct.dataclass
-class Batch:
-    """The rows of one step."""
-
-    index_B: Any
-    share_B: Any
-    """Weight of each row in the mean; 0 for padding."""
-    labels_BA: Any
-
-
-def loss_and_gradient(
-    setup: Setup, data: Data, hyper: Hyper, params: Params, batch: Batch
-) -> tuple[jax.Array, Params]:
-    """Mean loss over a batch and its gradient.
-
-    What examples share is computed once; the rest in blocks of rows that fit a core's cache (`setup.blocks`).
-    """
-    plan = data.plan_train
-    tables, pull_back = jax.vjp(lambda p: setup.model.tables(p, plan), params)
-
-    def rows_loss(params: Params, tables: Any, rows: Batch) -> jax.Array:
-        logits_BAC = setup.model.read_rows(params, plan, tables, rows.index_B)
-        per_row = LOSSES[setup.settings.train.loss](
-            logits_BAC * hyper.model["readout_scale"], rows.labels_BA
-        )
-        return (per_row.mean(-1) * rows.share_B).sum()
-
-    gradient = jax.value_and_grad(rows_loss, argnums=(0, 1))
-    if setup.blocks.train == 1:
-        loss, (direct, through_tables) = gradient(params, tables, batch)
-    else:
-        blocks = jax.tree.map(lambda x: x.reshape(setup.blocks.train, -1, *x.shape[1:]), batch)
-        loss, (direct, through_tables) = _sum_over(lambda b: gradient(params, tables, b), blocks)
-    return loss, jax.tree.map(jnp.add, direct, pull_back(through_tables)[0])
-
-
-def _sum_over(f: Callable[[Any], Any], blocks: Any) -> Any:
-    """Sum of f over the leading axis, one after the other."""
-    shapes = jax.eval_shape(f, jax.tree.map(lambda x: x[0], blocks))
-    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    add = lambda total, block: (jax.tree.map(jnp.add, total, f(block)), None)  # noqa: E731
-    return jax.lax.scan(add, zero, blocks)[0]
-
-
 def is_due(setup: Setup, state: RunState) -> jax.Array:
     """Whether the run has arrived at its next evaluation."""
     at_step = state.age == setup.cadence.step_of(state.evaluations)
     return at_step & (state.status == RUNNING)
 
 
-def table_logits(setup: Setup, data: Data, model: Model, params: Params) -> jax.Array:
-    """Logits N A C of the whole table, by the run's model or one that differs in its norms."""
-    if setup.blocks.table == 1:
-        return model.apply(params, data.plan_table)
-    tables = model.tables(params, data.plan_table)
-    rows = -(-setup.n_rows // setup.blocks.table)
-    # The last block is filled up with rows that are computed and thrown away.
-    index = jnp.minimum(jnp.arange(rows * setup.blocks.table), setup.n_rows - 1)
-    parts = jax.lax.map(
-        lambda index_B: model.read_rows(params, data.plan_table, tables, index_B),
-        index.reshape(setup.blocks.table, rows),
-    )
-    return parts.reshape(-1, *parts.shape[2:])[: setup.n_rows]
-
-
 def take_snapshot(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> Snapshot:
     """One forward pass over the whole table, and what the state carries for probes."""
-    data = data_of(setup, data, hyper)
+    data = passes.data_of(setup, data, hyper)
     scale = hyper.model["readout_scale"]
 
     def apply(params: Params, model: Model = setup.model) -> jax.Array:
-        with _precision(setup):
-            return table_logits(setup, data, model, params) * scale
+        with passes.precision(setup):
+            return passes.table_logits(setup, data, model, params) * scale
 
     before = jnp.maximum(state.evaluations - 1, 0)
     steps = state.age - setup.cadence.step_of(before)
@@ -259,7 +168,7 @@ def take_snapshot(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> Sn
         previous=state.previous,
         update_length=state.update_length,
         steps=steps,
-        init_params=lambda: init_params(setup, hyper),
+        init_params=lambda: passes.init_params(setup, hyper),
         apply=apply,
         features=lambda params: setup.model.features(params, data.plan_table),
     )
@@ -269,7 +178,7 @@ def measure_run(
     setup: Setup, data: Data, hyper: Hyper, state: RunState, every: int
 ) -> dict[str, jax.Array]:
     """The probes of one cadence."""
-    with _precision(setup):
+    with passes.precision(setup):
         found = measure(setup.probes(every), take_snapshot(setup, data, hyper, state))
     if every == 1 and state.intervention is not None:
         fired_at = state.intervention.fired_at

@@ -282,8 +282,24 @@ def sgd(s, grads, state, params):
     return moved, {"m": velocity, "v": state["v"], "t": state["t"] + 1}
 
 
+def rmsprop(s, grads, state, params):
+    """v <- beta2 v + (1 - beta2) g², w <- w - lr g / (sqrt(v) + eps)."""
+    lr, grads = learning_rate(s, state["t"]), with_l2(s, grads, params)
+    v = {n: s.beta2 * state["v"][n] + (1 - s.beta2) * g**2 for n, g in grads.items()}
+    moved = {n: w - lr * grads[n] / (np.sqrt(v[n]) + s.eps) for n, w in params.items()}
+    return moved, {"m": state["m"], "v": v, "t": state["t"] + 1}
+
+
+def adagrad(s, grads, state, params):
+    """v <- v + g², w <- w - lr g / sqrt(v + eps)."""
+    lr, grads = learning_rate(s, state["t"]), with_l2(s, grads, params)
+    v = {n: state["v"][n] + g**2 for n, g in grads.items()}
+    moved = {n: w - lr * grads[n] / np.sqrt(v[n] + s.eps) for n, w in params.items()}
+    return moved, {"m": state["m"], "v": v, "t": state["t"] + 1}
+
+
 def with_l2(s, grads, params):
     return {n: g + s.l2 * params[n] if decays(s, params[n]) else g for n, g in grads.items()}
 
 
-OPTIMIZERS = {"adamw": adamw, "adam": adam, "sgd": sgd}
+OPTIMIZERS = {"adamw": adamw, "adam": adam, "sgd": sgd, "rmsprop": rmsprop, "adagrad": adagrad}

@@ -52,6 +52,8 @@ EXPERIMENTS: dict[str, Axes] = {
         "optimizer.eps": [1e-8, 1e-5],
         "train.loss": ["cross_entropy_float32", "cross_entropy"],
     },
+    "s002_slingshots_decay": {"optimizer.weight_decay": [0.0, 0.1, 0.4, 1.0]},
+    "s002_slingshots_optimizers": {"optimizer.kind": ["rmsprop", "sgd", "adagrad"]},
     "s002_sparse_parity": {},
     "s004_layernorm": {"model.ln": ["mlp-pre", "none", "pre", "attn-pre"]},
     "s004_attention_paths": {"model.ln": ["attn-pre-qk", "attn-pre-v", "pre-v"]},
@@ -59,7 +61,8 @@ EXPERIMENTS: dict[str, Axes] = {
     "s004_readout_scale_lr": {
         "model.readout_scale, optimizer.learning_rate": [(a, 1e-3 / a**2) for a in ALPHAS]
     },
-    "s004_eps0": {"optimizer.eps": [0.0, 1e-8], "model.readout_scale": [0.5, 1.0]},
+    "s004_eps0": {"optimizer.eps": [0.0, 1e-30, 1e-8], "model.readout_scale": [0.5, 1.0]},
+    "s004_subtract_initial": {"model.readout_scale": [0.5, 1.0, 1.5]},
     "s004_learning_rate": {
         "optimizer.learning_rate, optimizer.weight_decay": [(x, 1e-3 / x) for x in (1e-3, 3e-3, 5e-3, 1e-2)]
     },

@@ -41,6 +41,7 @@ LAYERS = [
     {"identity", "grid"},
     {"plan", "results", "help", "columns", "shelves"},
     {"runstate"},
+    {"passes"},
     {"training"},
     {"devices", "engine", "probe_cost"},
     {"checkpoint", "capacity"},

@@ -21,7 +21,7 @@ import xarray as xr
 from analysis import load
 from analysis.load import ResultsError
 from analysis.measured import at_the_end, load_measured
-from grokjax import runstate, training
+from grokjax import passes, runstate, training
 from grokjax.commands import main
 from grokjax.config import Experiment
 from grokjax.grid import make_groups, make_runs, table_of
@@ -77,7 +77,7 @@ class Made:
                 self._write(GroupStore(path / "groups" / group.hash), number, run, setup, steps)
 
     def _write(self, store, number, run, setup, steps) -> None:
-        start = jax.jit(training.init_params, static_argnums=0)(setup, runstate.make_hyper(run))
+        start = jax.jit(passes.init_params, static_argnums=0)(setup, runstate.make_hyper(run))
         named, rng = {n: np.asarray(x) for n, x in tensor_names(start).items()}, np.random
         for step in steps:
             random = rng.default_rng([number, step])
@@ -102,7 +102,7 @@ class Made:
         """Inputs, targets, labels and training mask of a run, alone and unbatched."""
         setup, data, hyper = self.setups[run.group], self.data[run.group], runstate.make_hyper(run)
         rows = jax.jit(training.init_rows, static_argnums=0)(setup, data, hyper)
-        own = jax.jit(training.data_of, static_argnums=0)(setup, data, hyper)
+        own = jax.jit(passes.data_of, static_argnums=0)(setup, data, hyper)
         table = table_of(run.settings.task)
         inputs = getattr(table, "tokens_NT", None)
         inputs = np.asarray(own.plan_table) if inputs is None else inputs

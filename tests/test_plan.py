@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from grokjax import estimate, plan, probe_cost, runstate, training
+from grokjax import estimate, passes, plan, probe_cost, runstate, training
 from grokjax.devices import make_mesh
 from grokjax.grid import make_groups, make_runs
 from grokjax.loading import load_experiment
@@ -48,14 +48,14 @@ def test_counted_operations_are_those_of_the_compiled_gradient(tmp_path, overrid
         runstate.make_data(setup),
         jax.tree.map(jax.numpy.asarray, runstate.make_hyper(group.first)),
     )
-    data = training.data_of(setup, data, hyper)
+    data = passes.data_of(setup, data, hyper)
     state = training.init_run(setup, data, hyper)
     weights = row_weights(hyper.n_train, setup.bucket)
 
     def gradient(params):
         labels = state.rows.labels_NA[state.rows.index_B]
-        batch = training.Batch(state.rows.index_B, weights / weights.sum(), labels)
-        return training.loss_and_gradient(setup, data, hyper, params, batch)[1]
+        batch = passes.Batch(state.rows.index_B, weights / weights.sum(), labels)
+        return passes.loss_and_gradient(setup, data, hyper, params, batch)[1]
 
     compiled = jax.jit(gradient).lower(state.params).compile()
     actual = compiled.cost_analysis()["flops"]

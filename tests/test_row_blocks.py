@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grokjax import plan, runstate, training
+from grokjax import passes, plan, runstate, training
 from grokjax.config import Experiment
 from grokjax.grid import make_groups, make_runs
 from grokjax.plan import RowBlocks
@@ -39,13 +39,13 @@ def test_parts_change_nothing_but_the_order_of_sums(model):
     hyper = jax.tree.map(jnp.asarray, hyper)
     state = jax.jit(lambda: training.init_run(whole, data, hyper))()
     index = state.rows.index_B
-    batch = training.Batch(index, jnp.arange(36.0) / 630, data.targets_NA[index])
+    batch = passes.Batch(index, jnp.arange(36.0) / 630, data.targets_NA[index])
 
     def both(setup):
         return jax.jit(
             lambda p: (
-                training.loss_and_gradient(setup, data, hyper, p, batch),
-                training.table_logits(setup, data, setup.model, p),
+                passes.loss_and_gradient(setup, data, hyper, p, batch),
+                passes.table_logits(setup, data, setup.model, p),
             )
         )(state.params)
 

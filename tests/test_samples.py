@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grokjax import session, training
+from grokjax import passes, session
 from grokjax.config import Experiment
 from grokjax.grid import make_runs
 from grokjax.loading import load_with_source
@@ -48,7 +48,7 @@ SAMPLE = make_table(SparseParity(**TASK))
 def rows_of(**changes):
     """Inputs and targets of one run, as NumPy."""
     one = OneRun(**(PARITY | changes))
-    data = jax.jit(lambda h: training.data_of(one.setup, one.data, h))(one.hyper)
+    data = jax.jit(lambda h: passes.data_of(one.setup, one.data, h))(one.hyper)
     return np.asarray(data.plan_table), np.asarray(data.targets_NA)
 
 
@@ -105,7 +105,7 @@ def test_a_state_does_not_keep_what_can_be_drawn_again():
 
 def test_the_data_of_a_table_are_shared_by_its_runs():
     one = OneRun()
-    assert training.data_of(one.setup, one.data, one.hyper) is one.data
+    assert passes.data_of(one.setup, one.data, one.hyper) is one.data
 
 
 # Loss -----------------------------------------------------------------------------------------------------------------
@@ -234,16 +234,16 @@ def test_metrics_are_of_training_and_of_test_rows():
 
 def test_blocks_of_rows_change_only_the_order_of_sums():
     one = OneRun(**(PARITY | {"train": {"steps": 4, "loss": "hinge"}}))
-    data = training.data_of(one.setup, one.data, one.hyper)
+    data = passes.data_of(one.setup, one.data, one.hyper)
     state = one.start()
     n = one.setup.bucket
-    batch = training.Batch(jnp.arange(n), jnp.full(n, 1 / n), data.targets_NA[:n])
+    batch = passes.Batch(jnp.arange(n), jnp.full(n, 1 / n), data.targets_NA[:n])
 
     def both(setup):
         return jax.jit(
             lambda p: (
-                training.loss_and_gradient(setup, data, one.hyper, p, batch),
-                training.table_logits(setup, data, setup.model, p),
+                passes.loss_and_gradient(setup, data, one.hyper, p, batch),
+                passes.table_logits(setup, data, setup.model, p),
             )
         )(state.params)
 

@@ -98,7 +98,7 @@ def _equals(dataset: xr.Dataset, name: str, value: Any) -> np.ndarray:
     # Stores keep true and false as words.
     if isinstance(value, str | bool):
         return known.astype(str) == str(value)
-    return np.isclose(known.astype(float), float(value), rtol=1e-4, atol=1e-12)
+    return np.isclose(known.astype(float), float(value), rtol=1e-4, atol=0)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,13 @@ SCALES = parts("s004_readout_scale", "model.readout_scale", {f"alpha {a:g}": a f
 SCALES_LR = parts(
     "s004_readout_scale_lr", "model.readout_scale", {f"alpha {a:g}, lr/alpha²": a for a in ALPHAS}
 )
+SUBTRACTED = parts(
+    "s004_subtract_initial",
+    "model.readout_scale",
+    {f"alpha {a:g}, output minus its initial value": a for a in (0.5, 1.0, 1.5)},
+)
+NEARLY_0 = 1e-30
+"""Adam's eps as good as 0, with 0/0 = 0 in its quotient: smaller than the root of any float32."""
 _OTHER_DECAYS = tuple(part for part in DECAYS if part.name != "wd 1")
 WITH_FOURIER = (*NORMS, *PATHS, *_OTHER_DECAYS)
 """Configurations whose C_Fourier is measured; decay 1 is No LN."""

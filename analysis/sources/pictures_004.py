@@ -46,7 +46,7 @@ DEEP = reads.parts(
     "model.ln",
     {"No LN": "none", "A*": "attn-pre", "M+A*": "pre", "M": "mlp-pre"},
 )
-EPS = reads.parts("s004_eps0", "optimizer.eps", {"eps 0": 0.0, "eps 1e-8": 1e-8})
+EPS = reads.parts("s004_eps0", "optimizer.eps", {"eps 1e-30": reads.NEARLY_0, "eps 1e-8": 1e-8})
 
 
 def existing(group: Sequence[Part], results: Results) -> dict[str, xr.Dataset]:

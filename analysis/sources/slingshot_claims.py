@@ -14,19 +14,26 @@ from analysis.sources.estimates import of_times, of_values
 from analysis.sources.verdicts import mostly, never, number, told
 
 EXPERIMENT = "s002_slingshots"
+DECAY, OTHERS = "s002_slingshots_decay", "s002_slingshots_optimizers"
+DECAYS = (0.0, 0.1, 0.4, 1.0)
 PART = "Slingshots (Thilak et al. 2022; steps)"
 TEXTBOOK, ACCURATE = "cross_entropy_float32", "cross_entropy"
 
 Judge = Callable[[Results], Finding]
+Runs = Callable[[Results], xr.Dataset]
 
 
 def _runs(results: Results, eps: float, loss: str) -> xr.Dataset:
     return results.runs(EXPERIMENT, optimizer__eps=eps, train__loss=loss)
 
 
-def _shots(eps: float, loss: str) -> Judge:
+def _of(eps: float, loss: str) -> Runs:
+    return lambda results: _runs(results, eps, loss)
+
+
+def _shots(runs: Runs) -> Judge:
     def judge(results: Results) -> Finding:
-        found = slingshots_of(_runs(results, eps, loss))
+        found = slingshots_of(runs(results))
         with_some = sum(s.count > 0 for s in found)
         finding = mostly(with_some, len(found), 0.5, "Runs with a slingshot")
         return Finding(finding.ours, finding.verdict, f"{finding.evidence} {_sums(found)}")
@@ -36,16 +43,23 @@ def _shots(eps: float, loss: str) -> Judge:
 
 def _with_accurate_loss(results: Results) -> Finding:
     """A question of ours, hence without a verdict."""
-    found = _shots(1e-8, ACCURATE)(results)
+    found = _shots(_of(1e-8, ACCURATE))(results)
     return Finding(found.ours, NO_CLAIM, found.evidence)
 
 
-def _no_shots(eps: float, loss: str) -> Judge:
+def _no_shots(runs: Runs) -> Judge:
+    """Of the runs that memorise: before that there are none by definition."""
+
     def judge(results: Results) -> Finding:
-        found = slingshots_of(_runs(results, eps, loss))
+        chosen = runs(results)
+        every = slingshots_of(chosen)
+        found = [s for s in every if np.isfinite(s.memorised_at)]
         without = sum(s.count == 0 for s in found)
+        text = f"{_sums(every)} {len(found)} of {len(every)} runs reach training accuracy 1."
+        if not found:
+            return Finding(f"n = {len(every)}", NO_CLAIM, text)
         finding = mostly(without, len(found), 1.0, "Runs without a slingshot")
-        return Finding(finding.ours, finding.verdict, f"{finding.evidence} {_sums(found)}")
+        return Finding(finding.ours, finding.verdict, f"{finding.evidence} {text}")
 
     return judge
 
@@ -124,11 +138,12 @@ def _no_generalisation(results: Results) -> Finding:
     return Finding(found.ours, found.verdict, told_budget)
 
 
-def _not_configured(what: str) -> Judge:
-    def judge(results: Results) -> Finding:
-        raise MissingError(f"no experiment has {what}")
+def _decayed(decay: float) -> Runs:
+    return lambda results: results.runs(DECAY, optimizer__weight_decay=decay)
 
-    return judge
+
+def _with(kind: str) -> Runs:
+    return lambda results: results.runs(OTHERS, optimizer__kind=kind)
 
 
 _MEASURED = (
@@ -141,10 +156,10 @@ _MEASURED = (
 
 SLINGSHOTS: list[Claim] = [
     Claim(PART, "float32 textbook loss, eps 1e-8: runs with a slingshot", "yes",
-          _shots(1e-8, TEXTBOOK)),
-    Claim(PART, "the same with eps 1e-5: runs without one", "none", _no_shots(1e-5, TEXTBOOK)),
+          _shots(_of(1e-8, TEXTBOOK))),
+    Claim(PART, "the same with eps 1e-5: runs without one", "none", _no_shots(_of(1e-5, TEXTBOOK))),
     Claim(PART, "accurate loss, eps 1e-8: runs with a slingshot", "asked", _with_accurate_loss),
-    Claim(PART, "accurate loss, eps 1e-5: runs without one", "none", _no_shots(1e-5, ACCURATE)),
+    Claim(PART, "accurate loss, eps 1e-5: runs without one", "none", _no_shots(_of(1e-5, ACCURATE))),
     *[Claim(PART, f"{name}, eps 1e-8: {what}", "shown in figures", _counted(1e-8, loss, what))
       for name, loss in (("float32 loss", TEXTBOOK), ("accurate loss", ACCURATE))
       for what in _MEASURED],
@@ -154,6 +169,10 @@ SLINGSHOTS: list[Claim] = [
           _generalises(1e-8, TEXTBOOK)),
     Claim(PART, "val accuracy 99 %, eps 1e-8, accurate loss", "asked", _generalises(1e-8, ACCURATE)),
     Claim(PART, "val accuracy 99 %, eps 1e-5", "not in 500k updates", _no_generalisation),
-    Claim(PART, "weight decay removes the cycles", "0 to 1.0", _not_configured("Adam with decay")),
-    Claim(PART, "none with SGD or Adagrad", "none", _not_configured("these optimisers")),
+    Claim(PART, "AdamW, decay 0, float32 loss: runs with a slingshot", "yes", _shots(_decayed(0.0))),
+    *[Claim(PART, f"decay {decay:g} removes them: runs without one", "none", _no_shots(_decayed(decay)))
+      for decay in DECAYS[1:]],
+    Claim(PART, "RMSProp, float32 loss: runs with a slingshot", "yes", _shots(_with("rmsprop"))),
+    *[Claim(PART, f"{name}, float32 loss: runs without one", "none", _no_shots(_with(kind)))
+      for name, kind in (("gradient descent", "sgd"), ("Adagrad", "adagrad"))],
 ]  # fmt: skip

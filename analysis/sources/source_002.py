@@ -29,6 +29,8 @@ EXPERIMENTS = (
     "s002_weight_decay",
     "s002_scale_output",
     "s002_slingshots",
+    "s002_slingshots_decay",
+    "s002_slingshots_optimizers",
     "s002_sparse_parity",
 )
 TITLE = "Source 002: enerrio/grokking-mlp"

@@ -19,6 +19,7 @@ from analysis.sources.parts_004 import (
     RATES,
     SCALES,
     SCALES_LR,
+    SUBTRACTED,
     Part,
 )
 from analysis.sources.verdicts import every, never, number
@@ -29,6 +30,7 @@ EXPERIMENTS = (
     "s004_readout_scale",
     "s004_readout_scale_lr",
     "s004_eps0",
+    "s004_subtract_initial",
     "s004_learning_rate",
     "s004_weight_decay",
     "s004_rmsnorm",
@@ -200,9 +202,11 @@ def _alpha() -> list[Claim]:
         Claim(ALPHA, "NTK distance at alpha 1.5 (largest)", "≈200",
               judge.ntk("s004_readout_scale", {"model.readout_scale": 1.5}, 200, 200)),
         Claim(ALPHA, "NTK distance with eps 0 (largest)", "≈1e5",
-              judge.ntk("s004_eps0", {"optimizer.eps": 0.0}, 1e5, 1e5)),
+              judge.ntk("s004_eps0", {"optimizer.eps": reads.NEARLY_0}, 1e5, 1e5)),
+        Claim(ALPHA, "eps exactly 0, Kaiming initialisation: runs that train", "all", judge.trains_with_eps_0),
         Claim(ALPHA, "eps 0: spikes of the loss", "near 3,300, 6,500 and 9,500", judge.spikes),
-        Claim(ALPHA, "output minus its value at initialisation", "2 sets of runs", judge.not_rebuilt),
+        *[Claim(ALPHA, f"{g.name}: median time to accuracy 0.995", "2 sets of runs, no numbers",
+                judge.median_time(g, "val_accuracy", ACCURACY)) for g in SUBTRACTED],
     ]  # fmt: skip
 
 
