@@ -262,7 +262,7 @@ def _at(step: int | None) -> str:
 
 def _save(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, str]) -> None:
     # safetensors writes wrong data for arrays that are not contiguous, without a word.
-    whole = {name: np.array(x, order="C", copy=True) for name, x in tensors.items()}
+    whole = {name: np.asarray(x, order="C") for name, x in tensors.items()}
     aside = path.with_name(path.name + ".new")
     try:
         save_file(whole, aside, metadata=facts)

@@ -21,9 +21,10 @@ from grokjax.capacity import likely_length
 from grokjax.checkpoint import Checkpoints, Meta
 from grokjax.config import Execution
 from grokjax.devices import cache_directory, describe
-from grokjax.engine import MAX_BLOCKS, Program, Records, SlotState
+from grokjax.engine import Program, Records, SlotState
 from grokjax.grid import Group, Run
 from grokjax.models import tensor_names
+from grokjax.pace import Pace
 from grokjax.runstate import FINISHED, RUNNING, STATUS, RunState, Setup
 from grokjax.schedule import Slots
 from grokjax.search import Memory, TileSearch
@@ -32,11 +33,6 @@ from grokjax.store import DONE, GroupStore, History, Progress
 from grokjax.tally import Tally
 
 log = logging.getLogger("grokjax")
-
-CHUNK_SECONDS = (0.1, 1.0)
-"""Shortest and longest time between two visits of the host that the chunk length aims at."""
-VISIT_SHARE = 0.05
-"""Between the two: the share of a chunk that the host's own work may take. Short chunks leave no slot idle for long."""
 
 FLUSH_SECONDS = 2.0
 """Time between two writings of how far the runs are."""
@@ -80,7 +76,7 @@ class GroupTrainer:
         self._in_flight: collections.deque[Chunk] = collections.deque()
         self._retiring: list[tuple[str, SlotState, Progress]] = []
         self._snapshots: list[tuple[str, int, SlotState]] = []
-        self.lag, self._most_blocks = limits(self.setup, execution)
+        self.pace = Pace(self.setup, execution, time.monotonic)
         self._prepare()
 
     # -- start -------------------------------------------------------------------------------------------------------
@@ -127,8 +123,8 @@ class GroupTrainer:
         """Until every run is done. Raises Interrupted once a signal's state is saved."""
         self.state = self.program.empty()
         self.hyper = self._blank_hyper()
-        self._blocks, self._clock, saved = 1, time.monotonic(), time.monotonic()
-        self._waited, self._visit, self._flushed = 0.0, 0.0, time.monotonic()
+        saved = self._flushed = time.monotonic()
+        self.pace.restart()
         while not (
             self.slots.done and not self._in_flight and not self._retiring + self._snapshots
         ):
@@ -136,7 +132,7 @@ class GroupTrainer:
             if self.slots.running:
                 self._dispatch()
             self._store_retired()
-            self._read(self.lag if self.slots.running and not self.search.searching else 0)
+            self._read(self.pace.lag if self.slots.running and not self.search.searching else 0)
             self._compact()
             stop = interrupted()
             if stop or time.monotonic() - saved > self.execution.checkpoint_seconds:
@@ -178,14 +174,14 @@ class GroupTrainer:
         fresh[[s for s in placed if s not in back]] = True
         if fresh.any():
             began, first = time.monotonic(), self.program.traces == 0
-            self.state = self._timed(self.program.admit, self.state, self._hyper_placed, fresh)
+            self.state = self.pace.timed(self.program.admit, self.state, self._hyper_placed, fresh)
             self.tally.compile_seconds += (time.monotonic() - began) if first else 0.0
         if back:
-            self.state = self._timed(self.program.insert, self.state, back)
+            self.state = self.pace.timed(self.program.insert, self.state, back)
 
     def _place_hyper(self) -> None:
         # A copy: the device may still be reading the arrays of an earlier chunk.
-        self._hyper_placed = self._timed(self.program.place, jax.tree.map(np.copy, self.hyper))
+        self._hyper_placed = self.pace.timed(self.program.place, jax.tree.map(np.copy, self.hyper))
 
     def _compact(self) -> None:
         """Once nothing waits: move runs together, so that no device has less to do than another."""
@@ -195,26 +191,28 @@ class GroupTrainer:
         moves = self.slots.compaction()
         rows: dict[int, RunState] = {}
         for (old, new), row in zip(
-            moves.items(), self._timed(self.program.extract, self.state, list(moves)), strict=True
+            moves.items(),
+            self.pace.timed(self.program.extract, self.state, list(moves)),
+            strict=True,
         ):
             rows[new] = row.fetch()
             rows[old] = rows[new].replace(status=np.int32(FINISHED))  # type: ignore[attr-defined]
             self.slots.move(old, new)
             jax.tree.map(lambda x, a=old, b=new: x.__setitem__(b, x[a]), self.hyper)
         if rows:
-            self.state = self._timed(self.program.insert, self.state, rows)
+            self.state = self.pace.timed(self.program.insert, self.state, rows)
             self._place_hyper()
 
     def _dispatch(self) -> None:
         live = np.array(self.slots.live_tiles())
         in_use = self.slots.busiest()
         began, first = time.monotonic(), self.program.traces == 0
-        self.state, records = self._timed(
-            self.program.advance, self.state, self._hyper_placed, live, self._blocks
+        self.state, records = self.pace.timed(
+            self.program.advance, self.state, self._hyper_placed, live, self.pace.blocks
         )
         if first:  # tracing and compiling happen before the call returns
             self.tally.compile_seconds += time.monotonic() - began
-            self._clock, self._waited = time.monotonic(), 0.0
+            self.pace.restart()
         self.chunk += 1
         self._in_flight.append(Chunk(records, dict(self.slots.running), in_use, first))
 
@@ -223,20 +221,14 @@ class GroupTrainer:
         while len(self._in_flight) > behind:
             chunk = self._in_flight.popleft()
             before = self.tally.run_steps
-            records = self._timed(jax.tree.map, np.asarray, chunk.records)
+            records = self.pace.timed(jax.tree.map, np.asarray, chunk.records)
             self._record(records, chunk.placement)
-            took = self._pace()
+            took, waited = self.pace.next()
+            self.tally.train_seconds += took
+            self.tally.device_seconds += waited
             if not chunk.first:
                 self._learn(self.tally.run_steps - before, took, chunk.tiles)
             self._show()
-
-    def _timed(self, call: Callable, *arguments: Any) -> Any:
-        """Make a call whose time is the device's, not the host's: compiled code, or waiting for it."""
-        began = time.monotonic()
-        try:
-            return call(*arguments)
-        finally:
-            self._waited += time.monotonic() - began
 
     def _learn(self, run_steps: int, seconds: float, tiles: int) -> None:
         """How many tiles a device should hold; once known, it is remembered."""
@@ -244,21 +236,6 @@ class GroupTrainer:
             self.search.observe(run_steps, seconds, tiles)
             if not self.search.searching and self.search.rates:
                 self.choices.note(self.choice, self.search)
-
-    def _pace(self) -> float:
-        """Choose the next chunk's length: short, but not so short that the host's work would show."""
-        now = time.monotonic()
-        took, self._clock = now - self._clock, now
-        waited, self._waited = min(self._waited, took), 0.0
-        self.tally.train_seconds += took
-        self.tally.device_seconds += waited
-        # Bounded, so that one long visit (files being created) does not stretch the next chunks.
-        self._visit += 0.2 * (min(took - waited, 2 * self._visit + 0.002) - self._visit)
-        aim = np.clip(self._visit / VISIT_SHARE, *CHUNK_SECONDS)
-        wanted = self._blocks * aim / max(took, 1e-3)
-        free = int(np.clip(wanted, max(1, self._blocks // 2), self._blocks * 2))
-        self._blocks = min(self.execution.chunk or free, self._most_blocks)
-        return took
 
     def _record(self, records: Any, placement: dict[int, str]) -> None:
         n = self.mesh.devices.size
@@ -285,7 +262,7 @@ class GroupTrainer:
         """Fetch snapshots, without waiting, before the next ones replace them."""
         if not taken:
             return
-        rows = self._timed(self.program.extract, self.state, list(taken))
+        rows = self.pace.timed(self.program.extract, self.state, list(taken))
         for (run, evaluation), row in zip(taken.values(), rows, strict=True):
             step = int(self.setup.cadence.step_of(evaluation))
             self._snapshots.append((run, step, row))
@@ -302,20 +279,20 @@ class GroupTrainer:
         """Take the states of ended runs out, without waiting, and free their slots."""
         if not ended:
             return
-        rows = self._timed(self.program.extract, self.state, list(ended))
+        rows = self.pace.timed(self.program.extract, self.state, list(ended))
         for (slot, progress), row in zip(ended.items(), rows, strict=True):
             self._retiring.append((self.slots.release(slot), row, progress))
 
     def _store_retired(self) -> None:
         """Snapshots; then history, weights, and the status that commits the run."""
         for run, step, row in self._snapshots:
-            state = self._timed(row.fetch)
+            state = self.pace.timed(row.fetch)
             self.store.write_snapshot(run, step, tensor_names(state.snapshot))
         self._snapshots = []
         for run, row, progress in self._retiring:
             history = self._history(run)
             history.write(run, self.buffers.pop(run))
-            self._write_weights(run, self._timed(row.fetch), progress)
+            self._write_weights(run, self.pace.timed(row.fetch), progress)
             history.note(run, progress)
             self.tally.ended(progress.status, _total_steps(self.runs[run]) - self._ages[run])
         self._retiring = []
@@ -341,13 +318,13 @@ class GroupTrainer:
             self._write_running(slot_run)
         self.store.flush()
         # A copy: the state is donated to the next chunk while orbax still writes.
-        state = self._timed(jax.tree.map, lambda x: np.array(x, copy=True), self.state)
+        state = self.pace.timed(jax.tree.map, lambda x: np.array(x, copy=True), self.state)
         occupants = [self.slots.running.get(s) for s in range(self.program.slots)]
         meta = Meta(self.chunk, occupants, self.tile, self.mesh.devices.size)
         self.checkpoints.save(state, meta)
         if wait:
             self.checkpoints.wait()
-        self._clock = time.monotonic()
+        self.pace.restart()
 
     def _write_running(self, run: str) -> None:
         history = self._history(run)
@@ -368,20 +345,8 @@ class GroupTrainer:
         self.observe(self.tally)
 
 
-def limits(setup: Setup, execution: Execution) -> tuple[int, int]:
-    """(lag, most blocks of a chunk) with which no snapshot is replaced before the host has taken it out."""
-    if setup.snapshot_every is None:
-        return execution.lag, MAX_BLOCKS
-    cadence = setup.cadence
-    closest = min(cadence.every, cadence.early_every if cadence.early_until else cadence.every)
-    gap = setup.snapshot_every * closest // cadence.unit
-    lag = execution.lag if gap > 1 else 0
-    # With a lag the state that a snapshot is taken from is a chunk further on.
-    return lag, max(1, min(gap // (1 + lag), MAX_BLOCKS))
-
-
 def made_snapshots(setup: Setup, evaluations: np.ndarray) -> list[int]:
-    """Which of a chunk's evaluations (-1: none) took a snapshot; at most one, by `limits`."""
+    """Which of a chunk's evaluations (-1: none) took a snapshot; at most one, by `pace.limits`."""
     every = setup.snapshot_every
     return [] if every is None else [int(e) for e in evaluations if e >= 0 and e % every == 0]
 

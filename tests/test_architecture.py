@@ -44,7 +44,7 @@ LAYERS = [
     {"passes"},
     {"training"},
     {"devices", "engine", "probe_cost"},
-    {"checkpoint", "capacity"},
+    {"checkpoint", "capacity", "pace"},
     {"starts", "programs"},
     {"trainer", "measure", "progress"},
     {"session", "cluster"},
