@@ -28,10 +28,11 @@ from analysis.sources.claims import (
     Finding,
     MissingError,
     Results,
+    UnfinishedError,
 )
 from analysis.sources.estimates import Estimate, of_mean_curve, of_times, of_values, percent, plain
 from analysis.sources.judges_004 import flips, in_order
-from analysis.sources.parts_004 import ALPHAS, MLP, NONE, NORMS, generalises
+from analysis.sources.parts_004 import ALPHAS, MLP, NONE, NORMS, Part, generalises
 from analysis.sources.write import BEGIN, END, table
 from analysis.statistics import Interval
 from tests.synthetic import EVAL_EVERY, Row, run_values, write_results
@@ -394,3 +395,39 @@ def test_weights_are_read_where_no_probe_has_measured(tmp_path):
     assert judges_002.column_share(False, 0.09, 0.16)(results).verdict == CONTRADICTED
     assert judges_002.row_norm(True, 4.3, 4.3)(results).ours.startswith("n = 6, 4.3 ")
     assert judges_002.row_norm(False, 1.1, 2.4)(results).verdict == CONTRADICTED
+
+
+@pytest.mark.parametrize(("n", "expected"), [(2, WEAKER), (3, CONTRADICTED)])
+def test_few_runs_contradict_only_what_is_far_off(n, expected):
+    e = of_values([10.0] * n)
+    assert verdicts.number(e, 35).verdict == expected
+    assert verdicts.number(e, 45).verdict == verdicts.number(e, 2.2).verdict == CONTRADICTED
+    assert verdicts.median(estimate([5.0] * n, 5, 5), 8, 9).verdict == expected
+    assert verdicts.median(estimate([5.0] * n, 5, 5), 11, 12).verdict == CONTRADICTED
+    assert verdicts.at_least(estimate([5.0] * n, 5, 5), 9).verdict == expected
+
+
+def test_an_order_is_that_of_the_configurations_that_were_run(root, tmp_path):
+    chosen = tuple(reversed(NORMS))
+    whole = in_order(chosen, generalises)(Results(root))
+    assert "Not run" not in whole.evidence
+    without = (chosen[0], Part("other", "s004_layernorm", (("model.ln", "post"),)), *chosen[1:])
+    found = in_order(without, generalises)(Results(root))
+    assert found.ours == whole.ours and found.verdict == whole.verdict
+    assert found.evidence == f"{whole.evidence} Not run: other."
+    with pytest.raises(MissingError, match="no results yet"):
+        in_order(chosen, generalises)(Results(tmp_path))
+
+
+def test_an_order_does_not_leave_out_what_is_still_in_training(tmp_path):
+    places = ["mlp-pre", "none"]
+
+    def going(point):
+        late = point == {"model.ln": "none", "seed": 2}
+        return Row(point, run_values(STEP, 300.0, 4500.0), "running" if late else "finished")
+
+    write_results(
+        tmp_path / "s004_layernorm", {"model.ln": places, "seed": range(3)}, going, BUDGET
+    )
+    with pytest.raises(UnfinishedError, match="1 of 3 runs are still in training"):
+        in_order((MLP, NONE), generalises)(Results(tmp_path))

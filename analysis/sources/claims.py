@@ -23,6 +23,10 @@ class MissingError(Exception):
     """Results that a judge needs and that are not there, in words."""
 
 
+class UnfinishedError(MissingError):
+    """Runs that are there and still in training: they must not be left out as if they were not."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """What we have to say: our number with n and interval, one of VERDICTS, and a sentence of evidence."""
@@ -58,7 +62,7 @@ class Results:
             raise MissingError(f"{experiment} has no run with {told}")
         going = int(np.isin(dataset["status"].to_numpy()[chosen], ["waiting", "running"]).sum())
         if going and not self.partial:
-            raise MissingError(
+            raise UnfinishedError(
                 f"{experiment}: {going} of {int(chosen.sum())} runs are still in training"
             )
         return dataset.isel(run=np.flatnonzero(chosen))

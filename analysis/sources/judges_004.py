@@ -20,6 +20,7 @@ from analysis.sources.claims import (
     Finding,
     MissingError,
     Results,
+    UnfinishedError,
 )
 from analysis.sources.estimates import Estimate, of_times, of_values, plain
 from analysis.sources.parts_004 import (
@@ -72,10 +73,32 @@ def median_time(part: Part, probe: str, level: float) -> Judge:
 
 
 def in_order(group: Sequence[Part], read: Read) -> Judge:
+    """The medians rise, over those configurations that were run."""
+
     def judge(results: Results) -> Finding:
-        return verdicts.order({part.name: read(part.of(results)) for part in group})
+        found, left_out = at_hand(group, results)
+        order = verdicts.order({name: read(runs) for name, runs in found.items()})
+        return Finding(order.ours, order.verdict, f"{order.evidence} {left_out}".strip())
 
     return judge
+
+
+def at_hand(
+    group: Sequence[Part], results: Results, least: int = 2
+) -> tuple[dict[str, xr.Dataset], str]:
+    """The configurations that were run, and a sentence about the others. Raises MissingError where too few were."""
+    found, missing = {}, []
+    for part in group:
+        try:
+            found[part.name] = part.of(results)
+        except UnfinishedError:
+            raise
+        except MissingError as error:
+            missing.append((part.name, error))
+    if len(found) < least:
+        raise missing[0][1]
+    names = ", ".join(name for name, _ in missing)
+    return found, f"Not run: {names}." if missing else ""
 
 
 def _bounds(e: Estimate, budget: float) -> np.ndarray:
@@ -113,8 +136,10 @@ def ratio_at_least(slow: Part, fast: Part, bound: float) -> Judge:
 
 def ratio_at_most(fast: Part, slow: Part, bound: float) -> Judge:
     def judge(results: Results) -> Finding:
-        found, text = ratio(fast.of(results), slow.of(results))
-        reaches = found.low <= bound
+        runs = fast.of(results), slow.of(results)
+        found, text = ratio(*runs)
+        few = min(one.sizes["run"] for one in runs)
+        reaches = found.low <= bound * verdicts.allowance(few)
         verdict = HOLDS if found.estimate <= bound else WEAKER if reaches else CONTRADICTED
         return Finding(text, verdict, f"Asked for: at most {plain(bound)}.")
 
@@ -148,12 +173,15 @@ def first(group: Sequence[Part]) -> Judge:
     """The first of the group is before each of the others."""
 
     def judge(results: Results) -> Finding:
-        found = {part.name: generalises(part.of(results)) for part in group}
-        lead, others = group[0].name, [part.name for part in group[1:]]
+        runs, left_out = at_hand(group, results)
+        found = {name: generalises(one) for name, one in runs.items()}
+        lead, *others = found
+        if lead != group[0].name:
+            raise MissingError(f"{group[0].experiment} has no run of {group[0].name}")
         each = [verdicts.order({lead: found[lead], name: found[name]}) for name in others]
         worst = max((f.verdict for f in each), key=(HOLDS, WEAKER, CONTRADICTED, NOT_RUN).index)
         text = ", ".join(f"{name} {e.show(e.interval.estimate)}" for name, e in found.items())
-        return Finding(f"n = {min(e.n for e in found.values())} each: {text}", worst)
+        return Finding(f"n = {min(e.n for e in found.values())} each: {text}", worst, left_out)
 
     return judge
 
@@ -218,12 +246,16 @@ def mean_between(part: Part, low: float, high: float) -> Judge:
 
 def flips(results: Results) -> Finding:
     """Sign of the rank correlation of alpha with time, in both experiments."""
-    rho = []
+    rho, known = [], []
     for group in (SCALES, SCALES_LR):
-        medians = [generalises(part.of(results)).interval.estimate for part in group]
-        rho.append(verdicts.rank_correlation(ALPHAS, medians))
+        found, _ = at_hand(group, results, least=3)
+        alphas = [a for a, part in zip(ALPHAS, group, strict=True) if part.name in found]
+        medians = [generalises(runs).interval.estimate for runs in found.values()]
+        rho.append(verdicts.rank_correlation(alphas, medians))
+        known.append(len(alphas))
     text = (
-        f"rho = {rho[0]:.2f} (fixed), {rho[1]:.2f} (lr/alpha²), n = {len(ALPHAS)} values of alpha"
+        f"rho = {rho[0]:.2f} (fixed, n = {known[0]} values of alpha), "
+        f"{rho[1]:.2f} (lr/alpha², n = {known[1]})"
     )
     if any(math.isnan(x) for x in rho):
         return Finding(text, NOT_RUN, "Fewer than two different medians in one of them.")

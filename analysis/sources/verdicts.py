@@ -15,6 +15,8 @@ READING = 0.05
 """Relative error of a number that the source shows in a figure only ('≈')."""
 FACTOR = 2.0
 """A published number this far off still supports its claim, weakly."""
+FEW = 3
+"""Fewer runs than this have no interval to speak of, and seeds alone differ by FACTOR."""
 
 RULES = """\
 * *every run in a range*: **holds** if all are, **weaker** if at least half are, else **contradicted**.
@@ -24,6 +26,8 @@ shows it in a figure, '≈'), **weaker** if our number is within a factor of two
 * *a published number of one run*: as before, with the span of our runs for the interval.
 * *an order*: **holds** if our medians have it, **weaker** if they have not but all intervals that are out of order \
 overlap, else **contradicted**.
+* *fewer than three runs* have no interval to speak of, and seeds differ by a factor of two: there a number within \
+a factor of four, and one within a factor of two of a range or a bound, is still **weaker**.
 * *not run*: results are missing, or a run of the configuration is still in training. \
 *no claim*: the source asks or shows, without a number to compare with.
 
@@ -51,8 +55,14 @@ def median(e: Estimate, low: float, high: float) -> Finding:
         return Finding(e.text, NOT_RUN, "The median was not observed.")
     if low <= e.interval.estimate <= high:
         return Finding(e.text, HOLDS, _span(e))
-    reaches = e.interval.low <= high and e.interval.high >= low
+    slack = allowance(e.n)
+    reaches = e.interval.low <= high * slack and e.interval.high * slack >= low
     return Finding(e.text, WEAKER if reaches else CONTRADICTED, _span(e))
+
+
+def allowance(n: int) -> float:
+    """Factor by which few runs may miss a range or a bound without contradicting it."""
+    return FACTOR if n < FEW else 1.0
 
 
 def number(e: Estimate, published: float, figure: bool = False) -> Finding:
@@ -60,7 +70,7 @@ def number(e: Estimate, published: float, figure: bool = False) -> Finding:
     if math.isnan(e.interval.estimate):
         return Finding(e.text, NOT_RUN, "The median was not observed.")
     told = f"{_ratio(e, published)} {e.note}".strip()
-    return Finding(e.text, _compare(e.interval, published, figure), told)
+    return Finding(e.text, _compare(e.interval, e.n, published, figure), told)
 
 
 def one_run(e: Estimate, published: float, figure: bool = False) -> Finding:
@@ -69,17 +79,18 @@ def one_run(e: Estimate, published: float, figure: bool = False) -> Finding:
         return Finding(e.text, NOT_RUN, "No run says so yet.")
     span = Interval(e.interval.estimate, float(e.known.min()), float(e.known.max()))
     told = f"Our runs span {e.show(span.low)} to {e.show(span.high)}."
-    return Finding(e.text, _compare(span, published, figure), told)
+    return Finding(e.text, _compare(span, e.n, published, figure), told)
 
 
-def _compare(ours: Interval, published: float, figure: bool) -> str:
+def _compare(ours: Interval, n: int, published: float, figure: bool) -> str:
     """Without limits, only the estimate counts."""
+    factor = FACTOR * allowance(n)
     slack = READING if figure else 0.0
     unknown = math.isinf(ours.low) and ours.low < 0
     low, high = (ours.estimate, ours.estimate) if unknown else (ours.low, ours.high)
     if low * (1 - slack) <= published <= high * (1 + slack):
         return HOLDS
-    close = published / FACTOR <= ours.estimate <= published * FACTOR
+    close = published / factor <= ours.estimate <= published * factor
     return WEAKER if close else CONTRADICTED
 
 
@@ -125,7 +136,7 @@ def order(parts: Mapping[str, Estimate]) -> Finding:
 
 def at_least(e: Estimate, bound: float) -> Finding:
     """The estimate is at or above a bound."""
-    reaches = e.interval.high >= bound
+    reaches = e.interval.high * allowance(e.n) >= bound
     verdict = HOLDS if e.interval.estimate >= bound else WEAKER if reaches else CONTRADICTED
     return Finding(e.text, verdict, f"Asked for: at least {plain(bound)}.")
 
