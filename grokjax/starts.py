@@ -11,7 +11,7 @@ from grokjax.checkpoint import Checkpoints, Meta
 from grokjax.columns import columns
 from grokjax.engine import Program
 from grokjax.grid import Group, Run
-from grokjax.runstate import RUNNING, RunState
+from grokjax.runstate import FINISHED, RUNNING, RunState
 from grokjax.source import ConfigError
 from grokjax.store import DONE, GroupStore
 
@@ -23,6 +23,7 @@ class Starts:
 
     def __init__(self, group: Group, store: GroupStore, checkpoints: Checkpoints, program: Program):
         self.group, self.store, self.program = group, store, program
+        self._budget = {run.id: run.budget for run in group.runs}
         self.todo = [run for run in group.runs if not self._is_done(run)]
         self._make_room()
         self.chunk = 0
@@ -86,4 +87,8 @@ class Starts:
         shaped = [
             x.reshape(a.shape[1:]).astype(a.dtype) for x, a in zip(kept, leaves_, strict=True)
         ]
-        return jax.tree.unflatten(tree, shaped).replace(status=np.int32(RUNNING))
+        state = jax.tree.unflatten(tree, shaped)
+        # A state from the end of this very budget lost its status to a kill, and cannot go on: the run is made again.
+        if int(state.status) != FINISHED or int(state.evaluations) >= self._budget[run]:
+            return None
+        return state.replace(status=np.int32(RUNNING))
