@@ -39,7 +39,7 @@ def load_measured(path: str | Path, kind: str) -> xr.Dataset:
 
 
 def at_the_end(measured: xr.Dataset) -> xr.Dataset:
-    """What was measured on each run's last weights, without the dimension snapshot. A run without any is NaN."""
+    """What was measured on the last of each run's measured weights, without the dimension snapshot; NaN without any."""
     place = xr.DataArray(np.arange(measured.sizes["snapshot"]), dims="snapshot")
     last = place.where(measured["step"].notnull(), 0).max("snapshot")
     return measured.isel(snapshot=last)

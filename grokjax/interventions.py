@@ -31,7 +31,7 @@ class Watch:
     fired_at: Any
     """Step at which it was made; -1 before."""
     best: Any
-    """Highest value seen of what the trigger watches."""
+    """Highest value seen of what the trigger watches; on a plateau, the value at its last rise."""
     since: Any
     """Evaluations since that rose, or since its condition first held."""
 

@@ -164,8 +164,9 @@ def _measure_group(measurement: Any, group: Group, wanted: Wanted, file: Path) -
     for place, found in zip(places, _each(measurement, setup, wanted), strict=True):
         for name, value in kind.finish(measurement, found).items():
             value = np.asarray(value, np.float64 if value.dtype == np.float64 else np.float32)
-            empty = np.full((len(wanted), width, *value.shape), np.nan, value.dtype)
-            arrays.setdefault(name, empty)[place] = value
+            if name not in arrays:
+                arrays[name] = np.full((len(wanted), width, *value.shape), np.nan, value.dtype)
+            arrays[name][place] = value
     outer = ("run", "snapshot")
     variables = {n: Variable((*outer, *measurement.dims[n]), x) for n, x in arrays.items()}
     labels = kind.labels(measurement, setup.model)

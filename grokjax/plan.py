@@ -197,7 +197,7 @@ def fitting_slots(cost: Cost, limit: int, tile: int, devices: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Speed of this machine, measured in about a second (see trainer.measure_machine)."""
+    """Speed of this machine, measured in about a second (see estimate.measure_machine)."""
 
     flops_per_second: float
     """All devices together, on products of the size that such models have."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from grokjax.grid import Group, Run
 from grokjax.source import Key, Source
-from grokjax.store import GroupStore
+from grokjax.store import DONE, GroupStore
 
 
 class Shelf(NamedTuple):
@@ -44,7 +44,9 @@ def shelves_of(group: Group, path: Path) -> list[Shelf]:
     store = GroupStore(directory)
     shelves = []
     for run in group.runs:
-        final = store.final_step(run.id)
+        # A run that a larger budget continues still has the weights of the smaller one's end.
+        going = store.of(run.id) is not None and store.progress(run.id).status not in DONE
+        final = None if going else store.final_step(run.id)
         steps: dict[int, int | None] = {step: step for step in store.snapshots(run.id)}
         shelves.append(Shelf(run, store, steps | ({} if final is None else {final: None}), final))
     return shelves

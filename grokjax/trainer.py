@@ -303,6 +303,9 @@ class GroupTrainer:
 
     def _write_weights(self, run: str, state: RunState, progress: Progress) -> None:
         facts = {"run": run, "step": str(int(state.age)), "status": progress.status}
+        if state.intervention is not None:
+            # An action at the last evaluation comes after it: in these weights, and not in the history.
+            facts["intervened_at"] = str(int(state.intervention.fired_at))
         keep = self.execution.keep_state
         if keep == "all" or (keep == "budget" and progress.status == "finished"):
             self.store.write_state(run, jax.tree.leaves(state), progress.evaluations_done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ EXPERIMENTS: dict[str, Axes] = {
     "s004_readout_scale_lr": {
         "model.readout_scale, optimizer.learning_rate": [(a, 1e-3 / a**2) for a in ALPHAS]
     },
-    "s004_eps0": {"optimizer.eps": [0.0, 1e-30, 1e-8], "model.readout_scale": [0.5, 1.0]},
+    "s004_eps0": {"optimizer.eps": [0.0, 1e-30, 1e-18, 1e-8], "model.readout_scale": [0.5, 1.0]},
     "s004_subtract_initial": {"model.readout_scale": [0.5, 1.0, 1.5]},
     "s004_learning_rate": {
         "optimizer.learning_rate, optimizer.weight_decay": [(x, 1e-3 / x) for x in (1e-3, 3e-3, 5e-3, 1e-2)]
@@ -117,13 +118,17 @@ def make_row(point: Point, name: str) -> Row:
     return Row(point, value, "finished", {"steps_per_epoch": PER_EPOCH.get(name, 1)})
 
 
-def write_everything(root: Path) -> Path:
-    """All experiments with six seeds, and their measurements."""
-    for name, axes in EXPERIMENTS.items():
+def write_everything(root: Path, only: Sequence[str] = (), status: str | None = None) -> Path:
+    """All experiments (or some) with six seeds, and their measurements."""
+    for name in only or EXPERIMENTS:
+        axes = EXPERIMENTS[name]
         whole = {**axes, "seed": SEEDS}
-        write_results(
-            root / name, whole, lambda p, n=name: make_row(p, n), int(STEPS[-1]), (*PROBES, *EXTRA)
-        )
+
+        def make(point: Point, name: str = name) -> Row:
+            made = make_row(point, name)
+            return made if status is None else dataclasses.replace(made, status=status)
+
+        write_results(root / name, whole, make, int(STEPS[-1]), (*PROBES, *EXTRA))
         points = grid(whole)
         for kind, variables in MEASURED.get(name, {}).items():
             write_kind(root / name, kind, variables, points)

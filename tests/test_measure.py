@@ -32,8 +32,9 @@ from grokjax.measurements.projection import principal_components
 from grokjax.models import tensor_names
 from grokjax.results import check_directory, directory_of, write_experiment
 from grokjax.session import run_experiment
+from grokjax.shelves import shelves_of
 from grokjax.source import ConfigError
-from grokjax.store import GroupStore
+from grokjax.store import GroupStore, Progress
 from tests import reference
 
 TRANSFORMER = {"kind": "transformer", "d_model": 6, "n_heads": 2, "d_mlp": 7, "ln": "mlp-pre"}
@@ -55,6 +56,14 @@ PARITY = {
 }
 STEPS = (0, 10, 40)
 """Of the last one the final weights, of the others snapshots."""
+
+
+def is_right(logits_NAC, wanted_NA):
+    """The label's logit is above all others; a tie is wrong."""
+    others = logits_NAC.copy()
+    np.put_along_axis(others, wanted_NA[..., None], -np.inf, -1)
+    label = np.take_along_axis(logits_NAC, wanted_NA[..., None], -1)[..., 0]
+    return label > others.max(-1)
 
 
 def words(*measurements: dict) -> list[str]:
@@ -158,7 +167,7 @@ def test_pruning_is_numpys_forward_pass_with_the_small_weights_gone(made, model)
                 ("val", ~train_N, targets_NA),
             ):
                 loss = reference.LOSSES[run.settings.train.loss](logits, wanted)[mask].mean()
-                right = (logits.argmax(-1) == wanted)[mask].mean()
+                right = is_right(logits, wanted)[mask].mean()
                 assert np.isclose(at[f"{side}_loss"], loss, rtol=1e-4), (side, threshold)
                 assert np.isclose(at[f"{side}_accuracy"], right), (side, threshold)
 
@@ -220,14 +229,14 @@ def test_subnetworks_are_numpys(made, model) -> None:
         full = directory.logits(run, weights).argmax(-1)
         for part, neurons in (("generalising", order[:n]), ("complement", order[n:])):
             at = one.sel(part=part)
-            answers = directory.logits(run, only(weights, model, neurons)).argmax(-1)
+            logits = directory.logits(run, only(weights, model, neurons))
             into, out = (weights[name] for name in layer_names(model))
             squares = (into[:, neurons] ** 2).sum() + (out[neurons] ** 2).sum()
             assert at["size"] == len(neurons)
             assert np.isclose(at["norm"], squares**0.5)
-            assert np.isclose(at["faithfulness"], (answers == full).mean())
-            assert np.isclose(at["train_accuracy"], (answers == labels_NA)[train_N].mean())
-            assert np.isclose(at["val_accuracy"], (answers == targets_NA)[~train_N].mean())
+            assert np.isclose(at["faithfulness"], (logits.argmax(-1) == full).mean())
+            assert np.isclose(at["train_accuracy"], is_right(logits, labels_NA)[train_N].mean())
+            assert np.isclose(at["val_accuracy"], is_right(logits, targets_NA)[~train_N].mean())
         assert one["size"].sel(part="control") == n
 
 
@@ -646,3 +655,20 @@ def test_the_last_weights_of_each_run_are_found():
     last = at_the_end(measured)
     assert last["x"].dims == ("run",) and last["x"].values.tolist() == [2, 5]
     assert last["step"].values.tolist() == [10, 20]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [("finished", 40), ("running", None), ("waiting", None)]
+)
+def test_the_end_of_a_smaller_budget_is_not_the_end_of_a_run_that_goes_on(
+    status, expected, tmp_path
+):
+    (group,) = make_groups(make_runs(Experiment.model_validate(BASE | {"axes": {"seed": [0]}})))
+    store = GroupStore(tmp_path / "groups" / group.hash)
+    run = group.first.id
+    store.add([run], ["val_accuracy"], np.arange(0, 81, 20), {"seed": [0]}, {})
+    store.write_weights(run, {"W_E": np.zeros((2, 3), np.float32)}, {"step": "40"})
+    store.histories[-1].note(run, Progress(status, 3, -1))
+    store.flush()
+    (shelf,) = shelves_of(group, tmp_path)
+    assert shelf.final == expected and shelf.steps == ({} if expected is None else {40: None})

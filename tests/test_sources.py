@@ -11,6 +11,7 @@ from analysis import readings
 from analysis.load import load
 from analysis.sources import (
     judges_002,
+    parity_claims,
     pictures_002,
     pictures_004,
     source_002,
@@ -431,3 +432,49 @@ def test_an_order_does_not_leave_out_what_is_still_in_training(tmp_path):
     )
     with pytest.raises(UnfinishedError, match="1 of 3 runs are still in training"):
         in_order((MLP, NONE), generalises)(Results(tmp_path))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_few_times_have_no_limits_to_hold_anything_with(n, tmp_path):
+    axes = {"model.ln": ["none"], "seed": range(n)}
+    write_results(tmp_path / "s004_layernorm", axes, lambda p: row(p, 150), BUDGET, PROBES)
+    e = generalises(NONE.of(Results(tmp_path)))
+    assert e.text.endswith("(too few for limits)") and math.isfinite(e.interval.estimate)
+    assert verdicts.number(e, 3e9).verdict == CONTRADICTED
+    assert verdicts.number(e, 1.5 * e.interval.estimate).verdict == WEAKER
+
+
+def test_the_best_of_runs_that_never_arrive_is_beyond_the_budget(tmp_path):
+    axes = {"model.ln": ["none"], "seed": range(6)}
+    late = lambda p: row(p, 4000 if p["seed"] == 0 else 50_000)  # noqa: E731
+    write_results(tmp_path / "s004_layernorm", axes, late, BUDGET, PROBES)
+    found = finding(tmp_path, "No LN: best of five seeds reaches accuracy 1")
+    assert found.ours.endswith(", > 10,000]") and "e+308" not in found.ours + found.evidence
+
+
+def test_a_run_that_diverged_is_left_out_of_extremes_and_keeps_a_mean_from_arriving(tmp_path):
+    def one_diverges(point):
+        whole = row(point, 3000)
+        if point["seed"]:
+            return whole
+        return dataclasses.replace(whole, value=whole.value[:3], status="diverged")
+
+    axes = {"model.ln": ["none"], "seed": range(6)}
+    write_results(tmp_path / "s004_layernorm", axes, one_diverges, BUDGET, PROBES)
+    peak = finding(tmp_path, "No LN: peak of the mean test loss")
+    assert peak.ours.startswith("n = 5, 1.67") and "1 diverged and are left out" in peak.evidence
+    arrival = finding(tmp_path, "No LN: mean test accuracy reaches 0.995")
+    assert arrival.ours.startswith("n = 6, > 10,000")
+
+
+def test_measurements_of_runs_that_train_on_are_not_told(tmp_path):
+    write_everything(tmp_path, ["s004_readout_scale"], "running")
+    ntk = "NTK distance at alpha 1.5 (largest)"
+    assert "still in training" in finding(tmp_path, ntk).evidence
+
+
+def test_only_a_fall_of_the_effective_size_counts_as_one():
+    epochs = np.array([[0.0, 10, 20, 30, 40]] * 2)
+    size = np.array([[500.0, 400, 40, 20, 15], [15.0, 20, 40, 400, 500]])
+    found = parity_claims._judge_drop(np.array([20.0, 20.0]), epochs, size)
+    assert found.evidence == "Tenfold within 20 epochs: 1 of 2."

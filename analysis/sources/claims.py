@@ -69,11 +69,17 @@ class Results:
 
     def measured(self, experiment: str, kind: str) -> xr.Dataset:
         """What was measured on saved weights, `step` in optimiser steps."""
-        self._load(experiment)
+        runs = self._load(experiment)
         try:
-            return load_measured(self.root / experiment, kind)
+            found = load_measured(self.root / experiment, kind)
         except ResultsError as error:
             raise MissingError(f"{kind} was not measured in {experiment}") from error
+        # Not the status at the time of measuring: a run may have been given a larger budget since.
+        status = dict(zip(runs["id"].to_numpy(), runs["status"].to_numpy(), strict=True))
+        going = sum(status.get(name) in ("waiting", "running") for name in found["id"].to_numpy())
+        if going and not self.partial:
+            raise UnfinishedError(f"{experiment}: {going} measured runs are still in training")
+        return found
 
     def _load(self, experiment: str) -> xr.Dataset:
         path = self.root / experiment

@@ -84,8 +84,10 @@ def _limits(outcome: FirstHit, times: NDArray[np.float64]) -> Interval:
     if math.isinf(found.estimate) and np.isnan(times).any():
         return Interval(math.nan, math.nan, math.nan)
     exact = median_interval(times)
-    if np.isnan(times).any() or (math.isinf(exact.low) and exact.low < 0):
+    if np.isnan(times).any():
         return found
+    if math.isinf(exact.low) and exact.low < 0:  # too few runs
+        return Interval(found.estimate, exact.low, exact.high)
     # An arrival lies between two evaluations.
     earliest = median_interval(np.where(outcome.hit, np.maximum(outcome.lower, 0), times)).low
     return Interval(found.estimate, earliest, exact.high)
@@ -121,45 +123,65 @@ def of_mean_curve(
 
 
 def of_mean_extreme(dataset: xr.Dataset, probe: str, largest: bool = True) -> Estimate:
-    """Peak (or trough) of the mean over all runs."""
-    _, curves = _curves(dataset, probe)
+    """Peak (or trough) of the mean over all runs that did not diverge."""
+    _, curves, note = _finite_curves(dataset, probe)
 
     def extreme(runs: NDArray[np.int64]) -> float:
         mean = curves[runs].mean(0)
         return float(np.nanmax(mean) if largest else np.nanmin(mean))
 
     limits = bootstrap(extreme, len(curves))
-    return Estimate(limits, _alone(extreme, len(curves)), _words(len(curves), limits, plain))
+    words = _words(len(curves), limits, plain)
+    return Estimate(limits, _alone(extreme, len(curves)), words, note=note)
 
 
 def of_mean_floor(dataset: xr.Dataset, probe: str) -> Estimate:
-    """When the mean over all runs, from its peak on, is first within 10 % of its minimum there."""
-    times, curves = _curves(dataset, probe)
+    """When the mean over all runs that did not diverge, from its peak on, is first within 10 % of its minimum there."""
+    times, curves, note = _finite_curves(dataset, probe)
 
     def near(runs: NDArray[np.int64]) -> float:
         return readings.floor_time(times, curves[runs].mean(0))
 
     limits, show = bootstrap(near, len(curves)), _within(dataset.attrs["budget"])
-    return Estimate(limits, _alone(near, len(curves)), _words(len(curves), limits, show), show)
+    words = _words(len(curves), limits, show)
+    return Estimate(limits, _alone(near, len(curves)), words, show, note)
 
 
 def of_best(outcome: FirstHit, budget: float, size: int) -> Estimate:
     """The earliest of the runs; limits: the earliest of as many as the source had, drawn anew from ours."""
-    times = np.nan_to_num(_times(outcome, budget), nan=np.inf)
-    limits, show = (
-        bootstrap(lambda runs: float(times[runs].min()), len(times), size),
-        _within(budget),
+    found = _times(outcome, budget)
+    times = np.where(np.isnan(found), np.inf, found)
+    limits = bootstrap(lambda runs: float(times[runs].min()), len(times), size)
+    show, stopped = _within(budget), int((outcome.state == NOT_OBSERVED).sum())
+    text = _words(len(times), limits, show) + (
+        f", {stopped} were stopped before" if stopped else ""
     )
-    return Estimate(limits, times, _words(len(times), limits, show), show)
+    return Estimate(limits, times, text, show)
 
 
 def _curves(dataset: xr.Dataset, probe: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Times at which every run has a value, and the values (run, time)."""
+    """Times at which every run that did not diverge has a value, and the values (run, time).
+
+    A run that diverged is NaN from then on, and so is a mean with it: such a mean never arrives.
+    """
     times, values = readings.common_grid(dataset, probe, np.arange(dataset.sizes["run"]))
-    everywhere = np.isfinite(values).all(0)
+    whole = dataset["status"].to_numpy() != "diverged"
+    everywhere = np.isfinite(values[whole]).all(0)
     if not everywhere.any():
         raise MissingError(f"{probe} was not measured in {dataset.attrs['name']}")
     return times[everywhere], values[:, everywhere]
+
+
+def _finite_curves(
+    dataset: xr.Dataset, probe: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+    """The same without the runs that diverged, and a sentence that says so."""
+    times, values = _curves(dataset, probe)
+    whole = dataset["status"].to_numpy() != "diverged"
+    if not whole.any():
+        raise MissingError(f"every run of {dataset.attrs['name']} diverged")
+    gone = int((~whole).sum())
+    return times, values[whole], f"{gone} diverged and are left out." if gone else ""
 
 
 def _alone(statistic: Callable[[NDArray[np.int64]], float], n: int) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -106,14 +107,18 @@ def column_share(constant: bool, low: float, high: float) -> Judge:
     return judge
 
 
-def row_norm(numbers: bool, low: float, high: float) -> Judge:
-    """Mean norm over the numbers; for '+' and '=', the smaller and the larger of both must be in the range."""
+def number_norm(results: Results) -> Finding:
+    """Mean over the numbers of the length of a row of the embedding."""
+    norms = [np.linalg.norm(w["W_E"][:97], axis=1).mean() for w in _tensors(results)]
+    return number(of_values(norms), 4.3, figure=True)
+
+
+def constant_norm(pick: Callable[[Any], Any], low: float, high: float) -> Judge:
+    """Of the rows of '+' and '=', one of both."""
 
     def judge(results: Results) -> Finding:
-        norms = [np.linalg.norm(w["W_E"], axis=1) for w in _tensors(results)]
-        if numbers:
-            return number(of_values([n[:97].mean() for n in norms]), low, figure=True)
-        return every(of_values([x for n in norms for x in n[97:99]]), low, high)
+        norms = [np.linalg.norm(w["W_E"][97:99], axis=1) for w in _tensors(results)]
+        return every(of_values([float(pick(n)) for n in norms]), low, high)
 
     return judge
 

@@ -73,12 +73,12 @@ def _drop(level: float) -> Callable[[Results], Finding]:
 
 
 def _judge_drop(jump: np.ndarray, epochs: np.ndarray, size: np.ndarray) -> Finding:
-    """Largest size from 20 epochs before the jump on, over the smallest up to 20 epochs after."""
+    """Largest fall, a size over one after it, between 20 epochs before the jump and 20 after."""
     ratios = np.full(len(jump), np.nan)
     for run, (epoch, row) in enumerate(zip(epochs, size, strict=True)):
         near = np.isfinite(row) & (np.abs(epoch - jump[run]) <= NEAR)
         if near.any():
-            ratios[run] = row[near].max() / row[near].min()
+            ratios[run] = (np.maximum.accumulate(row[near]) / row[near]).max()
     if not np.isfinite(ratios).any():
         raise MissingError("no weights were saved near a jump of the test accuracy")
     n = int(np.isfinite(ratios).sum())
@@ -98,10 +98,11 @@ def _norm_change(part: str, rises: bool) -> Callable[[Results], Finding]:
         order = [list(runs["id"].to_numpy()).index(name) for name in found["id"].to_numpy()]
         when = readings.first_above(runs.isel(run=order), "train_accuracy", 0.98).time
         epochs = found["step"].to_numpy() / runs["steps_per_epoch"].to_numpy()[order][:, None]
-        first = np.array(
-            [np.argmax(e >= t) if np.isfinite(t) else 0 for e, t in zip(epochs, when, strict=True)]
-        )
-        ratios = _last(norm) / norm[np.arange(len(norm)), first]
+        then = [
+            row[np.argmax(e >= t)] if (e >= t).any() else np.nan
+            for row, e, t in zip(norm, epochs, when, strict=True)
+        ]
+        ratios = _last(norm) / np.array(then)
         right = int(((ratios > 1) == rises)[np.isfinite(ratios)].sum())
         word = "rises" if rises else "falls"
         finding = mostly(right, int(np.isfinite(ratios).sum()), 1.0, f"It {word}")

@@ -62,7 +62,13 @@ SUBTRACTED = parts(
     {f"alpha {a:g}, output minus its initial value": a for a in (0.5, 1.0, 1.5)},
 )
 NEARLY_0 = 1e-30
-"""Adam's eps as good as 0, with 0/0 = 0 in its quotient: smaller than the root of any float32."""
+"""Adam's eps as good as 0, but for 0/0. Where a mean square underflows and the mean does not, updates are enormous."""
+BOUNDED = 1e-18
+"""Adam's eps as small as it can be without that: the root of the smallest normal float32 is 1.1e-19."""
+RMS = parts("s004_rmsnorm", "model.ln", {"M": "mlp-pre", "M+A*": "pre", "A*": "attn-pre"})
+DEEP = parts(
+    "s004_depth", "model.ln", {"M": "mlp-pre", "M+A*": "pre", "A*": "attn-pre", "No LN": "none"}
+)
 _OTHER_DECAYS = tuple(part for part in DECAYS if part.name != "wd 1")
 WITH_FOURIER = (*NORMS, *PATHS, *_OTHER_DECAYS)
 """Configurations whose C_Fourier is measured; decay 1 is No LN."""
@@ -109,9 +115,6 @@ def mean_low(probe: str) -> Read:
 
 def peak(probe: str) -> Read:
     return lambda runs: of_values(readings.peak(runs, probe)[0], what=probe)
-
-
-highest = peak
 
 
 def highest_at(probe: str) -> Read:

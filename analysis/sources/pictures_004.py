@@ -40,13 +40,11 @@ FEATURES = [
     Curve("param_norm", "parameter norm"),
     CONCENTRATION,
 ]
-RMS = reads.parts("s004_rmsnorm", "model.ln", {"A*": "attn-pre", "M+A*": "pre", "M": "mlp-pre"})
-DEEP = reads.parts(
-    "s004_depth",
-    "model.ln",
-    {"No LN": "none", "A*": "attn-pre", "M+A*": "pre", "M": "mlp-pre"},
+EPS = reads.parts(
+    "s004_eps0",
+    "optimizer.eps",
+    {"eps 1e-30": reads.NEARLY_0, "eps 1e-18": reads.BOUNDED, "eps 1e-8": 1e-8},
 )
-EPS = reads.parts("s004_eps0", "optimizer.eps", {"eps 1e-30": reads.NEARLY_0, "eps 1e-8": 1e-8})
 
 
 def existing(group: Sequence[Part], results: Results) -> dict[str, xr.Dataset]:
@@ -197,8 +195,8 @@ PICTURES: dict[str, Picture] = {
     ),
     "attention_paths": _curves((*PATHS[:2], NONE), [LOSS, ACCURACY]),
     "mlp_with_values": _curves((MLP, PATHS[2]), [LOSS, ACCURACY]),
-    "rmsnorm": _curves(RMS, [LOSS, ACCURACY]),
-    "rmsnorm_times": _bars(RMS),
-    "depth": _curves(DEEP, [LOSS, ACCURACY]),
-    "depth_times": _bars(DEEP),
+    "rmsnorm": _curves(reads.RMS, [LOSS, ACCURACY]),
+    "rmsnorm_times": _bars(reads.RMS),
+    "depth": _curves(reads.DEEP, [LOSS, ACCURACY]),
+    "depth_times": _bars(reads.DEEP),
 }  # fmt: skip

@@ -84,7 +84,7 @@ def _counted(eps: float, loss: str, what: str) -> Judge:
     def judge(results: Results) -> Finding:
         values = [float(pick[what](s)) for s in slingshots_of(_runs(results, eps, loss))]
         if not np.isfinite(values).any():
-            return told(of_values([0.0] * len(values)), "No slingshot in any run.")
+            return Finding(f"n = {len(values)}, –", NO_CLAIM, "No slingshot in any run.")
         return told(of_values(values))
 
     return judge

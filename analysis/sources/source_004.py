@@ -12,11 +12,13 @@ from analysis.sources.parts_004 import (
     ATTENTION,
     BOTH,
     DECAYS,
+    DEEP,
     MLP,
     NONE,
     NORMS,
     PATHS,
     RATES,
+    RMS,
     SCALES,
     SCALES_LR,
     SUBTRACTED,
@@ -40,7 +42,7 @@ TITLE = "Source 004: layernorm-grok (arXiv 2602.06702)"
 ACCURACY, LOSS = 0.995, 0.01
 
 SETUP = "Set-up (check 1)"
-MAIN = "LN positions (A, D, E, K): numbers of the mean curve, as the source takes them"
+MAIN = "LN positions (A, D, E, K): numbers of the mean curve, as the source takes them (norms, entropy: medians)"
 SEEDS = "LN positions: times of single seeds (checks 2 and 3)"
 ORDER = "What comes first"
 PATH = "Attention paths and shortcut (B, C, D; checks 4 and 8)"
@@ -109,9 +111,9 @@ def _seeds() -> list[Claim]:
         Claim(SEEDS, "M+A* slower than M alone", "M < M+A*",
               judge.in_order((MLP, BOTH), reads.generalises)),
         Claim(SEEDS, "order of the peaks of the test loss", "M < M+A* < A* < No LN",
-              judge.in_order(tuple(reversed(NORMS)), reads.highest("val_loss"))),
+              judge.in_order(tuple(reversed(NORMS)), reads.peak("val_loss"))),
         Claim(SEEDS, "No LN: peak of the test loss, every seed", "22 to 32",
-              lambda r: every(reads.highest("val_loss")(NONE.of(r)), 22, 32)),
+              lambda r: every(reads.peak("val_loss")(NONE.of(r)), 22, 32)),
     ]  # fmt: skip
 
 
@@ -135,7 +137,7 @@ def _paths() -> list[Claim]:
         Claim(PATH, "A^qk: no seed generalises in 10,000", "none",
               lambda r: never(reads.generalises(qk.of(r)))),
         _mean(PATH, qk, "test loss at the end", "≈16", 16, reads.end("val_loss")),
-        _mean(PATH, qk, "peak of the test loss", "≈31", 31, reads.highest("val_loss")),
+        _mean(PATH, qk, "peak of the test loss", "≈31", 31, reads.peak("val_loss")),
         _mean(PATH, qk, "attention entropy at the start", "≈0.585", 0.585, reads.start("attention_entropy")),
         _mean(PATH, qk, "attention entropy at the end", "≈0.77", 0.77, reads.end("attention_entropy")),
         Claim(PATH, "A^v generalises much earlier than No LN", "A^v < No LN",
@@ -146,7 +148,7 @@ def _paths() -> list[Claim]:
         *[Claim(PATH, f"{g.name}: attention entropy rises from 0.55 to 0.6", "0.55 to 0.6, rises",
                 judge.rises_from(g, "attention_entropy", 0.55, 0.6)) for g in (NONE, qk)],
         _mean(PATH, NONE, "SR-train at the start", "≈3.3", 3.3, reads.start(published)),
-        _mean(PATH, NONE, "SR-train at its peak", "≈5.9", 5.9, reads.highest(published)),
+        _mean(PATH, NONE, "SR-train at its peak", "≈5.9", 5.9, reads.peak(published)),
         _mean(PATH, NONE, "time of that peak", "≈3,700", 3700, reads.highest_at(published)),
         _mean(PATH, NONE, "SR-train at the end", "≈3.05", 3.05, reads.end(published)),
         _mean(PATH, MLP, "SR-train at the start", "≈4.7", 4.7, reads.start(published)),
@@ -172,7 +174,7 @@ def _rates() -> list[Claim]:
         Claim(RATE, "larger decay generalises earlier, up to 1.5", "monotone",
               judge.in_order(tuple(reversed(DECAYS)), reads.generalises)),
         Claim(RATE, "peak of the test loss falls with decay", "monotone",
-              judge.in_order(tuple(reversed(DECAYS)), reads.highest("val_loss"))),
+              judge.in_order(tuple(reversed(DECAYS)), reads.peak("val_loss"))),
         *[_mean(RATE, decays[d], f"{side} effective rank at the end", "≈42", 42, reads.end(f"{side}_effective_rank"))
           for d in (0.1, 0.2) for side in ("val", "train")],
     ]  # fmt: skip
@@ -203,6 +205,10 @@ def _alpha() -> list[Claim]:
               judge.ntk("s004_readout_scale", {"model.readout_scale": 1.5}, 200, 200)),
         Claim(ALPHA, "NTK distance with eps 0 (largest)", "≈1e5",
               judge.ntk("s004_eps0", {"optimizer.eps": reads.NEARLY_0}, 1e5, 1e5)),
+        Claim(ALPHA, "NTK distance with eps 1e-18 (largest)", "asked: is it the underflow?",
+              judge.ntk_told("s004_eps0", {"optimizer.eps": reads.BOUNDED})),
+        Claim(ALPHA, "NTK distance with eps 1e-8 (largest)", "no number at alpha 1",
+              judge.ntk_told("s004_eps0", {"optimizer.eps": 1e-8})),
         Claim(ALPHA, "eps exactly 0, Kaiming initialisation: runs that train", "all", judge.trains_with_eps_0),
         Claim(ALPHA, "eps 0: spikes of the loss", "near 3,300, 6,500 and 9,500", judge.spikes),
         *[Claim(ALPHA, f"{g.name}: median time to accuracy 0.995", "2 sets of runs, no numbers",
@@ -211,19 +217,15 @@ def _alpha() -> list[Claim]:
 
 
 def _others() -> list[Claim]:
-    rms = reads.parts("s004_rmsnorm", "model.ln", {"M": "mlp-pre", "M+A*": "pre", "A*": "attn-pre"})
-    deep = reads.parts(
-        "s004_depth", "model.ln", {"M": "mlp-pre", "M+A*": "pre", "A*": "attn-pre", "No LN": "none"}
-    )
     return [
-        Claim(OTHERS, "RMSNorm: M first", "M first", judge.first(rms)),
-        Claim(OTHERS, "RMSNorm: the order of LayerNorm", "curves only", judge.in_order(rms, reads.generalises)),
-        Claim(OTHERS, "3 layers: M first", "M first", judge.first(deep)),
-        Claim(OTHERS, "3 layers: the order of one layer", "curves only", judge.in_order(deep, reads.generalises)),
+        Claim(OTHERS, "RMSNorm: M first", "M first", judge.first(RMS)),
+        Claim(OTHERS, "RMSNorm: the order of LayerNorm", "curves only", judge.in_order(RMS, reads.generalises)),
+        Claim(OTHERS, "3 layers: M first", "M first", judge.first(DEEP)),
+        Claim(OTHERS, "3 layers: the order of one layer", "curves only", judge.in_order(DEEP, reads.generalises)),
         *[Claim(OTHERS, f"RMSNorm, {g.name}: median time to accuracy 0.995", "curves only",
-                judge.median_time(g, "val_accuracy", ACCURACY)) for g in rms],
+                judge.median_time(g, "val_accuracy", ACCURACY)) for g in RMS],
         *[Claim(OTHERS, f"3 layers, {g.name}: median time to accuracy 0.995", "curves only",
-                judge.median_time(g, "val_accuracy", ACCURACY)) for g in deep],
+                judge.median_time(g, "val_accuracy", ACCURACY)) for g in DEEP],
     ]  # fmt: skip
 
 
@@ -233,7 +235,7 @@ CLAIMS: list[Claim] = [
       for name, group, text, sizes in (
           ("No LN", NONE, "226,816", (226816,)), ("M+A*", BOTH, "227,328", (227328,)),
           ("M", MLP, "227,328, or 227,072 with the used norm only", (227328, 227072)),
-          ("3 layers, No LN", Part("No LN", "s004_depth", (("model.ln", "none"),)), "163,200", (163200,)))],
+          ("3 layers, No LN", DEEP[3], "163,200", (163200,)))],
     Claim(SETUP, "parameter norm at the start", "31.9 ± 0.3",
           lambda r: every(of_values(readings.start(NONE.of(r), "param_norm")), 31.6, 32.2)),
     *_main_table(),

@@ -26,6 +26,8 @@ shows it in a figure, '≈'), **weaker** if our number is within a factor of two
 * *a published number of one run*: as before, with the span of our runs for the interval.
 * *an order*: **holds** if our medians have it, **weaker** if they have not but all intervals that are out of order \
 overlap, else **contradicted**.
+* *a share of runs*: **holds** where as many do it as asked for, **weaker** from half as many on; *no run does it*: \
+**weaker** where fewer than half do; *a bound*: **holds** if our number keeps it, **weaker** if its interval reaches it.
 * *fewer than three runs* have no interval to speak of, and seeds differ by a factor of two: there a number within \
 a factor of four, and one within a factor of two of a range or a bound, is still **weaker**.
 * *not run*: results are missing, or a run of the configuration is still in training. \

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from grokjax.losses import is_answer
 from grokjax.measurements.saved import At, Saved
 from grokjax.models import Model, Params
 from grokjax.probes.metrics import first_largest, masked_mean
@@ -159,13 +160,13 @@ def subnetworks(s: Subnetworks, saved: Saved) -> dict[str, Array]:
 def _alone(saved: Saved, mask_F: Array, full_NA: Array) -> dict[str, Array]:
     snap, layer = saved.snap, hidden_layer(saved.snap.model, saved.params)
     squares_F = (layer.W_in_DF**2).sum(0) + (layer.W_out_FD**2).sum(1)
-    answers_NA = first_largest(snap.apply(only(snap.model, saved.params, mask_F)))
-    fitted_NA = (answers_NA == snap.rows.labels_NA).astype(jnp.float32)
-    right_NA = (answers_NA == snap.targets_NA).astype(jnp.float32)
+    logits_NAC = snap.apply(only(snap.model, saved.params, mask_F))
+    fitted_NA = is_answer(logits_NAC, snap.rows.labels_NA).astype(jnp.float32)
+    right_NA = is_answer(logits_NAC, snap.targets_NA).astype(jnp.float32)
     found = {
         "size": mask_F.sum(),
         "norm": jnp.sqrt(jnp.where(mask_F, squares_F, 0).sum()),
-        "faithfulness": (answers_NA == full_NA).mean(),
+        "faithfulness": (first_largest(logits_NAC) == full_NA).mean(),
         "train_accuracy": masked_mean(fitted_NA, snap.rows.train_N),
         "val_accuracy": masked_mean(right_NA, snap.val_N),
     }

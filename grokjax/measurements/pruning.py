@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 from pydantic import Field
 
+from grokjax.losses import is_answer
 from grokjax.measurements.saved import At, Saved
 from grokjax.models import Model
-from grokjax.probes.metrics import first_largest, masked_mean
+from grokjax.probes.metrics import masked_mean
 from grokjax.settings import Settings, execution
 
 THRESHOLDS = tuple(float(f"{10 ** (i / 3 - 4):.2g}") for i in range(13))
@@ -49,14 +50,13 @@ def _pruned(saved: Saved, threshold: Array) -> dict[str, Array]:
     below = jnp.stack([(jnp.abs(w) < threshold).sum() for w in leaves]).sum()
     pruned = jax.tree.map(lambda w: jnp.where(jnp.abs(w) < threshold, 0, w), saved.params)
     logits_NAC = snap.apply(pruned)
-    answers_NA = first_largest(logits_NAC)
     found = {"share_pruned": below / sum(w.size for w in leaves)}
     sides = {
         "train": (snap.rows.train_N, snap.rows.labels_NA),
         "val": (snap.val_N, snap.targets_NA),
     }
     for side, (mask_N, wanted_NA) in sides.items():
-        right_NA = (answers_NA == wanted_NA).astype(jnp.float32)
+        right_NA = is_answer(logits_NAC, wanted_NA).astype(jnp.float32)
         found[f"{side}_loss"] = masked_mean(snap.per_row_loss(logits_NAC, wanted_NA), mask_N)
         found[f"{side}_accuracy"] = masked_mean(right_NA, mask_N)
     return found
