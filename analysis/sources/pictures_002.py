@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,6 +13,7 @@ from analysis import readings
 from analysis.figures import comparisons, slingshots, weight_figures
 from analysis.figures.comparisons import Bar
 from analysis.figures.probe_curves import Curve, about, probe_curves
+from analysis.sources import slingshot_claims
 from analysis.sources.claims import MissingError, Results
 from analysis.sources.estimates import Estimate, of_times
 
@@ -153,6 +155,23 @@ def _slingshots(results: Results) -> Figure:
     return slingshots.slingshot_figure(groups, about(groups))
 
 
+def _slingshots_with(experiment: str, setting: str, names: dict[str, Any]) -> Picture:
+    """A column for each value of one setting that was run."""
+
+    def draw(results: Results) -> Figure:
+        groups, missing = {}, MissingError(f"{experiment} has no results yet")
+        for name, value in names.items():
+            try:
+                groups[name] = results.runs(experiment, **{setting: value})
+            except MissingError as error:
+                missing = error
+        if not groups:
+            raise missing
+        return slingshots.slingshot_figure(groups, about(groups))
+
+    return draw
+
+
 def _parity(results: Results) -> Figure:
     curves = [ACCURACY, LOSS]
     return probe_curves({"": results.runs("s002_sparse_parity")}, curves, log_time=False)
@@ -196,6 +215,16 @@ PICTURES: dict[str, Picture] = {
     "weight_decay": _curves_of(_decays),
     "weight_decay_times": _bars_of(_decays),
     "slingshots": _slingshots,
+    "slingshots_decay": _slingshots_with(
+        "s002_slingshots_decay",
+        "optimizer__weight_decay",
+        {f"decay {d:g}": d for d in slingshot_claims.DECAYS},
+    ),
+    "slingshots_optimizers": _slingshots_with(
+        "s002_slingshots_optimizers",
+        "optimizer__kind",
+        {"RMSProp": "rmsprop", "gradient descent": "sgd", "Adagrad": "adagrad"},
+    ),
     "sparse_parity": _parity,
     "sparse_parity_neurons": _neurons,
     "sparse_parity_subnetworks": _subnetworks,
