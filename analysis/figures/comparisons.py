@@ -57,7 +57,8 @@ def bars(rows: Mapping[str, Mapping[str, Bar]], budget: float, label: str, about
             _draw_bar(ax, at, 0.92 * width, found[name], budget, PALETTE[order])
     ax.axhline(budget, color="#606060", linewidth=0.8, linestyle=(0, (4, 3)))
     lowest = min(
-        (s.median.low for r in rows.values() for s in r.values() if s.median.low > 0), default=1.0
+        (x for r in rows.values() for s in r.values() if 0 < (x := _least(s.median)) < math.inf),
+        default=1.0,
     )
     _log_time(ax, "y", (min(lowest, budget / 10) / 2, 2.2 * budget), label)
     ax.set_xticks(range(len(rows)), list(rows))
@@ -66,6 +67,11 @@ def bars(rows: Mapping[str, Mapping[str, Bar]], budget: float, label: str, about
     figure.legend(handles=handles, loc="outside upper center", ncols=len(series))
     add_caption(figure, about, BARS)
     return figure
+
+
+def _least(m: Interval) -> float:
+    """Lower end of a median, its estimate where it has no limits."""
+    return m.low if math.isfinite(m.low) else m.estimate
 
 
 def _draw_bar(ax: Axes, at: float, width: float, found: Bar, budget: float, colour: str) -> None:
@@ -138,7 +144,8 @@ def two_axes(
         axis.tick_params(axis="x", colors=colour)
     ax.axhline(budget, color="#606060", linewidth=0.8, linestyle=(0, (4, 3)))
     lowest = min(
-        (m.low for _, _, ms in (upper, lower) for m in ms if m.low > 0), default=budget / 10
+        (x for _, _, ms in (upper, lower) for m in ms if 0 < (x := _least(m)) < math.inf),
+        default=budget / 10,
     )
     _log_time(ax, "y", (lowest / 1.5, 1.6 * budget), label)
     add_caption(figure, about, "Kaplan-Meier medians with 95 % intervals; an open triangle has no median within the "

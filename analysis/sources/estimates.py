@@ -17,6 +17,9 @@ from grokjax.outcomes import CENSORED, HIT, NOT_OBSERVED, FirstHit
 
 Format = Callable[[float], str]
 
+FEWEST = 3
+"""Runs from which draws of runs make an interval."""
+
 
 def plain(x: float) -> str:
     """Three digits that count; from 1,000 on as a whole number; tiny ones with an exponent."""
@@ -114,7 +117,7 @@ def of_mean_curve(
         curve = curves[runs].mean(0).round(decimals)
         return readings.first_crossing(times, curve, level, falling)
 
-    limits, show = bootstrap(crossing, len(curves)), _within(dataset.attrs["budget"])
+    limits, show = _drawn(crossing, len(curves)), _within(dataset.attrs["budget"])
     before = times[times < limits.low]
     if math.isfinite(limits.low):
         # The mean crossed the level between two evaluations.
@@ -130,7 +133,7 @@ def of_mean_extreme(dataset: xr.Dataset, probe: str, largest: bool = True) -> Es
         mean = curves[runs].mean(0)
         return float(np.nanmax(mean) if largest else np.nanmin(mean))
 
-    limits = bootstrap(extreme, len(curves))
+    limits = _drawn(extreme, len(curves))
     words = _words(len(curves), limits, plain)
     return Estimate(limits, _alone(extreme, len(curves)), words, note=note)
 
@@ -142,7 +145,7 @@ def of_mean_floor(dataset: xr.Dataset, probe: str) -> Estimate:
     def near(runs: NDArray[np.int64]) -> float:
         return readings.floor_time(times, curves[runs].mean(0))
 
-    limits, show = bootstrap(near, len(curves)), _within(dataset.attrs["budget"])
+    limits, show = _drawn(near, len(curves)), _within(dataset.attrs["budget"])
     words = _words(len(curves), limits, show)
     return Estimate(limits, _alone(near, len(curves)), words, show, note)
 
@@ -151,7 +154,7 @@ def of_best(outcome: FirstHit, budget: float, size: int) -> Estimate:
     """The earliest of the runs; limits: the earliest of as many as the source had, drawn anew from ours."""
     found = _times(outcome, budget)
     times = np.where(np.isnan(found), np.inf, found)
-    limits = bootstrap(lambda runs: float(times[runs].min()), len(times), size)
+    limits = _drawn(lambda runs: float(times[runs].min()), len(times), size)
     show, stopped = _within(budget), int((outcome.state == NOT_OBSERVED).sum())
     text = _words(len(times), limits, show) + (
         f", {stopped} were stopped before" if stopped else ""
@@ -182,6 +185,14 @@ def _finite_curves(
         raise MissingError(f"every run of {dataset.attrs['name']} diverged")
     gone = int((~whole).sum())
     return times, values[whole], f"{gone} diverged and are left out." if gone else ""
+
+
+def _drawn(
+    statistic: Callable[[NDArray[np.int64]], float], n: int, size: int | None = None
+) -> Interval:
+    """With limits from draws of runs, of which one or two make none."""
+    found = bootstrap(statistic, n, size)
+    return found if n >= FEWEST else Interval(found.estimate, -math.inf, math.inf)
 
 
 def _alone(statistic: Callable[[NDArray[np.int64]], float], n: int) -> NDArray[np.float64]:

@@ -107,56 +107,46 @@ def _bounds(e: Estimate, budget: float) -> np.ndarray:
     return np.where(np.isinf(e.known), budget, e.known)
 
 
-def ratio(slow: xr.Dataset, fast: xr.Dataset) -> tuple[Interval, str]:
+def ratio(slow: xr.Dataset, fast: xr.Dataset) -> Estimate:
     """Of the medians to 0.995; runs beyond the budget count with it: late `slow` ones make the ratio a lower bound."""
     above = _bounds(generalises(slow), slow.attrs["budget"])
     below = _bounds(generalises(fast), fast.attrs["budget"])
     if not len(above) or not len(below):
         raise MissingError("no run of one of the configurations has ended yet")
-    random = np.random.default_rng(0)
+    random, estimate = np.random.default_rng(0), float(np.median(above) / np.median(below))
 
     def draw() -> float:
         a, b = random.choice(above, len(above)), random.choice(below, len(below))
         return float(np.median(a) / np.median(b))
 
+    text = f"n = {len(above)} and {len(below)}, {plain(estimate)}"
+    if min(len(above), len(below)) < estimates.FEWEST:
+        limits = Interval(estimate, -math.inf, math.inf)
+        return Estimate(limits, np.empty(0), f"{text} (too few for limits)")
     low, high = np.quantile([draw() for _ in range(2000)], [0.025, 0.975])
-    found = Interval(float(np.median(above) / np.median(below)), float(low), float(high))
-    text = (
-        f"n = {len(above)} and {len(below)}, {plain(found.estimate)} [{plain(low)}, {plain(high)}]"
-    )
-    return found, text
+    text += f" [{plain(low)}, {plain(high)}]"
+    return Estimate(Interval(estimate, float(low), float(high)), np.empty(0), text)
 
 
 def ratio_at_least(slow: Part, fast: Part, bound: float) -> Judge:
-    def judge(results: Results) -> Finding:
-        found, text = ratio(slow.of(results), fast.of(results))
-        return verdicts.at_least(Estimate(found, np.empty(0), text), bound)
-
-    return judge
+    return lambda r: verdicts.at_least(ratio(slow.of(r), fast.of(r)), bound)
 
 
 def ratio_at_most(fast: Part, slow: Part, bound: float) -> Judge:
-    def judge(results: Results) -> Finding:
-        runs = fast.of(results), slow.of(results)
-        found, text = ratio(*runs)
-        few = min(one.sizes["run"] for one in runs)
-        reaches = found.low <= bound * verdicts.allowance(few)
-        verdict = HOLDS if found.estimate <= bound else WEAKER if reaches else CONTRADICTED
-        return Finding(text, verdict, f"Asked for: at most {plain(bound)}.")
-
-    return judge
+    return lambda r: verdicts.at_most(ratio(fast.of(r), slow.of(r)), bound)
 
 
 def gain(slow: Part, fast: Part, published: float) -> Judge:
     """Share of time saved; the interval comes from the ratio of medians."""
 
     def judge(results: Results) -> Finding:
-        found, _ = ratio(fast.of(results), slow.of(results))
+        found = ratio(fast.of(results), slow.of(results)).interval
         saved = Interval(1 - found.estimate, 1 - found.high, 1 - found.low)
         told = " to ".join(f"{100 * x:.0f} %" for x in (saved.low, saved.high))
-        text = f"{100 * saved.estimate:.0f} % (95 %: {told})"
-        verdict = HOLDS if saved.low <= published <= saved.high else (
-            WEAKER if saved.estimate > 0 else CONTRADICTED)  # fmt: skip
+        text = f"{100 * saved.estimate:.0f} %"
+        text += f" (95 %: {told})" if math.isfinite(saved.low) else " (too few for limits)"
+        inside = math.isfinite(saved.low) and saved.low <= published <= saved.high
+        verdict = HOLDS if inside else WEAKER if saved.estimate > 0 else CONTRADICTED
         return Finding(text, verdict, "Medians of single seeds' times.")
 
     return judge

@@ -16,7 +16,7 @@ READING = 0.05
 FACTOR = 2.0
 """A published number this far off still supports its claim, weakly."""
 FEW = 3
-"""Fewer runs than this have no interval to speak of, and seeds alone differ by FACTOR."""
+"""Fewer runs than this tell a number within FACTOR squared only, as seeds alone differ by FACTOR."""
 
 RULES = """\
 * *every run in a range*: **holds** if all are, **weaker** if at least half are, else **contradicted**.
@@ -28,16 +28,16 @@ shows it in a figure, '≈'), **weaker** if our number is within a factor of two
 overlap, else **contradicted**.
 * *a share of runs*: **holds** where as many do it as asked for, **weaker** from half as many on; *no run does it*: \
 **weaker** where fewer than half do; *a bound*: **holds** if our number keeps it, **weaker** if its interval reaches it.
-* *fewer than three runs* have no interval to speak of, and seeds differ by a factor of two: there a number within \
-a factor of four, and one within a factor of two of a range or a bound, is still **weaker**.
+* *without limits* (too few runs) a number within a factor of two of a range or a bound is **weaker**, and of fewer \
+than three runs one within a factor of four of a published number: seeds alone differ by two.
 * *not run*: results are missing, or a run of the configuration is still in training. \
 *no claim*: the source asks or shows, without a number to compare with.
 
 n counts runs. A time is a Kaplan-Meier median with its 95 % interval (limits from order statistics; log-log while \
 runs are still in training), '>' the budget where fewer than half of the runs arrived; any other number is a median \
-with limits from order statistics (from six runs on); a number of the *mean curve* has limits from 2,000 draws of \
-runs. Times are those of the first evaluation at the level, and their lower limits those of the evaluation before it. \
-A run that diverged never arrives."""
+with limits from order statistics (all from six runs on); a number of the *mean curve* has limits from 2,000 draws of \
+runs (from three on). Times are those of the first evaluation at the level, and their lower limits those of the \
+evaluation before it. A run that diverged never arrives."""
 
 
 def every(e: Estimate, low: float, high: float) -> Finding:
@@ -57,14 +57,16 @@ def median(e: Estimate, low: float, high: float) -> Finding:
         return Finding(e.text, NOT_RUN, "The median was not observed.")
     if low <= e.interval.estimate <= high:
         return Finding(e.text, HOLDS, _span(e))
-    slack = allowance(e.n)
-    reaches = e.interval.low <= high * slack and e.interval.high * slack >= low
-    return Finding(e.text, WEAKER if reaches else CONTRADICTED, _span(e))
+    lowest, highest = reach(e.interval)
+    near = lowest <= high and highest >= low
+    return Finding(e.text, WEAKER if near else CONTRADICTED, _span(e))
 
 
-def allowance(n: int) -> float:
-    """Factor by which few runs may miss a range or a bound without contradicting it."""
-    return FACTOR if n < FEW else 1.0
+def reach(ours: Interval) -> tuple[float, float]:
+    """How far our number may lie from what was asked for without contradicting it: its limits, or a factor of two."""
+    if math.isinf(ours.low) and ours.low < 0:
+        return ours.estimate / FACTOR, ours.estimate * FACTOR
+    return ours.low, ours.high
 
 
 def number(e: Estimate, published: float, figure: bool = False) -> Finding:
@@ -86,7 +88,7 @@ def one_run(e: Estimate, published: float, figure: bool = False) -> Finding:
 
 def _compare(ours: Interval, n: int, published: float, figure: bool) -> str:
     """Without limits, only the estimate counts."""
-    factor = FACTOR * allowance(n)
+    factor = FACTOR**2 if n < FEW else FACTOR
     slack = READING if figure else 0.0
     unknown = math.isinf(ours.low) and ours.low < 0
     low, high = (ours.estimate, ours.estimate) if unknown else (ours.low, ours.high)
@@ -124,12 +126,21 @@ def order(parts: Mapping[str, Estimate]) -> Finding:
     ours = f"n = {' to '.join(map(str, {counts[0]: 0, counts[-1]: 0}))} each: {text}"
     if any(math.isnan(x.estimate) for x in limits):
         return Finding(ours, NOT_RUN, "A median was not observed.")
-    wrong = [(i, j) for i in range(len(found)) for j in range(i + 1, len(found))
-             if not limits[i].estimate < limits[j].estimate]  # fmt: skip
+    pairs = [(i, j) for i in range(len(found)) for j in range(i + 1, len(found))]
+    beyond = [x.estimate for x in limits].count(math.inf)
+    if beyond == len(found):
+        return Finding(ours, NOT_RUN, "No median lies within the budget.")
+    # Of two that lie beyond the budget, nobody knows which is first.
+    both_late = lambda i, j: math.isinf(limits[i].estimate) and math.isinf(limits[j].estimate)  # noqa: E731
+    wrong = [(i, j) for i, j in pairs
+             if not (limits[i].estimate < limits[j].estimate or both_late(i, j))]  # fmt: skip
     if not wrong:
         close = [f"{names[i]} and {names[i + 1]}" for i in range(len(found) - 1)
                  if limits[i].high >= limits[i + 1].low]  # fmt: skip
         told = f"but the intervals of {', '.join(close)} overlap" if close else "intervals apart"
+        if any(x.low == -math.inf for x in limits):
+            told = "of too few runs for intervals"
+        told += f"; {beyond} lie beyond the budget" if beyond > 1 else ""
         return Finding(ours, HOLDS, f"In this order, {told}.")
     firmly = [(i, j) for i, j in wrong if limits[i].low > limits[j].high]
     told = ", ".join(f"{names[i]} is not below {names[j]}" for i, j in wrong)
@@ -138,9 +149,16 @@ def order(parts: Mapping[str, Estimate]) -> Finding:
 
 def at_least(e: Estimate, bound: float) -> Finding:
     """The estimate is at or above a bound."""
-    reaches = e.interval.high * allowance(e.n) >= bound
-    verdict = HOLDS if e.interval.estimate >= bound else WEAKER if reaches else CONTRADICTED
+    near = reach(e.interval)[1] >= bound
+    verdict = HOLDS if e.interval.estimate >= bound else WEAKER if near else CONTRADICTED
     return Finding(e.text, verdict, f"Asked for: at least {plain(bound)}.")
+
+
+def at_most(e: Estimate, bound: float) -> Finding:
+    """The estimate is at or below a bound."""
+    near = reach(e.interval)[0] <= bound
+    verdict = HOLDS if e.interval.estimate <= bound else WEAKER if near else CONTRADICTED
+    return Finding(e.text, verdict, f"Asked for: at most {plain(bound)}.")
 
 
 def correlated(pairs: Mapping[str, tuple[float, float]], bound: float) -> Finding:
