@@ -119,10 +119,12 @@ def _rates_and_decays(results: Results) -> Figure:
 def _ntk(experiment: str, axis: str) -> Picture:
     def draw(results: Results) -> Figure:
         found = results.measured(experiment, "ntk")
+        # At step 0 there is nothing but rounding.
+        found = found.assign(distance=found["distance"].where(found["distance"] > 1e-5))
         values = found[axis].to_numpy()
         word = axis.rsplit(".", 1)[-1].replace("_", " ")
         groups = {
-            f"{word} {value}": found.isel(run=np.flatnonzero(values == value))
+            f"{word} {value:g}": found.isel(run=np.flatnonzero(values == value))
             for value in np.unique(values)
         }
         return weight_figures.over_snapshots(groups, "distance", "relative NTK distance", True, 1.0,

@@ -185,4 +185,4 @@ def _span(e: Estimate) -> str:
 
 def _ratio(e: Estimate, published: float) -> str:
     ratio = e.interval.estimate / published if published else math.nan
-    return f"{ratio:.2f} times the published number." if math.isfinite(ratio) else ""
+    return f"{plain(ratio)} times the published number." if math.isfinite(ratio) else ""
