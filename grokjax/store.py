@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,13 @@ class History:
     def write(self, run: str, values: np.ndarray) -> None:
         """Overwrite a run's measurements; atomic."""
         self._values[self.row[run]] = values
+
+    def write_all(self, values: Mapping[str, np.ndarray]) -> None:
+        """Overwrite the measurements of some runs; each is atomic. One call for many is much cheaper than many."""
+        runs = sorted(values, key=self.row.__getitem__)
+        if runs:
+            rows = np.array([self.row[run] for run in runs])
+            self._values.oindex[rows] = np.stack([values[run] for run in runs])
 
     def note(self, run: str, progress: Progress) -> None:
         """Remember how far a run is; `flush` writes it."""

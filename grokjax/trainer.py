@@ -76,6 +76,7 @@ class GroupTrainer:
         self._in_flight: collections.deque[Chunk] = collections.deque()
         self._retiring: list[tuple[str, SlotState, Progress]] = []
         self._snapshots: list[tuple[str, int, SlotState]] = []
+        self._ended: dict[str, Progress] = {}
         self.pace = Pace(self.setup, execution, time.monotonic)
         self._prepare()
 
@@ -145,7 +146,7 @@ class GroupTrainer:
         return self.tally
 
     def _finish(self) -> None:
-        self.store.flush()
+        self._flush()
         self.checkpoints.wait()
         self.checkpoints.close()
         self._show()
@@ -284,22 +285,36 @@ class GroupTrainer:
             self._retiring.append((self.slots.release(slot), row, progress))
 
     def _store_retired(self) -> None:
-        """Snapshots; then history, weights, and the status that commits the run."""
+        """Snapshots and weights; histories and the status that commits a run follow with the next flush."""
         for run, step, row in self._snapshots:
             state = self.pace.timed(row.fetch)
             self.store.write_snapshot(run, step, tensor_names(state.snapshot))
         self._snapshots = []
         for run, row, progress in self._retiring:
-            history = self._history(run)
-            history.write(run, self.buffers.pop(run))
             self._write_weights(run, self.pace.timed(row.fetch), progress)
-            history.note(run, progress)
+            self._ended[run] = progress
             self.tally.ended(progress.status, _total_steps(self.runs[run]) - self._ages[run])
         self._retiring = []
         # Not at every visit: a status that is not yet written costs work after a kill, never a result.
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self.store.flush()
-            self._flushed = time.monotonic()
+            self._flush()
+
+    def _flush(self) -> None:
+        """Histories of the runs that have ended, and after them their statuses."""
+        self._write_histories(list(self._ended))
+        for run, progress in self._ended.items():
+            self._history(run).note(run, progress)
+            del self.buffers[run]
+        self._ended = {}
+        self.store.flush()
+        self._flushed = time.monotonic()
+
+    def _write_histories(self, runs: list[str]) -> None:
+        by_store: dict[History, dict[str, np.ndarray]] = {}
+        for run in runs:
+            by_store.setdefault(self._history(run), {})[run] = self.buffers[run]
+        for history, values in by_store.items():
+            history.write_all(values)
 
     def _write_weights(self, run: str, state: RunState, progress: Progress) -> None:
         facts = {"run": run, "step": str(int(state.age)), "status": progress.status}
@@ -317,9 +332,11 @@ class GroupTrainer:
         """Drain, write histories, then save the state that goes with them."""
         self._read(0)
         self._store_retired()
-        for slot_run in self.slots.running.values():
-            self._write_running(slot_run)
-        self.store.flush()
+        running = list(self.slots.running.values())
+        self._write_histories(running)
+        for run in running:
+            self._note_running(run)
+        self._flush()
         # A copy: the state is donated to the next chunk while orbax still writes.
         state = self.pace.timed(jax.tree.map, lambda x: np.array(x, copy=True), self.state)
         occupants = [self.slots.running.get(s) for s in range(self.program.slots)]
@@ -329,12 +346,10 @@ class GroupTrainer:
             self.checkpoints.wait()
         self.pace.restart()
 
-    def _write_running(self, run: str) -> None:
-        history = self._history(run)
-        history.write(run, self.buffers[run])
+    def _note_running(self, run: str) -> None:
         age = self._ages.get(run, 0)
         done = int(self.setup.cadence.count(age)) if age else 0
-        history.note(run, Progress("running", min(done, self._evaluations(run)), -1))
+        self._history(run).note(run, Progress("running", min(done, self._evaluations(run)), -1))
 
     def _evaluations(self, run: str) -> int:
         """Evaluations recorded of a run that is still running."""

@@ -17,7 +17,7 @@ from grokjax.trainer import GroupTrainer
 POINTS = {
     "in a save": (Checkpoints, "save", 0.003),
     "after a save": (Checkpoints, "save", 0.5),
-    "between history and weights": (store.History, "write", 0.0),
+    "between history and status": (store.History, "write_all", 0.0),
     "between weights and status": (store.GroupStore, "write_weights", 0.0),
     "after the status": (store.GroupStore, "flush", 0.0),
     "after a refill": (GroupTrainer, "_fill", 0.0),
