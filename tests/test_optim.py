@@ -139,3 +139,14 @@ def test_schedules_agree_with_reference(start):
 def test_cosine_whose_horizon_lies_inside_the_warmup_is_finite():
     s = SGD(learning_rate=1.0, schedule="cosine", horizon=5, warmup=10)
     assert np.isfinite(rates(s, range(20))).all()
+
+
+@pytest.mark.parametrize(("eps", "bounded"), [(1e-30, False), (1e-18, True)])
+def test_an_eps_below_the_root_of_the_smallest_float_lets_updates_explode(eps, bounded):
+    """The square of 1e-19 underflows where its mean does not (configs/source_004/eps0.yaml)."""
+    s = AdamW(learning_rate=1e-3, weight_decay=0.0, beta1=0.9, beta2=0.98, eps=eps)
+    params = {"W": jnp.zeros((2, 2))}
+    grads, state = {"W": jnp.full((2, 2), 1e-19)}, optim.init_optimizer(s, params)
+    updates, _ = jax.jit(lambda g, st: optim.update(s, numbers(s), 0, g, st, params))(grads, state)
+    largest = float(jnp.abs(updates["W"]).max())
+    assert (largest <= 1e-3) if bounded else (largest > 1e3)

@@ -33,7 +33,8 @@ from analysis.sources.claims import (
 )
 from analysis.sources.estimates import Estimate, of_mean_curve, of_times, of_values, percent, plain
 from analysis.sources.judges_004 import flips, in_order
-from analysis.sources.parts_004 import ALPHAS, MLP, NONE, NORMS, Part, generalises
+from analysis.sources.parts import Part
+from analysis.sources.parts_004 import ALPHAS, MLP, NONE, NORMS, generalises
 from analysis.sources.write import BEGIN, END, table
 from analysis.statistics import Interval
 from tests.synthetic import EVAL_EVERY, Row, run_values, write_results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,9 @@ class Results:
         Settings are named with a double underscore for the point: model__ln="pre".
         """
         dataset = self._load(experiment)
-        chosen = np.ones(dataset.sizes["run"], bool)
-        for name, value in where.items():
-            chosen &= _equals(dataset, name.replace("__", "."), value)
+        chosen = _chosen(dataset, where)
         if not chosen.any():
-            told = ", ".join(f"{name.replace('__', '.')} {value}" for name, value in where.items())
-            raise MissingError(f"{experiment} has no run with {told}")
+            raise MissingError(f"{experiment} has no run with {_words(where)}")
         going = int(np.isin(dataset["status"].to_numpy()[chosen], ["waiting", "running"]).sum())
         if going and not self.partial:
             raise UnfinishedError(
@@ -67,13 +64,17 @@ class Results:
             )
         return dataset.isel(run=np.flatnonzero(chosen))
 
-    def measured(self, experiment: str, kind: str) -> xr.Dataset:
-        """What was measured on saved weights, `step` in optimiser steps."""
+    def measured(self, experiment: str, kind: str, **where: Any) -> xr.Dataset:
+        """What was measured on saved weights of the runs with these settings, `step` in optimiser steps."""
         runs = self._load(experiment)
         try:
             found = load_measured(self.root / experiment, kind)
         except ResultsError as error:
             raise MissingError(f"{kind} was not measured in {experiment}") from error
+        chosen = _chosen(found, where)
+        if not chosen.any():
+            raise MissingError(f"{kind} was not measured in {experiment} with {_words(where)}")
+        found = found.isel(run=np.flatnonzero(chosen))
         # Not the status at the time of measuring: a run may have been given a larger budget since.
         status = dict(zip(runs["id"].to_numpy(), runs["status"].to_numpy(), strict=True))
         going = sum(status.get(name) in ("waiting", "running") for name in found["id"].to_numpy())
@@ -99,6 +100,18 @@ def _told(experiment: str, path: Path, error: ResultsError) -> str:
     if not path.is_dir():
         return f"{experiment} has no results yet"
     return str(error).replace(str(path), experiment)
+
+
+def _chosen(dataset: xr.Dataset, where: Mapping[str, Any]) -> np.ndarray:
+    """(run,) which runs have all these settings."""
+    chosen = np.ones(dataset.sizes["run"], bool)
+    for name, value in where.items():
+        chosen &= _equals(dataset, name.replace("__", "."), value)
+    return chosen
+
+
+def _words(where: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('__', '.')} {value}" for name, value in where.items())
 
 
 def _equals(dataset: xr.Dataset, name: str, value: Any) -> np.ndarray:

@@ -20,17 +20,15 @@ from analysis.sources.claims import (
     Finding,
     MissingError,
     Results,
-    UnfinishedError,
 )
 from analysis.sources.estimates import Estimate, of_times, of_values, plain
+from analysis.sources.parts import Part, at_hand
 from analysis.sources.parts_004 import (
     ALPHAS,
-    BOUNDED,
-    NEARLY_0,
+    EPS,
     NONE,
     SCALES,
     SCALES_LR,
-    Part,
     Read,
     floor_time,
     fourier_time,
@@ -77,29 +75,11 @@ def in_order(group: Sequence[Part], read: Read) -> Judge:
     """The medians rise, over those configurations that were run."""
 
     def judge(results: Results) -> Finding:
-        found, left_out = at_hand(group, results)
+        found, left_out = at_hand(group, results, least=2)
         order = verdicts.order({name: read(runs) for name, runs in found.items()})
         return Finding(order.ours, order.verdict, f"{order.evidence} {left_out}".strip())
 
     return judge
-
-
-def at_hand(
-    group: Sequence[Part], results: Results, least: int = 2
-) -> tuple[dict[str, xr.Dataset], str]:
-    """The configurations that were run, and a sentence about the others. Raises MissingError where too few were."""
-    found, missing = {}, []
-    for part in group:
-        try:
-            found[part.name] = part.of(results)
-        except UnfinishedError:
-            raise
-        except MissingError as error:
-            missing.append((part.name, error))
-    if len(found) < least:
-        raise missing[0][1]
-    names = ", ".join(name for name, _ in missing)
-    return found, f"Not run: {names}." if missing else ""
 
 
 def _bounds(e: Estimate, budget: float) -> np.ndarray:
@@ -164,7 +144,7 @@ def first(group: Sequence[Part]) -> Judge:
     """The first of the group is before each of the others."""
 
     def judge(results: Results) -> Finding:
-        runs, left_out = at_hand(group, results)
+        runs, left_out = at_hand(group, results, least=2)
         found = {name: generalises(one) for name, one in runs.items()}
         lead, *others = found
         if lead != group[0].name:
@@ -254,28 +234,24 @@ def flips(results: Results) -> Finding:
     return Finding(text, verdict, "Rank correlation of alpha with the median time.")
 
 
-def ntk(experiment: str, where: dict[str, float], low: float, high: float) -> Judge:
+def ntk(part: Part, low: float, high: float) -> Judge:
     """Largest relative distance of each run over its snapshots; `low` equal to `high` is a single published number."""
 
     def judge(results: Results) -> Finding:
-        e = _largest_ntk(results, experiment, where)
+        e = _largest_ntk(part, results)
         return verdicts.number(e, low, True) if low == high else verdicts.median(e, low, high)
 
     return judge
 
 
-def ntk_told(experiment: str, where: dict[str, float]) -> Judge:
-    return lambda results: verdicts.told(_largest_ntk(results, experiment, where))
+def ntk_told(part: Part) -> Judge:
+    return lambda results: verdicts.told(_largest_ntk(part, results))
 
 
-def _largest_ntk(results: Results, experiment: str, where: dict[str, float]) -> Estimate:
-    found = results.measured(experiment, "ntk")
-    chosen = np.ones(found.sizes["run"], bool)
-    for name, value in where.items():
-        chosen &= np.isclose(found[name].to_numpy().astype(float), value, rtol=1e-4, atol=0)
-    distance = found["distance"].transpose("run", "snapshot").to_numpy()[chosen]
-    distance = np.where(np.isfinite(distance), distance, np.nan)
-    known = distance[np.isfinite(distance).any(1)]
+def _largest_ntk(part: Part, results: Results) -> Estimate:
+    distance = part.measured(results, "ntk")["distance"].transpose("run", "snapshot").to_numpy()
+    known = np.where(np.isfinite(distance), distance, np.nan)
+    known = known[np.isfinite(known).any(1)]
     return of_values(np.nanmax(known, axis=1) if len(known) else [], what="the NTK distance")
 
 
@@ -287,19 +263,12 @@ def trains_with_eps_0(results: Results) -> Finding:
 
 def spikes(results: Results) -> Finding:
     """Shown for single runs there, hence told, not judged; with the control arm."""
-    counts = {}
-    for eps in (NEARLY_0, BOUNDED, 1e-8):
-        try:
-            runs = results.runs("s004_eps0", optimizer__eps=eps)
-        except UnfinishedError:
-            raise
-        except MissingError:
-            continue
-        counts[eps] = of_values([s.spikes for s in slingshots_of(runs)]).text
-    if not counts:
-        raise MissingError("s004_eps0 has no runs yet")
-    text = "; ".join(f"eps {eps:g}: {count}" for eps, count in counts.items())
-    return Finding(f"spikes a run: {text}", NO_CLAIM)
+    found, left_out = at_hand(EPS, results)
+    counts = [
+        f"{name}: {of_values([s.spikes for s in slingshots_of(runs)]).text}"
+        for name, runs in found.items()
+    ]
+    return Finding(f"spikes a run: {'; '.join(counts)}", NO_CLAIM, left_out)
 
 
 def correlation(measure: Read, group: Sequence[Part], arrived: bool = False) -> Judge:

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 
 from analysis import readings
 from analysis.sources import estimates
-from analysis.sources.claims import MissingError, Results
+from analysis.sources.claims import MissingError
 from analysis.sources.estimates import Estimate, of_times, of_values, plain
+from analysis.sources.parts import parts
 
 Read = Callable[[xr.Dataset], Estimate]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One configuration: an experiment's runs with these settings, under the source's name."""
-
-    name: str
-    experiment: str
-    where: tuple[tuple[str, Any], ...]
-
-    def of(self, results: Results) -> xr.Dataset:
-        return results.runs(self.experiment, **dict(self.where))
-
-
-def parts(experiment: str, axis: str, values: dict[str, Any]) -> tuple[Part, ...]:
-    return tuple(Part(name, experiment, ((axis, value),)) for name, value in values.items())
 
 
 NORMS = NONE, ATTENTION, BOTH, MLP = parts(
@@ -61,10 +45,11 @@ SUBTRACTED = parts(
     "model.readout_scale",
     {f"alpha {a:g}, output minus its initial value": a for a in (0.5, 1.0, 1.5)},
 )
-NEARLY_0 = 1e-30
-"""Adam's eps as good as 0, but for 0/0. Where a mean square underflows and the mean does not, updates are enormous."""
-BOUNDED = 1e-18
-"""Adam's eps as small as it can be without that: the root of the smallest normal float32 is 1.1e-19."""
+EPS = NEARLY_0, BOUNDED, USUAL = parts(
+    "s004_eps0", "optimizer.eps", {"eps 1e-30": 1e-30, "eps 1e-18": 1e-18, "eps 1e-8": 1e-8}
+)
+"""1e-30 is as good as 0, but for 0/0: where a mean square underflows and the mean does not, updates are enormous. 1e-18
+is as small as it can be without that: the root of the smallest normal float32 is 1.1e-19."""
 RMS = parts("s004_rmsnorm", "model.ln", {"M": "mlp-pre", "M+A*": "pre", "A*": "attn-pre"})
 DEEP = parts(
     "s004_depth", "model.ln", {"M": "mlp-pre", "M+A*": "pre", "A*": "attn-pre", "No LN": "none"}

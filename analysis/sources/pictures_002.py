@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -16,6 +15,7 @@ from analysis.figures.probe_curves import Curve, about, probe_curves
 from analysis.sources import slingshot_claims
 from analysis.sources.claims import MissingError, Results
 from analysis.sources.estimates import Estimate, of_times
+from analysis.sources.parts import Part, at_hand
 
 RANDOM, LABELS = "s002_random_split", "s002_label_split"
 Picture = Callable[[Results], Figure]
@@ -155,18 +155,11 @@ def _slingshots(results: Results) -> Figure:
     return slingshots.slingshot_figure(groups, about(groups))
 
 
-def _slingshots_with(experiment: str, setting: str, names: dict[str, Any]) -> Picture:
-    """A column for each value of one setting that was run."""
+def _slingshots_with(group: Sequence[Part]) -> Picture:
+    """A column for each configuration that was run."""
 
     def draw(results: Results) -> Figure:
-        groups, missing = {}, MissingError(f"{experiment} has no results yet")
-        for name, value in names.items():
-            try:
-                groups[name] = results.runs(experiment, **{setting: value})
-            except MissingError as error:
-                missing = error
-        if not groups:
-            raise missing
+        groups, _ = at_hand(group, results)
         return slingshots.slingshot_figure(groups, about(groups))
 
     return draw
@@ -215,16 +208,8 @@ PICTURES: dict[str, Picture] = {
     "weight_decay": _curves_of(_decays),
     "weight_decay_times": _bars_of(_decays),
     "slingshots": _slingshots,
-    "slingshots_decay": _slingshots_with(
-        "s002_slingshots_decay",
-        "optimizer__weight_decay",
-        {f"decay {d:g}": d for d in slingshot_claims.DECAYS},
-    ),
-    "slingshots_optimizers": _slingshots_with(
-        "s002_slingshots_optimizers",
-        "optimizer__kind",
-        {"RMSProp": "rmsprop", "gradient descent": "sgd", "Adagrad": "adagrad"},
-    ),
+    "slingshots_decay": _slingshots_with(slingshot_claims.DECAYED),
+    "slingshots_optimizers": _slingshots_with(slingshot_claims.OTHERS),
     "sparse_parity": _parity,
     "sparse_parity_neurons": _neurons,
     "sparse_parity_subnetworks": _subnetworks,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import xarray as xr
 from matplotlib.figure import Figure
 
 from analysis.figures import comparisons, weight_figures
@@ -14,6 +13,7 @@ from analysis.figures.probe_curves import Curve, about, probe_curves
 from analysis.power_law import fit_power_law
 from analysis.sources import parts_004 as reads
 from analysis.sources.claims import MissingError, Results
+from analysis.sources.parts import Part, at_hand
 from analysis.sources.parts_004 import (
     DECAYS,
     MLP,
@@ -23,7 +23,6 @@ from analysis.sources.parts_004 import (
     RATES,
     SCALES,
     SCALES_LR,
-    Part,
 )
 from analysis.sources.pictures_002 import bar
 
@@ -40,35 +39,17 @@ FEATURES = [
     Curve("param_norm", "parameter norm"),
     CONCENTRATION,
 ]
-EPS = reads.parts(
-    "s004_eps0",
-    "optimizer.eps",
-    {"eps 1e-30": reads.NEARLY_0, "eps 1e-18": reads.BOUNDED, "eps 1e-8": 1e-8},
-)
-
-
-def existing(group: Sequence[Part], results: Results) -> dict[str, xr.Dataset]:
-    """Those configurations of a group that have runs; none is an error."""
-    found, missing = {}, None
-    for part in group:
-        try:
-            found[part.name] = part.of(results)
-        except MissingError as error:
-            missing = error
-    if missing is not None and not found:
-        raise missing
-    return found
 
 
 def _curves(group: Sequence[Part], curves: list[Curve], log_time: bool = False) -> Picture:
-    return lambda r: probe_curves(existing(group, r), curves, log_time)
+    return lambda r: probe_curves(at_hand(group, r)[0], curves, log_time)
 
 
 def _bars(group: Sequence[Part]) -> Picture:
     """Epochs to loss 0.01 on train and test rows, as published, and to accuracy 0.995."""
 
     def draw(results: Results) -> Figure:
-        found = existing(group, results)
+        found, _ = at_hand(group, results)
         budget = max(runs.attrs["budget"] for runs in found.values())
         rows = {
             name: {
@@ -86,7 +67,7 @@ def _bars(group: Sequence[Part]) -> Picture:
 def _scatter(group: Sequence[Part], measure: reads.Read, label: str) -> Picture:
     def draw(results: Results) -> Figure:
         found = {}
-        for name, runs in existing(group, results).items():
+        for name, runs in at_hand(group, results)[0].items():
             try:
                 found[name] = (Times(measure(runs).values, reads.generalises(runs).values), runs)
             except MissingError:
@@ -104,7 +85,7 @@ def _scatter(group: Sequence[Part], measure: reads.Read, label: str) -> Picture:
 
 
 def _rates_and_decays(results: Results) -> Figure:
-    rates, decays = existing(RATES, results), existing(DECAYS, results)
+    rates, decays = at_hand(RATES, results)[0], at_hand(DECAYS, results)[0]
     lines = []
     for found, name in ((decays, "weight decay"), (rates, "learning rate")):
         setting = f"optimizer.{name.replace(' ', '_')}"
@@ -188,7 +169,7 @@ PICTURES: dict[str, Picture] = {
     "learning_rate": _curves(RATES, [LOSS, UPDATES]),
     "learning_rate_times": _bars(RATES),
     "learning_rate_and_decay": _rates_and_decays,
-    "eps0": _curves(EPS, [LOSS, UPDATES]),
+    "eps0": _curves(reads.EPS, [LOSS, UPDATES]),
     "eps0_ntk": _ntk("s004_eps0", "optimizer.eps"),
     "attention_entropy": _curves((*NORMS, *PATHS[:2]), [Curve("attention_entropy", "attention entropy (nats)")], True),
     "shortcut": _curves(

@@ -11,11 +11,20 @@ from analysis import readings
 from analysis.slingshots import Slingshots, slingshots_of
 from analysis.sources.claims import NO_CLAIM, Claim, Finding, MissingError, Results
 from analysis.sources.estimates import of_times, of_values
+from analysis.sources.parts import parts
 from analysis.sources.verdicts import mostly, never, number, told
 
 EXPERIMENT = "s002_slingshots"
-DECAY, OTHERS = "s002_slingshots_decay", "s002_slingshots_optimizers"
-DECAYS = (0.0, 0.1, 0.4, 1.0)
+DECAYED = parts(
+    "s002_slingshots_decay",
+    "optimizer.weight_decay",
+    {f"decay {d:g}": d for d in (0.0, 0.1, 0.4, 1.0)},
+)
+OTHERS = RMSPROP, DESCENT, ADAGRAD = parts(
+    "s002_slingshots_optimizers",
+    "optimizer.kind",
+    {"RMSProp": "rmsprop", "gradient descent": "sgd", "Adagrad": "adagrad"},
+)
 PART = "Slingshots (Thilak et al. 2022; steps)"
 TEXTBOOK, ACCURATE = "cross_entropy_float32", "cross_entropy"
 
@@ -138,14 +147,6 @@ def _no_generalisation(results: Results) -> Finding:
     return Finding(found.ours, found.verdict, told_budget)
 
 
-def _decayed(decay: float) -> Runs:
-    return lambda results: results.runs(DECAY, optimizer__weight_decay=decay)
-
-
-def _with(kind: str) -> Runs:
-    return lambda results: results.runs(OTHERS, optimizer__kind=kind)
-
-
 _MEASURED = (
     "number",
     "step of the first",
@@ -169,10 +170,10 @@ SLINGSHOTS: list[Claim] = [
           _generalises(1e-8, TEXTBOOK)),
     Claim(PART, "val accuracy 99 %, eps 1e-8, accurate loss", "asked", _generalises(1e-8, ACCURATE)),
     Claim(PART, "val accuracy 99 %, eps 1e-5", "not in 500k updates", _no_generalisation),
-    Claim(PART, "AdamW, decay 0, float32 loss: runs with a slingshot", "yes", _shots(_decayed(0.0))),
-    *[Claim(PART, f"decay {decay:g} removes them: runs without one", "none", _no_shots(_decayed(decay)))
-      for decay in DECAYS[1:]],
-    Claim(PART, "RMSProp, float32 loss: runs with a slingshot", "yes", _shots(_with("rmsprop"))),
-    *[Claim(PART, f"{name}, float32 loss: runs without one", "none", _no_shots(_with(kind)))
-      for name, kind in (("gradient descent", "sgd"), ("Adagrad", "adagrad"))],
+    Claim(PART, "AdamW, decay 0, float32 loss: runs with a slingshot", "yes", _shots(DECAYED[0].of)),
+    *[Claim(PART, f"{part.name} removes them: runs without one", "none", _no_shots(part.of))
+      for part in DECAYED[1:]],
+    Claim(PART, "RMSProp, float32 loss: runs with a slingshot", "yes", _shots(RMSPROP.of)),
+    *[Claim(PART, f"{part.name}, float32 loss: runs without one", "none", _no_shots(part.of))
+      for part in (DESCENT, ADAGRAD)],
 ]  # fmt: skip

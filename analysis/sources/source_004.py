@@ -8,6 +8,7 @@ from analysis.sources import judges_004 as judge
 from analysis.sources import parts_004 as reads
 from analysis.sources.claims import Claim
 from analysis.sources.estimates import of_values, plain
+from analysis.sources.parts import Part
 from analysis.sources.parts_004 import (
     ATTENTION,
     BOTH,
@@ -22,7 +23,6 @@ from analysis.sources.parts_004 import (
     SCALES,
     SCALES_LR,
     SUBTRACTED,
-    Part,
 )
 from analysis.sources.verdicts import every, never, number
 
@@ -200,15 +200,15 @@ def _alpha() -> list[Claim]:
         *[_mean(ALPHA, g, "test loss at the end", f"≈{value:g}", value, reads.end("val_loss"))
           for g, value in zip(SCALES_LR[3:], (2.5, 8), strict=True)],
         Claim(ALPHA, "NTK distance at alpha 0.5 (largest)", "≈2,000 to 3,000",
-              judge.ntk("s004_readout_scale", {"model.readout_scale": 0.5}, 2000, 3000)),
+              judge.ntk(half, 2000, 3000)),
         Claim(ALPHA, "NTK distance at alpha 1.5 (largest)", "≈200",
-              judge.ntk("s004_readout_scale", {"model.readout_scale": 1.5}, 200, 200)),
+              judge.ntk(largest, 200, 200)),
         Claim(ALPHA, "NTK distance with eps 0 (largest)", "≈1e5",
-              judge.ntk("s004_eps0", {"optimizer.eps": reads.NEARLY_0}, 1e5, 1e5)),
+              judge.ntk(reads.NEARLY_0, 1e5, 1e5)),
         Claim(ALPHA, "NTK distance with eps 1e-18 (largest)", "asked: is it the underflow?",
-              judge.ntk_told("s004_eps0", {"optimizer.eps": reads.BOUNDED})),
+              judge.ntk_told(reads.BOUNDED)),
         Claim(ALPHA, "NTK distance with eps 1e-8 (largest)", "no number at alpha 1",
-              judge.ntk_told("s004_eps0", {"optimizer.eps": 1e-8})),
+              judge.ntk_told(reads.USUAL)),
         Claim(ALPHA, "eps exactly 0, Kaiming initialisation: runs that train", "all", judge.trains_with_eps_0),
         Claim(ALPHA, "eps 0: spikes of the loss", "near 3,300, 6,500 and 9,500", judge.spikes),
         *[Claim(ALPHA, f"{g.name}: median time to accuracy 0.995", "2 sets of runs, no numbers",
