@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 
 from grokjax.grid import Group, Run, table_of
-from grokjax.models import Model, sharing
+from grokjax.models import Model
 from grokjax.optim import init_optimizer
 from grokjax.probes import required
 from grokjax.tasks import Sample
@@ -32,68 +29,6 @@ class Cost:
     """State of one slot."""
     tile_bytes: int
     """Further bytes that one run of the tile at work needs."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Forward:
-    """Operations and activations of a forward pass over n rows."""
-
-    rows: list[int]
-    flops: float
-    shared: int
-    """Floats that the shared tables keep for the backward pass."""
-    per_row: int
-    """Floats that each of the n rows keeps beside them."""
-    widest: int
-    """Floats of a row's widest activation."""
-
-
-def _transformer(s: Any, model: Model, n: int) -> Forward:
-    plan = sharing.make_plan(model.table, s.n_layers, s.causal, n)
-    rows, d = sharing.n_rows_executed(plan, n), s.d_model
-    flops, kept, unshared = 0.0, np.zeros(2, int), [sum(b.size is None for b in p) for p in plan]
-    for below, above, blocks in zip(rows, rows[1:], plan[1:], strict=False):
-        attended = sum((b.size or n) * len(b.sources) for b in blocks)
-        flops += 2 * d**2 * (2 * below + 2 * above) + 4 * above * d * s.d_mlp + 6 * attended * d
-    for depth, blocks in enumerate(plan):
-        for b in blocks:
-            width = 4 * d * (depth < s.n_layers) + (6 * d + 2 * s.d_mlp) * (depth > 0)
-            kept += np.array([b.size or 0, b.size is None]) * (width + 2 * d * len(b.sources))
-    logits = len(model.table.answer_positions) * model.table.n_classes
-    widest = max(max(unshared) * s.d_mlp, logits)
-    shared, per_row = kept.tolist()
-    return Forward(rows, flops + 2 * n * logits * d, shared, per_row + 3 * logits, widest)
-
-
-def _mlp(s: Any, model: Model, n: int) -> Forward:
-    distinct = [len(np.unique(column)) for column in model.table.tokens_NT.T]
-    widths = [*s.hidden, model.table.n_classes]
-    first = 2 * sum(distinct) * s.d_model * widths[0] + n * len(distinct) * widths[0]
-    flops = first + sum(2 * n * a * b for a, b in itertools.pairwise(widths))
-    shared = sum(distinct) * (s.d_model + widths[0])
-    per_row = 2 * sum(widths) + widths[0]
-    return Forward([sum(distinct), n], float(flops), shared, per_row, max(widths))
-
-
-def _quadratic(s: Any, model: Model, n: int) -> Forward:
-    n_classes = model.table.n_classes
-    flops = 2.0 * n * s.d_mlp * n_classes + 3 * n * s.d_mlp
-    return Forward([n], flops, 0, 4 * s.d_mlp + 3 * n_classes, max(s.d_mlp, n_classes))
-
-
-def _perceptron(s: Any, model: Model, n: int) -> Forward:
-    n_classes = model.table.n_classes
-    widths = [model.table.n_inputs, *s.hidden, n_classes]
-    flops = sum(2.0 * n * a * b for a, b in itertools.pairwise(widths))
-    return Forward([n], flops, 0, sum(widths) + sum(s.hidden), max(widths))
-
-
-_FORWARD: dict[str, Callable[[Any, Model, int], Forward]] = {
-    "transformer": _transformer,
-    "mlp": _mlp,
-    "quadratic": _quadratic,
-    "perceptron": _perceptron,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,12 +56,11 @@ def row_blocks(run: Run, platform: str) -> RowBlocks:
     limit = _CACHED_FLOATS.get(platform)
     if limit is None:
         return RowBlocks(1, 1)
-    forward, train = _FORWARD[model.settings.kind], 1
-    widest = forward(model.settings, model, n).widest
+    widest, train = model.count(n).widest, 1
     while n // train * widest > limit and n % (2 * train) == 0:
         train *= 2
     n_rows = model.table.n_rows
-    whole = forward(model.settings, model, n_rows).widest * n_rows
+    whole = model.count(n_rows).widest * n_rows
     return RowBlocks(train, math.ceil(whole / limit))
 
 
@@ -140,8 +74,7 @@ def cost(run: Run, platform: str = "cpu") -> Cost:
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     parameters = sum(x.size for x in jax.tree.leaves(shapes))
     n, table = run.batch_size or run.bucket, model.table
-    forward = _FORWARD[model.settings.kind]
-    train, whole = forward(model.settings, model, n), forward(model.settings, model, table.n_rows)
+    train, whole = model.count(n), model.count(table.n_rows)
     copies = _copies(run, shapes)
     n_answers = len(table.answer_positions)
     rows_state = 4 * run.bucket + table.n_rows * (1 + 4 * n_answers)

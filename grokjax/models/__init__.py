@@ -12,7 +12,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from grokjax.models import mlp, perceptron, quadratic, sharing, transformer
+from grokjax.models.counting import Forward, count_program
 from grokjax.models.init import draw_all, scale_weights
+from grokjax.models.transformer_count import count_transformer
 from grokjax.settings import Settings
 from grokjax.tasks import Sample, Table
 
@@ -33,6 +35,8 @@ class Kind:
     read_features: Callable[[Any, Any, Any, jax.Array | None], jax.Array]
     reads: type = Table
     """Form of the tasks that it learns."""
+    count: Callable[[Any, Any, int], Forward] | None = None
+    """What a forward pass over n rows of a task costs; None: counted on the traced program."""
 
 
 def _transformer_plan(s: transformer.TransformerSettings, table: Table, n: int) -> sharing.Plan:
@@ -51,6 +55,7 @@ MODELS: dict[str, Kind] = {
         sharing.make_tables,
         sharing.read_rows,
         sharing.read_features,
+        count=count_transformer,
     ),
     "mlp": Kind(
         mlp.MLPSettings,
@@ -59,6 +64,7 @@ MODELS: dict[str, Kind] = {
         mlp.MLPModule.first_rows,
         mlp.MLPModule.read_rows,
         mlp.MLPModule.read_features,
+        count=mlp.count_mlp,
     ),
     "quadratic": Kind(
         quadratic.QuadraticSettings,
@@ -67,6 +73,7 @@ MODELS: dict[str, Kind] = {
         quadratic.QuadraticModule.first_rows,
         quadratic.QuadraticModule.read_rows,
         quadratic.QuadraticModule.read_features,
+        count=quadratic.count_quadratic,
     ),
     "perceptron": Kind(
         perceptron.PerceptronSettings,
@@ -76,6 +83,7 @@ MODELS: dict[str, Kind] = {
         perceptron.PerceptronModule.read_rows,
         perceptron.PerceptronModule.read_features,
         reads=Sample,
+        count=perceptron.count_perceptron,
     ),
 }
 
@@ -108,6 +116,18 @@ class Model:
         None of a Sample: there a run's own inputs are the plan.
         """
         return self.kind.plan(self.settings, self.table, n_rows)
+
+    def count(self, n_rows: int) -> Forward:
+        """What a forward pass over n rows costs."""
+        if self.kind.count is not None:
+            return self.kind.count(self.settings, self.table, n_rows)
+        params = jax.eval_shape(self.init, jax.random.key(0))
+        return count_program(lambda p: self.apply(p, self._example_plan(n_rows)), params, n_rows)
+
+    def _example_plan(self, n_rows: int) -> Any:
+        """A plan that a forward pass can be traced with."""
+        plan = self.plan(n_rows)
+        return jnp.zeros((n_rows, self.table.n_inputs)) if isinstance(self.table, Sample) else plan
 
     def init(self, key: jax.Array, scale: ArrayLike = 1.0) -> Params:
         """Fresh parameters as a nested dictionary."""

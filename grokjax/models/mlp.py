@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from pydantic import Field
 
+from grokjax.models.counting import Forward
 from grokjax.models.init import SCHEMES, Part
 from grokjax.models.linear import affine, product
 from grokjax.settings import Settings, hyper, shape
@@ -47,7 +49,8 @@ class ColumnPlan:
 
 def make_column_plan(table: Table) -> ColumnPlan:
     """The first linear layer of a concatenation is a sum, over positions, of rows of small tables."""
-    columns = [jnp.unique(c, return_inverse=True) for c in table.tokens_NT.T]
+    # NumPy, not JAX: the table is known before anything is traced, and how many tokens are distinct is a shape.
+    columns = [np.unique(c, return_inverse=True) for c in table.tokens_NT.T]
     return ColumnPlan(
         tuple(jnp.asarray(t, jnp.int32) for t, _ in columns),
         tuple(jnp.asarray(c, jnp.int32).reshape(-1) for _, c in columns),
@@ -132,3 +135,14 @@ def _gelu(x: jax.Array) -> jax.Array:
 def mlp_module(s: MLPSettings, table: Table) -> MLPModule:
     """The module for the table's vocabulary, length and classes."""
     return MLPModule(s, table.n_vocab, table.tokens_NT.shape[1], table.n_classes)
+
+
+def count_mlp(s: MLPSettings, table: Table, n: int) -> Forward:
+    """A table of the first layer for each position, then n rows."""
+    distinct = [len(np.unique(column)) for column in table.tokens_NT.T]
+    widths = [*s.hidden, table.n_classes]
+    first = 2 * sum(distinct) * s.d_model * widths[0] + n * len(distinct) * widths[0]
+    flops = first + sum(2 * n * a * b for a, b in itertools.pairwise(widths))
+    shared = sum(distinct) * (s.d_model + widths[0])
+    per_row = 2 * sum(widths) + widths[0]
+    return Forward([sum(distinct), n], float(flops), shared, per_row, max(widths))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from pydantic import Field
 
+from grokjax.models.counting import Forward
 from grokjax.models.init import SCHEMES, Part
 from grokjax.models.linear import affine
 from grokjax.settings import Settings, hyper, shape
@@ -108,3 +109,10 @@ def perceptron_module(s: PerceptronSettings, sample: Sample) -> PerceptronModule
 
 def no_plan(s: Any, sample: Sample, n: int) -> None:
     """Each run brings its inputs along."""
+
+
+def count_perceptron(s: PerceptronSettings, sample: Sample, n: int) -> Forward:
+    """Every row goes through every layer."""
+    widths = [sample.n_inputs, *s.hidden, sample.n_classes]
+    flops = sum(2.0 * n * a * b for a, b in itertools.pairwise(widths))
+    return Forward([n], flops, 0, sum(widths) + sum(s.hidden), max(widths))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from grokjax.models.counting import Forward
 from grokjax.models.init import Draw
 from grokjax.models.linear import product
 from grokjax.models.mlp import ColumnPlan, sum_of_rows
@@ -77,3 +78,10 @@ def quadratic_module(s: QuadraticSettings, table: Table) -> QuadraticModule:
     columns = [(t, sorted(set(c.tolist()))) for t, c in enumerate(table.tokens_NT.T)]
     varying = tuple((t, tuple(tokens)) for t, tokens in columns if len(tokens) > 1)
     return QuadraticModule(s, varying, table.n_classes)
+
+
+def count_quadratic(s: QuadraticSettings, table: Table, n: int) -> Forward:
+    """Rows of W_in are looked up, so the only product is the output's."""
+    flops = 2.0 * n * s.d_mlp * table.n_classes + 3 * n * s.d_mlp
+    per_row = 4 * s.d_mlp + 3 * table.n_classes
+    return Forward([n], flops, 0, per_row, max(s.d_mlp, table.n_classes))
