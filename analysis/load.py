@@ -32,6 +32,8 @@ class Store:
     step: np.ndarray
     probe: list[str]
     coordinates: dict[str, np.ndarray]
+    shape: dict[str, Any]
+    """Shape settings that all its runs share, by dotted name."""
 
 
 def load(path: str | Path) -> xr.Dataset:
@@ -51,7 +53,7 @@ def load(path: str | Path) -> xr.Dataset:
         raise ResultsError(
             f"{path}: no run has been recorded yet; start or continue the training first"
         )
-    dataset = _merge(stores, picked)
+    dataset = _merge(stores, picked, _axis_settings(settings))
     return _fill_axes(dataset, settings).assign_attrs(
         path=str(path),
         name=str(settings.get("name", path.name)),
@@ -120,6 +122,7 @@ def _read_store(path: Path) -> Store | None:
         step=np.asarray(step[:], np.float64),
         probe=[str(name) for name in np.asarray(probe[:])],
         coordinates=coordinates,
+        shape=dict(group.attrs.get("shape") or {}),  # type: ignore[call-overload]
     )
 
 
@@ -143,7 +146,12 @@ def _latest_rows(stores: list[Store]) -> list[tuple[int, int]]:
     return [place for (_, run), place in latest.items() if run]
 
 
-def _merge(stores: list[Store], picked: list[tuple[int, int]]) -> xr.Dataset:
+def _axis_settings(settings: dict[str, Any]) -> list[str]:
+    """The settings that vary, those that move together one by one."""
+    return [part.strip() for axis in settings.get("axes") or {} for part in axis.split(",")]
+
+
+def _merge(stores: list[Store], picked: list[tuple[int, int]], axes: list[str]) -> xr.Dataset:
     probes = list(dict.fromkeys(name for store in stores for name in store.probe))
     width = max(store.value.shape[1] for store in stores)
     value = np.full((len(picked), width, len(probes)), np.nan, np.float32)
@@ -156,7 +164,7 @@ def _merge(stores: list[Store], picked: list[tuple[int, int]]) -> xr.Dataset:
         value[np.ix_(to, evals, columns)] = store.value[rows]
         step[to, : len(evals)] = store.step
     coordinates = {"step": (("run", "eval"), step), "probe": probes} | _run_coordinates(
-        stores, picked
+        stores, picked, axes
     )
     dataset = xr.Dataset({"value": (("run", "eval", "probe"), value)}, coords=coordinates)
     valid = np.arange(width) < dataset["evaluations_done"].to_numpy()[:, None]
@@ -164,12 +172,18 @@ def _merge(stores: list[Store], picked: list[tuple[int, int]]) -> xr.Dataset:
     return dataset.assign(value=dataset["value"].where(xr.DataArray(valid, dims=("run", "eval"))))
 
 
-def _run_coordinates(stores: list[Store], picked: list[tuple[int, int]]) -> dict[str, Any]:
-    names = list(dict.fromkeys(name for store in stores for name in store.coordinates))
+def _run_coordinates(
+    stores: list[Store], picked: list[tuple[int, int]], axes: list[str]
+) -> dict[str, Any]:
+    """Every coordinate of any store. A setting that became an axis later is a shape of the older stores."""
+    stored = dict.fromkeys(name for store in stores for name in store.coordinates)
+    shapes = {name for store in stores for name in store.shape}
     columns: dict[str, Any] = {}
-    for name in names:
+    for name in [*stored, *(axis for axis in axes if axis in shapes and axis not in stored)]:
         present = [
-            stores[i].coordinates[name][row] if name in stores[i].coordinates else None
+            stores[i].coordinates[name][row]
+            if name in stores[i].coordinates
+            else stores[i].shape.get(name)
             for i, row in picked
         ]
         columns[name] = ("run", _column(present))
@@ -188,18 +202,17 @@ def _column(values: list[Any]) -> np.ndarray:
 
 
 def _fill_axes(dataset: xr.Dataset, settings: dict[str, Any]) -> xr.Dataset:
-    """Give runs stored before a setting became an axis the value which that setting had."""
-    for joint in settings.get("axes") or {}:
-        for name in (part.strip() for part in joint.split(",")):
-            base = _setting(settings, name)
-            if base is None:
-                continue
-            known = dataset.coords.get(name)
-            old = np.full(dataset.sizes["run"], base) if known is None else known.to_numpy()
-            missing = old == "" if old.dtype.kind == "U" else np.isnan(old.astype(float))
-            if known is None or missing.any():
-                filled = np.where(missing, base, old) if known is not None else old
-                dataset = dataset.assign_coords({name: ("run", filled)})
+    """Give runs stored before a setting became an axis, in stores that do not say, its base value."""
+    for name in _axis_settings(settings):
+        base = _setting(settings, name)
+        if base is None:
+            continue
+        known = dataset.coords.get(name)
+        old = np.full(dataset.sizes["run"], base) if known is None else known.to_numpy()
+        missing = old == "" if old.dtype.kind == "U" else np.isnan(old.astype(float))
+        if known is None or missing.any():
+            filled = np.where(missing, base, old) if known is not None else old
+            dataset = dataset.assign_coords({name: ("run", filled)})
     return dataset
 
 

@@ -16,6 +16,16 @@ def columns(runs: list[Run]) -> dict[str, list[Any]]:
     return {name: [row.get(name, float("nan")) for row in rows] for name in names}
 
 
+def shapes(run: Run) -> dict[str, Any]:
+    """Shape settings by dotted name: what all runs of a group share. A store keeps them, so that it says what its runs
+    are even where one of them becomes an axis later."""
+    return {
+        leaf.name: leaf.value
+        for leaf in leaves(run.settings)
+        if leaf.role == "shape" and isinstance(leaf.value, int | float | str)
+    }
+
+
 def describe(run: Run) -> dict[str, Any]:
     """One run as a row: seeds, counts, hyper settings, axes."""
     numbers = {

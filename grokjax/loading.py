@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +15,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from grokjax.axes import expand_axes, split_names, tidy_name
-from grokjax.config import Experiment
+from grokjax.config import Experiment, RunSettings
 from grokjax.mistakes import sentences
+from grokjax.names import is_required
 from grokjax.settings import Settings
 from grokjax.source import ConfigError, Key, Source
 
@@ -45,14 +46,38 @@ def load_with_source(path: str | Path, overrides: list[str]) -> tuple[Experiment
 def experiment_from(data: dict[str, Any], source: Source) -> Experiment:
     """Plain data to an Experiment. Raises ConfigError.
 
-    A setting that varies has the first value of its axis here: the experiment is a point of its grid, and a setting
-    without a default need not be given beside its axis.
+    A setting that varies keeps the value that is given beside its axis, or its default: runs of a time before the axis
+    have that one, and the results directory must say so. Where there is neither, it has the first value of its axis.
     """
     axes = data.get("axes")
     if not isinstance(axes, dict) or not axes:
         return validate(data, source, Experiment)
     first = {name: values[0] for name, values in expand_axes(axes, source).items()}
-    return validate(at_point(data, first), at_axes(source, first), Experiment)
+    lacking = {
+        axis: value
+        for axis, value in first.items()
+        if not all(map(_has_base(data), split_names(axis)))
+    }
+    try:
+        return Experiment.model_validate(at_point(data, lacking))
+    except (
+        ValidationError
+    ):  # no run has this base: a point of the grid tells better what is wrong, if anything
+        return validate(at_point(data, first), at_axes(source, first), Experiment)
+
+
+def _has_base(data: dict[str, Any]) -> Callable[[str], bool]:
+    """Whether a setting has a value without its axis: one that is given, or a default."""
+
+    def has(name: str) -> bool:
+        node: Any = data
+        for part in name.split("."):
+            if not isinstance(node, dict) or part not in node:
+                return not is_required(name, RunSettings)
+            node = node[part]
+        return True
+
+    return has
 
 
 def at_axes(source: Source, point: dict[str, Any]) -> Source:

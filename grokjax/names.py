@@ -56,6 +56,14 @@ def _classes_at(key: Key, root: type[Settings]) -> list[type[Settings]]:
     return found
 
 
+def is_required(name: str, root: type[Settings]) -> bool:
+    """Whether a setting has to be given, in any of the kinds that have it. A `kind` among several has to."""
+    *section, last = name.split(".")
+    classes = [c for c in _classes_at(tuple(section), root) if last in c.model_fields]
+    several = last == "kind" and len(classes) > 1
+    return several or any(c.model_fields[last].is_required() for c in classes)
+
+
 def closest(name: str, section: Key, root: type[Settings]) -> str:
     """The nearest name in a section, over all its kinds; empty if none is near."""
     names = sorted({n for c in _classes_at(section, root) for n in c.model_fields})

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from grokjax.checkpoint import Checkpoints, Meta
-from grokjax.columns import columns
+from grokjax.columns import columns, shapes
 from grokjax.engine import Program
 from grokjax.grid import Group, Run
 from grokjax.runstate import FINISHED, RUNNING, RunState
@@ -45,6 +45,8 @@ class Starts:
 
     def _make_room(self) -> None:
         """A store for every run that is to be trained and has none, or too short a one."""
+        for history in self.store.histories:
+            history.describe(shapes(self.group.first))
         lacking = [
             run
             for run in self.todo
@@ -59,7 +61,11 @@ class Starts:
             self.program.names,
             setup.cadence.steps(max(run.budget for run in lacking)),
             columns(lacking),
-            {"group": self.group.hash, "stop": None if stop is None else stop.model_dump()},
+            {
+                "group": self.group.hash,
+                "stop": None if stop is None else stop.model_dump(),
+                "shape": shapes(self.group.first),
+            },
         )
 
     def _carry(self, state: RunState, meta: Meta) -> None:

@@ -50,6 +50,7 @@ class History:
         self.names = [str(x) for x in group["probe"][:]]
         self.row = {run: i for i, run in enumerate(self.ids)}
         self.n_evaluations = self._values.shape[1]
+        self._attributes = group.attrs
         self.progress = [
             Progress(str(s), int(e), int(d))
             for s, e, d in zip(
@@ -97,6 +98,11 @@ class History:
         group.attrs.update({"schema": SCHEMA, "coordinates": coordinates, **attributes})
         group["value"].attrs["coordinates"] = coordinates
         os.replace(aside, path)
+
+    def describe(self, shape: dict[str, Any]) -> None:
+        """Say which shape settings the runs share, where an older version has not."""
+        if "shape" not in self._attributes:
+            self._attributes["shape"] = shape
 
     def read(self, run: str) -> np.ndarray:
         """Measurements (eval, probe) of a run."""

@@ -54,9 +54,9 @@ def test_a_file_is_read(path: Path) -> None:
     assert list(experiment.axes) == ["optimizer.learning_rate, optimizer.eps", "seed"]
 
 
-def test_an_experiment_is_a_point_of_its_grid(path: Path) -> None:
+def test_a_setting_that_varies_keeps_the_value_beside_its_axis(path: Path) -> None:
     experiment = grokjax.load(path, ["axes.task.p=[7, 11]", "axes.seed=[5, 6]"])
-    assert (experiment.task.p, experiment.seed) == (7, 5)
+    assert (experiment.task.p, experiment.seed) == (13, 0)
     assert [r.settings.task.p for r in make_runs(experiment)] == [7, 11, 7, 11]
 
 
