@@ -5,11 +5,16 @@ Importing this package imports no JAX; `run` does.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from grokjax.config import Experiment
+
+# jax 0.10.1 writes two lines of 2,000 characters for each CPU program that it finds in its own compilation cache.
+# XLA's real errors are Python exceptions. Read when JAX is imported; a value that is set already stays.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 __version__ = "0.1.0"
 

@@ -1,15 +1,18 @@
-"""What each probe adds to an evaluation, in operations, from the lowered program: nothing is compiled or run."""
+"""What each probe adds to an evaluation, in operations, from the traced program: nothing is compiled or run."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import Jaxpr
 
-from grokjax import plan, runstate, training
+from grokjax import passes, plan, runstate, training
 from grokjax.grid import Group
+from grokjax.probes import measure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,33 +31,80 @@ class ProbeCost:
 def probe_costs(group: Group, step_flops: float) -> list[ProbeCost]:
     """All probes of a group but `metrics`, which is the evaluation itself."""
     setup = runstate.make_setup(group)
-    steps = group.first.cadence.every
-    bare = _flops(setup, group, ())
+    steps, probes = group.first.cadence.every, setup.settings.probes
+    program, outputs = _trace(setup, group)
+    bare = operations(program, outputs[0])
     found = []
-    for probe in setup.settings.probes[1:]:
-        flops = max(_flops(setup, group, (probe,)) - bare, 0.0)
+    for probe, own in zip(probes[1:], outputs[1:], strict=True):
+        flops = operations(program, outputs[0] | own) - bare
         share = flops / (steps * probe.every * step_flops)
         found.append(ProbeCost(probe.kind, probe.every, flops, share))
     return found
 
 
-def _flops(setup: runstate.Setup, group: Group, probes: tuple[Any, ...]) -> float:
-    """Operations of an evaluation with only these probes beside the metrics."""
-    probes = tuple(p.model_copy(update={"every": 1}) for p in probes)
-    every_one = {"probes": (*setup.settings.probes[:1], *probes)}
-    setup = dataclasses.replace(setup, settings=setup.settings.model_copy(update=every_one))
+def _trace(setup: runstate.Setup, group: Group) -> tuple[Jaxpr, list[set[Any]]]:
+    """The program of an evaluation with all probes, traced once, and the outputs of each probe."""
     data = jax.eval_shape(lambda: runstate.make_data(setup))
     hyper = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(np.shape(x), np.asarray(x).dtype),
         runstate.make_hyper(group.first),
     )
-
-    def measure(data: Any, hyper: Any, state: Any) -> Any:
-        return training.measure_run(setup, data, hyper, state, 1)
-
     state = jax.eval_shape(lambda d, h: training.init_run(setup, d, h), data, hyper)
-    counted = jax.jit(measure).lower(data, hyper, state).cost_analysis()
-    return float((counted or {}).get("flops", 0.0))
+
+    def evaluate(data: Any, hyper: Any, state: Any) -> list[dict[str, jax.Array]]:
+        with passes.precision(setup):
+            snapshot = training.take_snapshot(setup, data, hyper, state)
+            return [measure((probe,), snapshot) for probe in setup.settings.probes]
+
+    traced, shapes = jax.make_jaxpr(evaluate, return_shape=True)(data, hyper, state)
+    rest, outputs = list(traced.jaxpr.outvars), []
+    for measured in shapes:
+        own, rest = rest[: len(measured)], rest[len(measured) :]
+        outputs.append({v for v in own if not hasattr(v, "val")})
+    return traced.jaxpr, outputs
+
+
+def operations(program: Jaxpr, outputs: set[Any] | None = None) -> float:
+    """Floating-point operations that these outputs of a program need (all of them: None)."""
+    needed = None if outputs is None else set(outputs)
+    total = 0.0
+    for equation in reversed(program.eqns):
+        if needed is None or not needed.isdisjoint(equation.outvars):
+            total += _of_equation(equation)
+            if needed is not None:
+                needed.update(v for v in equation.invars if not hasattr(v, "val"))
+    return total
+
+
+_MOVES = frozenset(
+    "broadcast_in_dim reshape transpose squeeze expand_dims slice dynamic_slice dynamic_update_slice gather concatenate "
+    "pad rev iota copy convert_element_type bitcast_convert_type stop_gradient optimization_barrier eigh svd sort "
+    "random_bits random_wrap random_unwrap random_fold_in random_split threefry2x32 select_n split".split()
+)
+"""Copies, integers, and what is not counted."""
+
+
+def _of_equation(equation: Any) -> float:
+    """Of one operation; of a loop of unknown length, one turn; of branches, the longest."""
+    name, given = equation.primitive.name, equation.params
+    if name == "dot_general":
+        (contracted, _), _ = given["dimension_numbers"]
+        inner = math.prod(equation.invars[0].aval.shape[i] for i in contracted)
+        return 2.0 * inner * equation.outvars[0].aval.size
+    if name == "cond":
+        return max(operations(branch.jaxpr) for branch in given["branches"])
+    inner = [p for p in given.values() if hasattr(p, "eqns") or hasattr(p, "jaxpr")]
+    if inner:
+        return given.get("length", 1) * sum(operations(getattr(p, "jaxpr", p)) for p in inner)
+    if name in _MOVES:
+        return 0.0
+    if name.startswith(("reduce", "arg", "cum")):
+        return float(sum(v.aval.size for v in equation.invars))
+    return float(sum(v.aval.size for v in equation.outvars if _is_float(v)))
+
+
+def _is_float(variable: Any) -> bool:
+    return jax.dtypes.issubdtype(variable.aval.dtype, np.floating)
 
 
 def probes_line(group: Group, cost: plan.Cost) -> str:

@@ -1,0 +1,63 @@
+"""Every command that the README and --help offer, on every kind of configuration."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+import analysis
+from analysis.__main__ import main as analyse
+from grokjax.commands import main
+from tests.harness import ROOT
+from tests.toys import CONFIGS, ONE_OF_EACH, measurements, toy
+
+NAMES = [str(c.relative_to(ROOT / "configs").with_suffix("")) for c in CONFIGS]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+def test_every_configuration_is_planned(config: Path, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    assert main([str(config), "--plan", "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "parameters" in told and "evaluations:" in told and "time: about" in told
+    assert not out.exists()
+
+
+def goes_through_all_commands(config: Path, out: Path, points: int) -> None:
+    """Plan, train, resume with nothing to do, continue with a larger budget, grow, measure, draw again."""
+
+    def command(seeds: int, evaluations: int, *words: str) -> int:
+        return main(
+            [str(config), "--out", str(out), *toy(config, points, seeds, evaluations), *words]
+        )
+
+    assert command(1, 2, "--plan") == 0 and not out.exists()
+    assert command(1, 2, "--no-figures") == 0
+    first = analysis.load(out)
+    assert (first["evaluations_done"] == 3).all() and not (out / "figures").exists()
+    assert command(1, 2) == 0  # nothing to train, but to draw
+    assert list((out / "figures").glob("*.png"))
+    assert command(1, 4, "--no-figures") == 0
+    assert (analysis.load(out)["evaluations_done"] == 5).all()
+    assert command(2, 4) == 0
+    grown = analysis.load(out)
+    assert grown.sizes["run"] == 2 * first.sizes["run"]
+    assert set(first["id"].values) < set(grown["id"].values)
+    assert main(["--measure", str(out), *measurements(config)]) == 0
+    assert list(out.glob("groups/*/measured/*.zarr"))
+    assert analyse([str(out)]) == 0
+    with (out / "runs.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == grown.sizes["run"]
+
+
+@pytest.mark.parametrize("kind", ONE_OF_EACH)
+def test_all_commands_work_on_one_configuration_of_each_kind(kind, tmp_path) -> None:
+    goes_through_all_commands(ROOT / "configs" / f"{ONE_OF_EACH[kind]}.yaml", tmp_path / "out", 1)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+def test_all_commands_work_on_every_configuration(config: Path, tmp_path) -> None:
+    goes_through_all_commands(config, tmp_path / "out", 9)

@@ -1,0 +1,75 @@
+"""Every configuration of the project at the size of a toy: same kinds, axes and probes, a second of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from grokjax.axes import expand_axes, split_names
+from grokjax.loading import load_with_source, parse_yaml
+from grokjax.source import Source
+from tests.harness import ROOT
+
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+ONE_OF_EACH = {
+    "transformer": "quickstart",
+    "mlp": "source_002/random_split",
+    "perceptron": "source_002/sparse_parity",
+    "intervention": "source_002/scale_output",
+    "probes of attention": "source_004/layernorm",
+}
+"""A configuration of each kind: models, batches full and small, a Sample, an intervention, the expensive probes."""
+
+EVERY = 2
+"""Steps between two evaluations; epochs, where a configuration counts in epochs."""
+
+_SIZES: dict[str, dict[str, Any]] = {
+    "modular": {"p": 11},
+    "sparse_parity": {"n_bits": 10, "n_train": 64, "n_test": 16},
+    "transformer": {"d_model": 8, "n_heads": 2, "d_mlp": 16},
+    "mlp": {"d_model": 8, "hidden": [16]},
+    "perceptron": {"hidden": [16]},
+    "by_answer": {"validation_below": 2},
+}
+_OF_AXES: dict[str, list[Any]] = {"task.p": [5, 7]}
+
+
+def toy(config: Path, points: int, seeds: int = 1, evaluations: int = 2) -> list[str]:
+    """Overrides: `points` values of each axis, `seeds` seeds, a budget of so many evaluations behind step 0."""
+    written = parse_yaml(config.read_text())
+    words = [
+        f"{section}.{name}={value}"
+        for section in ("task", "model", "split")
+        for name, value in _SIZES.get(written[section]["kind"], {}).items()
+        if f"{section}.{name}" not in written["axes"]
+    ]
+    epochs = isinstance(written["train"]["steps"], dict)
+    duration = "{{epochs: {}}}" if epochs else "{}"
+    words += [
+        f"train.steps={duration.format(EVERY * evaluations)}",
+        f"train.eval_every={duration.format(EVERY)}",
+        "train.early=null",
+        *(["train.snapshot_every=1"] if "measurements" in written else []),
+        *(["train.batch_size=8"] if isinstance(written["train"].get("batch_size"), int) else []),
+        *(["intervention.when.step=0"] if "intervention" in written else []),
+    ]
+    for axis, values in expand_axes(written["axes"], Source("toy")).items():
+        kept = _OF_AXES.get(axis, values)[: seeds if axis == "seed" else points]
+        words.append(f"axes.{', '.join(split_names(axis))}={_flow(kept)}")
+    return [*words, "execution.devices=1", "execution.slots=2"]
+
+
+def _flow(values: list[Any]) -> str:
+    """Values as YAML on one line."""
+    if isinstance(values, list):
+        return "[" + ", ".join(_flow(v) for v in values) + "]"
+    return str(values).lower() if isinstance(values, bool) else str(values)
+
+
+def measurements(config: Path) -> list[str]:
+    """What `--measure` is told, where the configuration names nothing."""
+    experiment, _ = load_with_source(config, [])
+    if experiment.measurements:
+        return []
+    kind = "effective_sparsity" if experiment.model.kind == "perceptron" else "pruning"
+    return [f"measurements=[{{kind: {kind}}}]"]
