@@ -6,12 +6,14 @@ from typing import Any
 
 import jax
 
-from benchmarks import jax_peers, limits, torch_peers
+from benchmarks import jax_peers, limits, torch_peers, torch_seeds
 from benchmarks.timing import Peer, measure
 from benchmarks.workloads import WORKLOADS, Workload
 
 STACKED = 4
 """Runs of the peers that train several at once."""
+MANY = 16
+"""As many as the code whose style is measured trains at once."""
 ALONE = ["C full"]
 """Workloads on which they would take minutes a measurement; the fastest of them, the scan, is measured there too."""
 
@@ -25,13 +27,17 @@ def peers_of(w: Workload) -> list[Peer]:
         Peer("PyTorch loop, torch.compile", lambda: torch_peers.well_written(w, compiled=True)),
         Peer("PyTorch loop, as usual", lambda: torch_peers.as_usual(w)),
         Peer(f"torch.func, {STACKED} runs", lambda: torch_peers.stacked(w, STACKED)),
+        Peer(
+            f"PyTorch, seed axis by einsum, {STACKED} runs", lambda: torch_seeds.by_hand(w, STACKED)
+        ),
+        Peer(f"PyTorch, seed axis by einsum, {MANY} runs", lambda: torch_seeds.by_hand(w, MANY)),
         Peer(f"plain vmap, {STACKED} runs", lambda: jax_peers.plain(w, STACKED, scan=False)),
         Peer(
             f"plain vmap and scan, {STACKED} runs", lambda: jax_peers.plain(w, STACKED, scan=True)
         ),
     ]
     if w.name in ALONE:
-        return [p for p in found if f"{STACKED} runs" not in p.name or "scan" in p.name]
+        return [p for p in found if " runs" not in p.name or "scan" in p.name]
     return found
 
 

@@ -19,7 +19,7 @@ Loop = Callable[[], int]
 """Trains for a while; returns the run-steps done."""
 
 
-def _data(group: Group) -> tuple[torch.Tensor, torch.Tensor]:
+def data_of(group: Group) -> tuple[torch.Tensor, torch.Tensor]:
     from grokjax.grid import table_of
 
     table, rows = table_of(group.first.settings.task), training_rows(group)
@@ -27,7 +27,7 @@ def _data(group: Group) -> tuple[torch.Tensor, torch.Tensor]:
     return tokens, torch.from_numpy(np.asarray(table.targets_NA[rows, 0], np.int64))
 
 
-def _model(group: Group, block: type[nn.Module]) -> nn.Module:
+def model_of(group: Group, block: type[nn.Module]) -> nn.Module:
     from grokjax.grid import table_of
 
     torch.manual_seed(0)
@@ -35,7 +35,7 @@ def _model(group: Group, block: type[nn.Module]) -> nn.Module:
     return MODELS[s.model.kind](s.model, table_of(s.task), block)
 
 
-def _optimizer(group: Group, model: nn.Module, **how: bool) -> torch.optim.Optimizer:
+def optimizer_of(group: Group, model: nn.Module, **how: bool) -> torch.optim.Optimizer:
     o = group.first.settings.optimizer
     return torch.optim.AdamW(
         model.parameters(),
@@ -47,7 +47,7 @@ def _optimizer(group: Group, model: nn.Module, **how: bool) -> torch.optim.Optim
     )
 
 
-def _batches(n: int, batch: int | None, steps: int) -> list[torch.Tensor | slice]:
+def batches_of(n: int, batch: int | None, steps: int) -> list[torch.Tensor | slice]:
     """Row numbers of each step: everything, or a fresh order for every epoch."""
     if batch is None:
         return [slice(None)] * steps
@@ -60,13 +60,13 @@ def _batches(n: int, batch: int | None, steps: int) -> list[torch.Tensor | slice
 def well_written(workload: Workload, compiled: bool = False) -> Loop:
     """Data resident, fused optimiser, nothing read back inside the loop."""
     group = workload.group(1)
-    tokens, targets = _data(group)
-    model = _model(group, Block)
-    optimizer = _optimizer(group, model, fused=True)
+    tokens, targets = data_of(group)
+    model = model_of(group, Block)
+    optimizer = optimizer_of(group, model, fused=True)
     forward = torch.compile(model) if compiled else model
 
     def loop() -> int:
-        for rows in _batches(len(tokens), workload.batch, workload.steps):
+        for rows in batches_of(len(tokens), workload.batch, workload.steps):
             optimizer.zero_grad(set_to_none=True)
             F.cross_entropy(forward(tokens[rows]), targets[rows]).backward()
             optimizer.step()
@@ -78,9 +78,9 @@ def well_written(workload: Workload, compiled: bool = False) -> Loop:
 def as_usual(workload: Workload) -> Loop:
     """A DataLoader, attention weights asked for, loss and accuracy read back at every batch."""
     group = workload.group(1)
-    tokens, targets = _data(group)
-    model = _model(group, UsualBlock)
-    optimizer, criterion = _optimizer(group, model), nn.CrossEntropyLoss()
+    tokens, targets = data_of(group)
+    model = model_of(group, UsualBlock)
+    optimizer, criterion = optimizer_of(group, model), nn.CrossEntropyLoss()
     size = workload.batch or len(tokens)
     loader = DataLoader(TensorDataset(tokens, targets), batch_size=size, shuffle=True)
 
@@ -109,13 +109,13 @@ def as_usual(workload: Workload) -> Loop:
 def stacked(workload: Workload, runs: int) -> Loop:
     """torch.func: the modules' states stacked, the gradient vmapped, one AdamW over the stacked tensors."""
     group = workload.group(1)
-    tokens, targets = _data(group)
-    models = [_model(group, Block) for _ in range(runs)]
+    tokens, targets = data_of(group)
+    models = [model_of(group, Block) for _ in range(runs)]
     params, buffers = torch.func.stack_module_state(models)  # type: ignore[arg-type]
     skeleton = copy.deepcopy(models[0]).to("meta")
     weights = [p.detach().requires_grad_() for p in params.values()]
     names = list(params)
-    optimizer = _optimizer(group, nn.ParameterList(weights), fused=True)
+    optimizer = optimizer_of(group, nn.ParameterList(weights), fused=True)
 
     def loss(params, buffers, tokens, targets):
         logits = torch.func.functional_call(skeleton, (params, buffers), (tokens,))
@@ -124,7 +124,7 @@ def stacked(workload: Workload, runs: int) -> Loop:
     many = torch.func.vmap(torch.func.grad(loss), in_dims=(0, 0, None, None))
 
     def loop() -> int:
-        for rows in _batches(len(tokens), workload.batch, workload.steps):
+        for rows in batches_of(len(tokens), workload.batch, workload.steps):
             now = {name: w.detach() for name, w in zip(names, weights, strict=True)}
             grads = many(now, buffers, tokens[rows], targets[rows])
             for name, w in zip(names, weights, strict=True):

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Jaxpr
 
@@ -76,11 +77,12 @@ def operations(program: Jaxpr, outputs: set[Any] | None = None) -> float:
     return total
 
 
-_MOVES = frozenset(
-    "broadcast_in_dim reshape transpose squeeze expand_dims slice dynamic_slice dynamic_update_slice gather concatenate "
-    "pad rev iota copy convert_element_type bitcast_convert_type stop_gradient optimization_barrier eigh svd sort "
-    "random_bits random_wrap random_unwrap random_fold_in random_split threefry2x32 select_n split".split()
-)
+_MOVES = (
+    *("broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", "concatenate", "split", "pad", "rev"),
+    *("slice", "dynamic_slice", "dynamic_update_slice", "gather", "copy", "select_n", "iota", "sort"),
+    *("convert_element_type", "bitcast_convert_type", "stop_gradient", "optimization_barrier", "eigh", "svd"),
+    *("random_bits", "random_wrap", "random_unwrap", "random_fold_in", "random_split", "threefry2x32"),
+)  # fmt: skip
 """Copies, integers, and what is not counted."""
 
 
@@ -104,7 +106,7 @@ def _of_equation(equation: Any) -> float:
 
 
 def _is_float(variable: Any) -> bool:
-    return jax.dtypes.issubdtype(variable.aval.dtype, np.floating)
+    return jnp.issubdtype(variable.aval.dtype, jnp.floating)
 
 
 def probes_line(group: Group, cost: plan.Cost) -> str:
