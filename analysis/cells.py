@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from analysis.numbers import number_texts
+
 SEEDS = ("seed", "init_seed", "split_seed", "order_seed", "noise_seed")
 LABELS = {
     "split.train_fraction": "train fraction",
@@ -44,7 +46,9 @@ class Axis:
     @property
     def texts(self) -> list[str]:
         """The values as tick labels."""
-        return [value if isinstance(value, str) else f"{value:g}" for value in self.values]
+        if self.numeric:
+            return number_texts([float(value) for value in self.values])
+        return [str(value) for value in self.values]
 
 
 @dataclass(frozen=True)
@@ -75,16 +79,17 @@ def _axis(name: str, columns: list[np.ndarray]) -> Axis:
         if len(values) == len(points):
             plain = [str(value) if values.dtype.kind == "U" else float(value) for value in values]
             return Axis(name, tuple(plain), np.searchsorted(values, column))
-    levels = [np.unique(column) for column in columns]
+    levels = [_texts(np.unique(column)) for column in columns]
     texts = [
-        ", ".join(_text(level[i]) for level, i in zip(levels, point, strict=True))
-        for point in points
+        ", ".join(level[i] for level, i in zip(levels, point, strict=True)) for point in points
     ]
     return Axis(name, tuple(texts), code)
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+def _texts(values: np.ndarray) -> list[str]:
+    if values.dtype.kind == "U":
+        return values.tolist()
+    return number_texts([float(value) for value in values])
 
 
 def cells_of(axes: Sequence[Axis], runs: NDArray[np.int64]) -> list[Cell]:

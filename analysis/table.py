@@ -46,7 +46,7 @@ def cell_columns(study: Study) -> dict[str, list[Any]]:
 
 
 def _cell_row(study: Study, cell: Cell) -> dict[str, Any]:
-    places = {a.name: a.texts[i] for a, i in zip(study.axes, cell.index, strict=True)}
+    places = {a.name: a.values[i] for a, i in zip(study.axes, cell.index, strict=True)}
     found = study.summary(cell.runs)
     return {
         **places,

@@ -30,7 +30,7 @@ from grokjax.schedule import Slots
 from grokjax.search import Memory, TileSearch
 from grokjax.starts import Starts
 from grokjax.store import DONE, GroupStore, History, Progress
-from grokjax.tally import Tally
+from grokjax.tally import Tally, level_of
 
 log = logging.getLogger("grokjax")
 
@@ -68,7 +68,8 @@ class GroupTrainer:
         self.group, self.execution, self.program, self.observe = group, execution, program, observe
         self.setup, self.mesh, self.tile = program.setup, program.mesh, program.tile
         self.runs = {run.id: run for run in group.runs}
-        self.tally = Tally(group.hash, len(group.runs))
+        level = level_of(group.first.settings.train.stop)
+        self.tally = Tally(group.hash, len(group.runs), level)
         self.store = GroupStore(directory)
         self.checkpoints = Checkpoints(directory / "checkpoints")
         self.buffers: dict[str, np.ndarray] = {}
@@ -272,9 +273,10 @@ class GroupTrainer:
         self.tally.advanced(age - self._ages.get(run, 0), len(made))
         self._ages[run] = age
         if len(made):
-            last = self.buffers[run][made[-1]]
-            train, val = (self.program.names.index(f"{s}_accuracy") for s in ("train", "val"))
-            self.tally.measured(run, float(last[train]), float(last[val]))
+            columns = [self.program.names.index(f"{s}_accuracy") for s in ("train", "val")]
+            # The highest of the chunk: a run that met the level need not be at it when the chunk ends.
+            train, val = np.fmax.reduce(self.buffers[run][made][:, columns])
+            self.tally.measured(run, float(train), float(val))
 
     def _retire(self, ended: dict[int, Progress]) -> None:
         """Take the states of ended runs out, without waiting, and free their slots."""

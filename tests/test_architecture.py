@@ -39,7 +39,7 @@ LAYERS = [
     {"config"},
     {"names", "mistakes", "axes", "loading"},
     {"identity", "grid"},
-    {"plan", "results", "help", "columns", "shelves"},
+    {"plan", "results", "help", "columns", "shelves", "group_names", "remaining"},
     {"runstate"},
     {"passes"},
     {"training"},

@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from analysis.cells import Axis, cells_of
-from analysis.figures.panels import file_stem, other_panels, rows_and_columns, shown_values
-from analysis.figures.scales import moved, scale
+from analysis.figures.labels import fit_texts, fit_ticks
+from analysis.figures.lines import (
+    MOST_IN_LEGEND,
+    Line,
+    add_colour_bar,
+    has_colour_bar,
+    left_out,
+    legend_entries,
+    lines_of,
+)
+from analysis.figures.panels import file_stem, other_panels, rows_and_columns
+from analysis.figures.scales import moved, scale, spacing_note
 from analysis.figures.style import (
-    PALETTE,
     add_caption,
+    arrivals,
     caption_start,
     definition,
+    late_runs,
     missing_runs,
     new_figure,
     short,
@@ -29,12 +39,25 @@ from analysis.figures.style import (
 )
 from analysis.study import Study
 
-MAX_LINES = 7
 MARKS = (
-    "Markers and bars: Kaplan-Meier median and 95 % interval (log-log); a thin line to the top "
-    "stands for an interval without an upper limit, and without a marker for a median beyond the "
-    "budget. Marks are moved sideways to be told apart."
+    "Markers and bars: Kaplan-Meier median and 95 % interval (log-log), of two runs or more; a thin "
+    "line to the top stands for an interval without an upper limit, and without a marker for a "
+    "median beyond the budget. Marks stand at the values ticked, a little to their sides to be "
+    "told apart."
 )
+FEW_MARKS = (
+    "Markers: Kaplan-Meier medians. With so many lines their intervals and the times of single runs "
+    "are left out (the tables cells.csv and runs.csv have them). Marks stand at the values ticked, a "
+    "little to their sides to be told apart."
+)
+COUNTS = "Above: how many of the runs at a value arrived."
+MOST_COUNTS = 12
+"""Values beside each other with room for a count."""
+WIDEST = 0.7
+"""Of the lanes, in shares of what marks may be moved: few lines stand close together."""
+MEDIANS = "medians"
+ABOVE, DIVERGED_AT = 0.2, 0.07
+"""The room above the budget line and the crosses in it, in heights of what lies below."""
 
 
 def draw(study: Study) -> Iterator[tuple[str, Figure]]:
@@ -47,41 +70,65 @@ def draw(study: Study) -> Iterator[tuple[str, Figure]]:
 def _draw_axis(study: Study, x: Axis, second: Axis | None) -> Figure:
     panels = other_panels(study, (x,) if second is None else (x, second))
     rows, columns = rows_and_columns(len(panels.cells))
-    figure = new_figure(max(4.2 * columns, 6.0), 3.7 * rows)
+    handles = legend_entries(second) + _marks_of_legend(study)
+    width = max(4.2 * columns, 6.4, min(0.45 * len(x.values) + 2.5, 9.0))
+    figure = new_figure(width, max(3.7 * rows, 0.2 * len(handles) + 0.4))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    for ax, panel in zip(grid.flat, panels.cells, strict=False):
+    used, unused = list(grid.flat)[: len(panels.cells)], list(grid.flat)[len(panels.cells) :]
+    for ax, panel in zip(used, panels.cells, strict=True):
         _draw_panel(ax, study, x, second, panel.runs)
         ax.set_title(panels.title(panel))
-    for place, ax in enumerate(grid.flat):
+    for place, ax in enumerate(used):
         ax.tick_params(labelbottom=place + columns >= len(panels.cells))
-    for ax in list(grid.flat)[len(panels.cells) :]:
+    for ax in unused:
         ax.remove()
     figure.supxlabel(x.label, fontsize=10)
     figure.supylabel(time_label(study), fontsize=10)
-    _legend(figure, study, second)
+    _add_legend(figure, used, second, handles)
+    counts = [text for ax, p in zip(used, panels.cells, strict=True)
+              for text in _draw_counts(ax, study, x, p.runs)]  # fmt: skip
+    marks = MARKS if second is None or len(lines_of(second)) <= MOST_IN_LEGEND else FEW_MARKS
+    counted = bool(counts) and fit_texts(figure, counts)
+    fit_ticks(figure, used, turn=not x.numeric)
     add_caption(
-        figure, caption_start(study), definition(study), MARKS, missing_runs(study), panels.note
+        *(figure, caption_start(study), definition(study), marks, COUNTS if counted else ""),
+        *(late_runs(study), missing_runs(study), spacing_note(x), left_out(second), panels.note),
     )
     return figure
+
+
+def _add_legend(figure: Figure, panels: list[Axes], second: Axis | None, handles: list) -> None:
+    if second is not None and has_colour_bar(second):
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=9)
+        add_colour_bar(figure, panels, second)
+    else:
+        figure.legend(handles=handles, loc="outside right upper", fontsize=9)
 
 
 def _draw_panel(
     ax: Axes, study: Study, x: Axis, second: Axis | None, runs: NDArray[np.int64]
 ) -> None:
-    ceiling = _ceiling(study)
+    _scale_time(ax, study)
+    lines = lines_of(second)
+    for order, line in enumerate(lines):
+        mine = runs if second is None else runs[second.code[runs] == line.value]
+        # Lanes from -1 to 1 around each value, not too wide, so that two lines stand close together.
+        width = min(2 / len(lines), WIDEST)
+        centre = (order - (len(lines) - 1) / 2) * width
+        _draw_line(ax, study, x, mine, line, (centre, width), len(lines) <= MOST_IN_LEGEND)
+    scale(ax, x)
+    if not study.reached.of(runs).hit.any():
+        ax.text(*(0.5, 0.45, arrivals(study, runs)), transform=ax.transAxes, ha="center",
+                va="center", fontsize=9, color="#303030")  # fmt: skip
+
+
+def _scale_time(ax: Axes, study: Study) -> None:
     ax.set_yscale("log")
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda steps, _: short(steps)))
     ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set_ylim(_floor(study), 1.7 * ceiling)
+    ax.set_ylim(_floor(study), _above(study, ABOVE))
     ax.axhline(study.budget, color="#606060", linewidth=0.8, linestyle=(0, (4, 3)))
-    lines = [None] if second is None else list(shown_values(second, MAX_LINES))
-    for order, value in enumerate(lines):
-        mine = runs if second is None else runs[second.code[runs] == value]
-        width = min(0.8 / len(lines), 0.3)
-        centre = (order - (len(lines) - 1) / 2) * width
-        _draw_line(ax, study, x, mine, _colour(second, order, len(lines)), centre, width)
-    scale(ax, x)
 
 
 def _draw_line(
@@ -89,33 +136,31 @@ def _draw_line(
     study: Study,
     x: Axis,
     runs: NDArray[np.int64],
-    colour: str,
-    centre: float,
-    width: float,
+    line: Line,
+    lane: tuple[float, float],
+    whole: bool,
 ) -> None:
-    """One line in its lane around each value: `centre` and `width` in distances between values."""
+    """One line in its lane (centre, width) around each value, its runs to the right of its medians.
+
+    Without `whole` only the medians, and the runs that have no time.
+    """
+    centre, width = lane
     cells = cells_of((x,), runs)
     medians = [study.summary(cell.runs).median for cell in cells]
     # On a log axis, zero is not a place.
     limits = np.maximum([[m.low, m.estimate, m.high] for m in medians], 1.0).reshape(-1, 3)
-    at = np.array(
-        [moved(x, cell.index[0], centre - 0.2 * width * (len(cell.runs) > 1)) for cell in cells]
-    )
-    _draw_intervals(ax, at, limits, colour, top=10 * _ceiling(study))
-    ax.plot(
-        at,
-        np.where(np.isfinite(limits[:, 1]), limits[:, 1], np.nan),
-        "-o",
-        color=colour,
-        markersize=6,
-    )
+    several = np.array([whole and len(cell.runs) > 1 for cell in cells], bool)
+    aside = 0.2 * width * several * (width < WIDEST)
+    at = np.array([moved(x, c.index[0], centre - a) for c, a in zip(cells, aside, strict=True)])
+    _draw_intervals(ax, at[several], limits[several], line.colour, top=10 * _ceiling(study))
+    known = np.where(np.isfinite(limits[:, 1]), limits[:, 1], np.nan)
+    # A line between names would say that there is something between them.
+    ax.plot(at, known, linestyle="-" if x.numeric else "none", marker=line.marker,
+            color=line.colour, markersize=6 if whole else 4, gid=MEDIANS)  # fmt: skip
     for cell in cells:
-        lane = (
-            np.linspace(centre, centre + 0.4 * width, len(cell.runs))
-            if len(cell.runs) > 1
-            else [centre]
-        )
-        _draw_runs(ax, study, [moved(x, cell.index[0], move) for move in lane], cell.runs, colour)
+        shares = centre + np.linspace(0.1, 0.5, len(cell.runs)) * width * (len(cell.runs) > 1)
+        places = [moved(x, cell.index[0], share) for share in shares]
+        _draw_runs(ax, study, places, cell.runs, line.colour, whole)
 
 
 def _draw_intervals(ax: Axes, at: np.ndarray, limits: np.ndarray, colour: str, top: float) -> None:
@@ -128,45 +173,33 @@ def _draw_intervals(ax: Axes, at: np.ndarray, limits: np.ndarray, colour: str, t
 
 
 def _draw_runs(
-    ax: Axes, study: Study, at: list[float], runs: NDArray[np.int64], colour: str
+    ax: Axes, study: Study, at: list[float], runs: NDArray[np.int64], colour: str, hits: bool
 ) -> None:
-    """Dots at hits, open triangles at the last look at censored runs, crosses for diverged ones."""
+    """Dots at hits; triangles and plus signs at the last look at runs that ended before; crosses for diverged ones."""
     outcome, places = study.reached.of(runs), np.array(at)
-    hit, censored, gone = outcome.hit, outcome.state == "censored", outcome.state == "diverged"
-    ax.plot(
-        places[hit],
-        outcome.upper[hit],
-        ".",
-        color=colour,
-        alpha=0.6,
-        markersize=5.5,
-        markeredgewidth=0,
-    )
-    seen = censored & (outcome.lower > 0)
-    ax.plot(
-        places[seen],
-        outcome.lower[seen],
-        "^",
-        color=colour,
-        fillstyle="none",
-        markersize=5,
-        alpha=0.8,
-    )
-    ax.plot(
-        places[gone],
-        np.full(gone.sum(), 1.35 * _ceiling(study)),
-        "x",
-        color=colour,
-        markersize=4.5,
-        alpha=0.8,
-    )
+    seen, crosses = outcome.lower > 0, np.full(len(runs), _above(study, DIVERGED_AT))
+    for state, height, mark in (
+        ("hit", outcome.upper, {"marker": ".", "markersize": 5.5, "markeredgewidth": 0}),
+        ("censored", outcome.lower, {"marker": "^", "markersize": 5, "fillstyle": "none"}),
+        ("not observed", outcome.lower, {"marker": "+", "markersize": 5}),
+        ("diverged", crosses, {"marker": "x", "markersize": 4.5}),
+    ):
+        chosen = (outcome.state == state) & (hits if state == "hit" else seen)
+        style: dict[str, Any] = {**mark, "color": colour, "linestyle": "none"}
+        ax.plot(places[chosen], height[chosen], alpha=0.7, **style)
 
 
-def _colour(second: Axis | None, order: int, count: int) -> str:
-    """Numbers get an ordered palette, names distinct colours."""
-    if second is None or not second.numeric or count <= 3:
-        return PALETTE[order % len(PALETTE)]
-    return to_hex(mpl.colormaps["viridis"](order / (count - 1) * 0.9))
+def _draw_counts(ax: Axes, study: Study, x: Axis, runs: NDArray[np.int64]) -> list[Text]:
+    """Arrived runs of all at each value, at the top."""
+    if len(x.values) > MOST_COUNTS:
+        return []
+    found = [(cell.index[0], study.reached.of(cell.runs).hit) for cell in cells_of((x,), runs)]
+    return [
+        ax.text(*(moved(x, index, 0), 0.995, f"{hit.sum()}/{len(hit)}"), color="#505050",
+                transform=ax.get_xaxis_transform(), ha="center", va="top", fontsize=7.5,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
+        for index, hit in found
+    ]  # fmt: skip
 
 
 def _ceiling(study: Study) -> float:
@@ -181,27 +214,22 @@ def _floor(study: Study) -> float:
     return max(first, 1.0) / 1.6
 
 
-def _legend(figure: Figure, study: Study, second: Axis | None) -> None:
+def _above(study: Study, share: float) -> float:
+    """A time above the budget line, by a share of the height below it."""
+    return _ceiling(study) * (_ceiling(study) / _floor(study)) ** share
+
+
+def _marks_of_legend(study: Study) -> list[Line2D]:
+    """An entry for each kind of mark that is there."""
     grey: dict[str, Any] = {"color": "#505050", "linestyle": "none"}
-    handles = [
-        Line2D([], [], marker=".", label="one run", **grey),
-        Line2D([], [], color="#606060", linewidth=0.8, linestyle=(0, (4, 3)), label="budget"),
-    ]
     marks: dict[str, dict[str, Any]] = {
-        "diverged": {"marker": "x"},
-        "censored": {"marker": "^", "fillstyle": "none"},
+        "hit": {"marker": ".", "label": "one run"},
+        "censored": {"marker": "^", "fillstyle": "none", "label": "not by then (censored)"},
+        "not observed": {"marker": "+", "label": "ended before (not observed)"},
+        "diverged": {"marker": "x", "label": "diverged run"},
     }
-    for state, mark in marks.items():
-        if (study.reached.state == state).any():
-            handles.insert(1, Line2D([], [], label=f"{state} run", **mark, **grey))
-    if second is not None:
-        shown = list(shown_values(second, MAX_LINES))
-        for order, value in reversed(list(enumerate(shown))):
-            colour = _colour(second, order, len(shown))
-            handles.insert(
-                0,
-                Line2D(
-                    [], [], marker="o", color=colour, label=f"{second.label} {second.texts[value]}"
-                ),
-            )
-    figure.legend(handles=handles, loc="outside right upper", fontsize=9)
+    return [
+        *(Line2D([], [], **mark, **grey) for state, mark in marks.items()
+          if (study.reached.state == state).any()),
+        Line2D([], [], color="#606060", linewidth=0.8, linestyle=(0, (4, 3)), label="budget"),
+    ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 import matplotlib as mpl
@@ -13,11 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.cells import Axis, Cell
-from analysis.figures.panels import file_stem, lattices, other_panels, pairs
+from analysis.figures.labels import fit_ticks
+from analysis.figures.panels import file_stem, lattices, other_panels, pairs, text_size
 from analysis.figures.style import (
     add_caption,
     caption_start,
     definition,
+    late_runs,
     missing_runs,
     short,
     time_label,
@@ -44,22 +47,36 @@ def _draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
     summaries = [[study.summary(cell.runs) for cell in cells] for _, cells in drawn]
     limits = _limits(summaries, study.budget)
     colours = ScalarMappable(LogNorm(*limits), mpl.colormaps["viridis_r"])
+    sizes = text_size(x, y, 9.5), text_size(x, y, 7.5)
     for (ax, cells), found in zip(drawn, summaries, strict=True):
         for cell, summary in zip(cells, found, strict=True):
-            _draw_cell(ax, cell, summary, colours, study.budget)
-    bar = figure.colorbar(colours, ax=[ax for ax, _ in drawn], label=time_label(study), shrink=0.9)
+            _draw_cell(ax, cell, summary, colours, study.budget, sizes)
+    axes = [ax for ax, _ in drawn]
+    any_median = any(np.isfinite(s.median.estimate) for found in summaries for s in found)
+    if any_median:
+        _add_bar(figure, axes, colours, limits, time_label(study))
+    fit_ticks(figure, axes, turn=True)
+    add_caption(
+        *(figure, caption_start(study), definition(study), _explain(study)),
+        "" if any_median else "No cell has a median, so there is no scale of colours.",
+        *(late_runs(study), missing_runs(study), panels.note),
+    )
+    return figure
+
+
+def _add_bar(
+    figure: Figure,
+    axes: list[Axes],
+    colours: ScalarMappable,
+    limits: tuple[float, float],
+    label: str,
+) -> None:
+    # A label longer than the bar would stand out of the figure.
+    label = textwrap.fill(label, max(12, int(9 * figure.get_figheight())))
+    bar = figure.colorbar(colours, ax=axes, label=label, shrink=0.9)
     ticks = _ticks(*limits)
     bar.set_ticks(ticks, labels=[short(tick) for tick in ticks])
     bar.minorticks_off()
-    add_caption(
-        figure,
-        caption_start(study),
-        definition(study),
-        _explain(study),
-        missing_runs(study),
-        panels.note,
-    )
-    return figure
 
 
 def _explain(study: Study) -> str:
@@ -85,7 +102,12 @@ def _limits(summaries: list[list[TimeSummary]], budget: int) -> tuple[float, flo
 
 
 def _draw_cell(
-    ax: Axes, cell: Cell, summary: TimeSummary, colours: ScalarMappable, budget: int
+    ax: Axes,
+    cell: Cell,
+    summary: TimeSummary,
+    colours: ScalarMappable,
+    budget: int,
+    sizes: tuple[float, float],
 ) -> None:
     column, row = cell.index
     median = summary.median.estimate
@@ -101,7 +123,7 @@ def _draw_cell(
         ha="center",
         va="center",
         color=ink,
-        fontsize=9.5,
+        fontsize=sizes[0],
     )
     ax.text(
         column,
@@ -110,7 +132,7 @@ def _draw_cell(
         ha="center",
         va="center",
         color=ink,
-        fontsize=7.5,
+        fontsize=sizes[1],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,8 +19,11 @@ from analysis.study import Study
 MAX_PANELS = 6
 MAX_PAIRS = 10
 MAX_COLUMNS = 3
-# Of tick labels, with a margin.
-CHARACTERS_PER_INCH = 10
+# Of titles, with a margin.
+CHARACTERS_PER_INCH = 11
+# Inches: the widest figure that is made of panels side by side; a cell, the smallest one, and all in a row.
+MAX_WIDTH = 16.0
+CELL, SMALLEST_CELL, ROOM = 0.72, 0.5, 9.0
 
 
 @dataclass(frozen=True)
@@ -71,23 +75,40 @@ def rows_and_columns(count: int) -> tuple[int, int]:
 
 
 def lattices(panels: Panels, x: Axis, y: Axis) -> tuple[Figure, list[tuple[Axes, list[Cell]]]]:
-    """A figure with one lattice of x by y for each panel, and the cells to draw in each."""
-    rows, columns = rows_and_columns(len(panels.cells))
-    width, height = 0.72 * len(x.values) + 0.9, 0.62 * len(y.values) + 0.9
+    """A figure with one lattice of x by y for each panel, and the cells to draw in each.
+
+    Labels may touch until `fit_ticks` has seen the whole figure.
+    """
+    side = cell_side(x, y)
+    width = side * len(x.values) + 0.9
+    height = 0.86 * side * len(y.values) + 0.9
+    most = max(1, int(MAX_WIDTH / width))
+    columns = min(rows_and_columns(len(panels.cells))[1], most)
+    rows = math.ceil(len(panels.cells) / columns)
     width = max(width, 3.7 / columns)
     figure = new_figure(columns * width + 1.3, rows * height)
-    turned = max(map(len, x.texts)) > (width - 0.9) / len(x.values) * CHARACTERS_PER_INCH
     grid = figure.subplots(rows, columns, squeeze=False)
     drawn = []
     for ax, panel in zip(grid.flat, panels.cells, strict=False):
-        _frame(ax, x, y, panels.title(panel), turned)
+        title = textwrap.fill(panels.title(panel), int(CHARACTERS_PER_INCH * width))
+        _frame(ax, x, y, title)
         drawn.append((ax, cells_of((x, y), panel.runs)))
     for ax in list(grid.flat)[len(panels.cells) :]:
         ax.remove()
     return figure, drawn
 
 
-def _frame(ax: Axes, x: Axis, y: Axis, title: str, turned: bool) -> None:
+def cell_side(x: Axis, y: Axis) -> float:
+    """Width of a lattice's cell in inches: less for many values, so that the figure fits a page."""
+    return min(CELL, max(SMALLEST_CELL, ROOM / max(len(x.values), len(y.values))))
+
+
+def text_size(x: Axis, y: Axis, points: float) -> float:
+    """A font size for the text in a cell, from the one in a cell of full size."""
+    return points * min(1.0, cell_side(x, y) / 0.6)
+
+
+def _frame(ax: Axes, x: Axis, y: Axis, title: str) -> None:
     """Ticks in equal distances whatever the values: a lattice is a table, not a plot."""
     ax.set(
         xlim=(-0.5, len(x.values) - 0.5),
@@ -95,12 +116,7 @@ def _frame(ax: Axes, x: Axis, y: Axis, title: str, turned: bool) -> None:
         xlabel=x.label,
         ylabel=y.label,
     )
-    ax.set_xticks(
-        range(len(x.values)),
-        x.texts,
-        rotation=45 if turned else 0,
-        ha="right" if turned else "center",
-    )
+    ax.set_xticks(range(len(x.values)), x.texts)
     ax.set_yticks(range(len(y.values)), y.texts)
     ax.set_title(title)
     ax.grid(False)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.cells import Axis, Cell, cells_of
+from analysis.figures.labels import fit_ticks
 from analysis.figures.panels import file_stem, lattices, other_panels, pairs
 from analysis.figures.style import PHASE_COLOURS, add_caption, caption_start, new_figure
 from analysis.phases import PHASES, most_probable, probabilities
@@ -38,6 +39,7 @@ def _draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
         for cell in cells:
             _draw_cell(ax, cell, study.phases[cell.runs])
     _legend(figure, study)
+    fit_ticks(figure, [ax for ax, _ in drawn], turn=True)
     add_caption(figure, caption_start(study), LATTICE, _rule(study), panels.note)
     return figure
 
@@ -59,7 +61,8 @@ def _draw_cell(ax: Axes, cell: Cell, phases: np.ndarray) -> None:
 
 
 def _draw_single(study: Study, x: Axis) -> Figure:
-    figure = new_figure(max(0.7 * len(x.values) + 2.5, 5.5), 3.2)
+    # Bars of 0.7 inches, narrower where there are many, but with room for a number above.
+    figure = new_figure(max(min(0.7, max(0.4, 9 / len(x.values))) * len(x.values) + 2.5, 5.5), 3.2)
     ax = figure.subplots()
     cells = cells_of((x,), study.everyone)
     at, bottom = np.array([cell.index[0] for cell in cells]), np.zeros(len(cells))
@@ -72,6 +75,7 @@ def _draw_single(study: Study, x: Axis) -> Figure:
     ax.set_xticks(at, [x.texts[i] for i in at])
     ax.set(xlabel=x.label, ylabel="share of runs", ylim=(0, 1.12))
     _legend(figure, study)
+    fit_ticks(figure, [ax], turn=True)
     add_caption(figure, caption_start(study), BARS, _rule(study))
     return figure
 

@@ -9,8 +9,10 @@ from analysis.cells import Axis
 
 # A range this wide is read as a ratio.
 LOG_SPAN = 20.0
-# Width of a character as a share of the axis.
-TICK_ROOM = 0.026
+# How far a mark may stand from its value, so that it is never read as another one.
+OF_GAP, OF_NAMES_GAP, OF_AXIS = 0.25, 0.3, 0.03
+# Room beyond the first and the last value: of the range for numbers, in columns for names.
+MARGIN, NAMES_MARGIN = 0.09, 0.5
 
 
 def _is_log(x: Axis) -> bool:
@@ -29,37 +31,47 @@ def _is_even(x: Axis) -> bool:
     return not _is_log(x) and bool(sizes.max() >= LOG_SPAN * sizes[sizes > 0].min())
 
 
-def moved(x: Axis, index: int, fraction: float) -> float:
-    """Where a value stands, moved sideways by a fraction of the distance between values.
-
-    That is the smallest distance, as long as it is not below half of the mean one.
-    """
+def _places(x: Axis) -> np.ndarray:
+    """The values' places on a scale whose distances are those of the drawing."""
     if _is_even(x):
-        return index + fraction
+        return np.arange(len(x.values), dtype=float)
     values = np.array(x.values, float)
-    places = np.log(values) if _is_log(x) else values
-    gaps = np.diff(places)
-    place = float(places[index] + fraction * max(gaps.min(), gaps.mean() / 2))
+    return np.log(values) if _is_log(x) else values
+
+
+def _margin(x: Axis) -> float:
+    return MARGIN * float(np.ptp(_places(x))) if x.numeric else NAMES_MARGIN
+
+
+def _reach(x: Axis) -> float:
+    """How far marks may be moved: little against the distance to the next value and against the axis."""
+    gap = float(np.diff(_places(x)).min())
+    if not x.numeric:  # there is nothing between two names that a mark could be read as
+        return OF_NAMES_GAP * gap
+    return min(OF_GAP * gap, OF_AXIS * (float(np.ptp(_places(x))) + 2 * _margin(x)))
+
+
+def moved(x: Axis, index: int, share: float) -> float:
+    """Where a value stands, moved sideways by a share, -1 to 1, of what is allowed."""
+    return _on_axis(x, float(_places(x)[index]) + share * _reach(x))
+
+
+def _on_axis(x: Axis, place: float) -> float:
     return float(np.exp(place)) if _is_log(x) else place
 
 
 def scale(ax: Axes, x: Axis) -> None:
-    """Log scale where due, and ticks at the values themselves as far as there is room."""
+    """Log scale where due, and a tick with its label at every value; `fit_ticks` thins the labels."""
     if _is_log(x):
         ax.set_xscale("log")
-    at, few = [moved(x, index, 0) for index in range(len(x.values))], _with_room(x)
-    ax.set_xticks([at[i] for i in few], [x.texts[i] for i in few])
+    places = _places(x)
+    ax.set_xticks([_on_axis(x, place) for place in places], x.texts)
     ax.set_xticks([], minor=True)
-    ax.set_xlim(moved(x, 0, -0.5), moved(x, len(x.values) - 1, 0.5))
+    ax.set_xlim(_on_axis(x, places[0] - _margin(x)), _on_axis(x, places[-1] + _margin(x)))
 
 
-def _with_room(x: Axis) -> list[int]:
-    """Indices of values far enough from the last one kept for their labels to stand apart."""
-    at = np.array([moved(x, index, 0) for index in range(len(x.values))])
-    place = np.log(at) if _is_log(x) else at
-    place = (place - place[0]) / (place[-1] - place[0])
-    room, kept = TICK_ROOM * max(map(len, x.texts)), [0]
-    for index in range(1, len(place)):
-        if place[index] - place[kept[-1]] >= room:
-            kept.append(index)
-    return kept
+def spacing_note(x: Axis) -> str:
+    """A sentence for the caption where equal distances on the axis are no equal distances of values."""
+    if x.numeric and _is_even(x):
+        return f"The values of {x.label} stand in equal distances, whatever lies between them."
+    return ""

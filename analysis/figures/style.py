@@ -7,7 +7,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from analysis.study import Study
 
@@ -88,6 +90,29 @@ def missing_runs(study: Study) -> str:
         text += f" Not observed (ended by the stop rule below this level): {summary.not_observed};"
         text += " where there is one, no median is given."
     return text.strip()
+
+
+def late_runs(study: Study) -> str:
+    """How many runs had not arrived when they were last looked at."""
+    summary, n = study.summary(study.everyone), study.n_runs
+    ended = summary.censored - summary.undecided
+    text = f"Not by step {study.budget:,} (censored): {ended:,} of {n:,} runs." if ended else ""
+    if summary.undecided:
+        text += f" Not yet, but still training: {summary.undecided:,} of {n:,}."
+    return text.strip()
+
+
+def arrivals(study: Study, runs: NDArray[np.int64]) -> str:
+    """What became of runs none of which arrived."""
+    found = study.summary(runs)
+    parts = {
+        f"not by step {study.budget:,} (censored)": found.censored - found.undecided,
+        "diverged": found.diverged,
+        "ended before (not observed)": found.not_observed,
+        "still training": found.undecided,
+    }
+    told = [f"{count} {what}" for what, count in parts.items() if count]
+    return "\n".join([f"none of n = {found.n} runs arrived:", *told])
 
 
 def time_label(study: Study) -> str:

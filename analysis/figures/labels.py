@@ -1,0 +1,101 @@
+"""Labels that do not run into each other: turned where that helps, else some are left out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import BboxBase
+
+ROOM = 0.3
+"""Between two labels, in heights of a label."""
+
+
+def fit_ticks(figure: Figure, axes: Iterable[Axes], turn: bool = False) -> None:
+    """Make the labels of horizontal axes stand apart: with `turn` turned first, then thinned out.
+
+    The ticks stay. Call it last: what is drawn later may make the axes narrower.
+    """
+    axes = list(axes)
+    figure.draw_without_rendering()
+    for ax in axes:
+        labels = _shown(ax.get_xticklabels())
+        angle = _angle(labels) if turn else 0
+        if angle:
+            for label in labels:
+                label.set(rotation=angle, ha="right" if angle < 90 else "center")
+                label.set_rotation_mode("anchor" if angle < 90 else "default")
+    figure.draw_without_rendering()
+    for ax in axes:
+        _thin(ax.get_xticklabels(), ax.xaxis)
+
+
+def fit_vertical_ticks(figure: Figure, ax: Axes) -> None:
+    """The same for the vertical axis, where labels are only thinned out."""
+    figure.draw_without_rendering()
+    _thin(ax.get_yticklabels(), ax.yaxis)
+
+
+def fit_texts(figure: Figure, texts: Sequence[Text]) -> bool:
+    """Remove texts if any two of them touch: a part of them would say something else. Returns whether they stay."""
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in texts]
+    if len(standing_apart(boxes)) == len(boxes):
+        return True
+    for text in texts:
+        text.remove()
+    return False
+
+
+def standing_apart(boxes: Sequence[BboxBase]) -> list[int]:
+    """Indices of the first box, and of every later one with room between it and the last one kept."""
+    kept = [0] if boxes else []
+    for index, box in enumerate(boxes[1:], 1):
+        if _apart(boxes[kept[-1]], box):
+            kept.append(index)
+    return kept
+
+
+def _apart(a: BboxBase, b: BboxBase) -> bool:
+    beside = max(b.x0 - a.x1, a.x0 - b.x1)
+    above = max(b.y0 - a.y1, a.y0 - b.y1)
+    return beside >= ROOM * a.height or above >= 0
+
+
+def _shown(labels: Sequence[Text]) -> list[Text]:
+    return [label for label in labels if label.get_visible() and label.get_text()]
+
+
+def _angle(labels: list[Text]) -> int:
+    """0 if the labels fit as they are, else 45, or 90 degrees if lines at 45 would touch too."""
+    boxes = [label.get_window_extent() for label in labels]
+    if len(standing_apart(boxes)) == len(boxes):
+        return 0
+    pitch = min(b.x0 + b.x1 - a.x0 - a.x1 for a, b in itertools.pairwise(boxes)) / 2
+    return 45 if pitch * math.sin(math.radians(45)) >= 1.1 * boxes[0].height else 90
+
+
+def _thin(labels: Sequence[Text], axis: Axis) -> None:
+    """Leave out the labels without room; their ticks stay."""
+    shown = _shown(labels)
+    kept = [shown[i] for i in _with_room(shown)]
+    if len(kept) < len(shown):
+        axis.set_ticklabels([label.get_text() if label in kept else "" for label in labels])
+
+
+def _with_room(labels: list[Text]) -> list[int]:
+    """Every second, third ... label if that keeps about as many as any choice; it looks even."""
+    if not labels or labels[0].get_rotation() == 45:  # turned so only where their lines have room
+        return list(range(len(labels)))
+    boxes = [label.get_window_extent() for label in labels]
+    most = standing_apart(boxes)
+    for every in range(1, len(boxes)):
+        regular = list(range(0, len(boxes), every))
+        if len(standing_apart([boxes[i] for i in regular])) == len(regular):
+            return regular if len(regular) >= 0.6 * len(most) else most
+    return most

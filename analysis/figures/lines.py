@@ -1,0 +1,82 @@
+"""How the lines of a figure are told apart: a legend for few values and for names, a colour bar for many numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap, to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.cells import Axis
+from analysis.figures.labels import fit_vertical_ticks
+from analysis.figures.panels import shown_values
+from analysis.figures.style import PALETTE
+
+MARKERS = ("o", "s", "D", "P", "*")
+MOST_NAMES = len(PALETTE) * len(MARKERS)
+"""Names that colour and marker together tell apart."""
+MOST_IN_LEGEND = 7
+"""Numbers with an entry each; more are read off a colour bar."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The line of one value of an axis; `value` None: of all runs."""
+
+    value: int | None
+    colour: str
+    marker: str = "o"
+
+
+def lines_of(axis: Axis | None) -> list[Line]:
+    """A line for every value: numbers in an ordered palette, names in colours and markers."""
+    if axis is None:
+        return [Line(None, PALETTE[0])]
+    count = len(axis.values)
+    if axis.numeric and count > 3:
+        shades = mpl.colormaps["viridis"](np.linspace(0, 0.9, count))
+        return [Line(value, to_hex(shade)) for value, shade in enumerate(shades)]
+    n = len(PALETTE)
+    shown = shown_values(axis, MOST_NAMES)
+    return [Line(v, PALETTE[i % n], MARKERS[i // n]) for i, v in enumerate(shown)]
+
+
+def has_colour_bar(axis: Axis | None) -> bool:
+    """Whether a legend would be too long for the values."""
+    return axis is not None and axis.numeric and len(axis.values) > MOST_IN_LEGEND
+
+
+def legend_entries(axis: Axis | None) -> list[Line2D]:
+    """An entry for each line, unless a colour bar stands for them."""
+    if axis is None or has_colour_bar(axis):
+        return []
+    return [
+        Line2D([], [], marker=line.marker, color=line.colour,
+               label=f"{axis.label} {axis.texts[line.value]}")
+        for line in lines_of(axis) if line.value is not None
+    ]  # fmt: skip
+
+
+def add_colour_bar(figure: Figure, panels: Sequence[Axes], axis: Axis) -> Axes:
+    """A bar with one field for each value: equal fields, because the values may lie anyhow."""
+    count = len(axis.values)
+    colours = ListedColormap([line.colour for line in lines_of(axis)])
+    norm = BoundaryNorm(np.arange(count + 1) - 0.5, count)
+    bar = figure.colorbar(ScalarMappable(norm, colours), ax=list(panels), label=axis.label)
+    bar.set_ticks(list(range(count)), labels=axis.texts)
+    bar.minorticks_off()
+    fit_vertical_ticks(figure, bar.ax)
+    return bar.ax
+
+
+def left_out(axis: Axis | None) -> str:
+    """A sentence for the caption where not every value has a line."""
+    if axis is None or axis.numeric or len(axis.values) <= MOST_NAMES:
+        return ""
+    return f"{len(axis.values)} values of {axis.label}, {MOST_NAMES} of them shown, evenly spaced."
