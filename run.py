@@ -2,7 +2,10 @@
 
 import sys
 
-from grokjax.commands import main
+from grokjax import interruption
 
 if __name__ == "__main__":
+    interruption.watch()
+    from grokjax.commands import main  # takes a second, in which a signal is heard already
+
     sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,10 @@
 """From results on disk to outcomes, statistics, a table and figures. Imports no JAX."""
 
+from grokjax import interruption
+
+if interruption.being_run():
+    interruption.watch()  # before the imports below, which take seconds
+
 from analysis.draw import draw_everything
 from analysis.load import ResultsError, load
 from analysis.phases import PhaseRule, classify, probabilities

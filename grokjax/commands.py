@@ -10,10 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from grokjax import interruption
 from grokjax.loading import ConfigError, load_with_source
-
-INTERRUPTED = 75
-"""EX_TEMPFAIL: interrupted, resumable."""
 
 log = logging.getLogger("grokjax")
 
@@ -79,10 +77,9 @@ def _guarded(args: argparse.Namespace) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write(
-            "stopped at once; the last checkpoint stays; run the same command again to go on\n"
+        return interruption.end(
+            "stopped at once; the last checkpoint stays; run the same command again to go on"
         )
-        return 130
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -116,8 +113,7 @@ def _train(args: argparse.Namespace, experiment: Any, source: Any) -> int:
         path = run_experiment(experiment, source=source)
     except Interrupted:
         again = shlex.join(["python", "run.py", *args.given])
-        sys.stderr.write(f"interrupted; everything is saved. Go on with: {again}\n")
-        return INTERRUPTED
+        return interruption.end(f"interrupted; everything is saved. Go on with: {again}")
     if not args.no_figures:
         import analysis
 

@@ -128,3 +128,25 @@ def describe(mesh: Mesh) -> str:
     if first.platform == "cpu":
         return f"{n} CPU core{'s' if n > 1 else ''}"
     return f"{n} x {first.device_kind}"
+
+
+_SLOW_SCATTER = (
+    "adds to rows of float32 on CUDA (the gradient of an embedding) 450 to 2,000 times slower than others "
+    "(https://github.com/jax-ml/jax/issues/38806)"
+)
+_WRONG_SUMS = (
+    "computes wrong sums on CPU in some programs with more than 32,768 rows "
+    "(https://github.com/jax-ml/jax/issues/39103) and wrong arctangents "
+    "(https://github.com/jax-ml/jax/issues/39352)"
+)
+_FAULTS = {
+    ("gpu", "0.10.2"): _SLOW_SCATTER,
+    ("gpu", "0.11.0"): _SLOW_SCATTER,
+    ("cpu", "0.10.2"): _WRONG_SUMS,
+}
+
+
+def known_fault(platform: str, jaxlib: str) -> str | None:
+    """One sentence for whoever has a release of jaxlib that is known to be wrong, or very slow, on this platform."""
+    fault = _FAULTS.get((platform, jaxlib))
+    return fault and f"jaxlib {jaxlib} {fault}; another release, such as 0.10.1, does not"

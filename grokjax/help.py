@@ -31,6 +31,8 @@ Trains the grid of CONFIG.yaml, or continues it, and draws its figures into resu
                   given here; results go to DIR/groups/*/measured, and training is left as it is
 
 Exit code: 0 done, 2 a mistake in the input, 75 interrupted (the same command goes on).
+SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 end it at once where nothing has to be saved. While it
+trains it saves first; a second signal, at least a second later, ends it without saving.
 
 Every setting has a role:
   hyper       a number of a run that does not change its program; part of the run's id

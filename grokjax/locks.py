@@ -12,6 +12,8 @@ from pathlib import Path
 
 import filelock
 
+from grokjax import interruption
+
 
 class Locked(Exception):
     """Another process works in this directory. The message names it."""
@@ -27,8 +29,10 @@ def hold(directory: Path) -> Iterator[None]:
         raise Locked(f"{directory}: is in use by {_holder(note)}; wait for it or stop it") from None
     try:
         _refuse_other_host(note, directory)
-        note.write_text(json.dumps(_me()))
-        yield
+        # Another machine would believe the note and refuse to go on.
+        with interruption.removed_at_end(note):
+            note.write_text(json.dumps(_me()))
+            yield
     finally:
         if _is_mine(_read(note)):  # another host's stays
             note.unlink(missing_ok=True)

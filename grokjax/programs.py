@@ -51,10 +51,10 @@ class Ahead:
         begun = self._begun.pop(group.hash, None)
         return make_program(group, self.execution, self.mesh) if begun is None else begun.result()
 
-    def close(self) -> None:
+    def close(self, wait: bool = True) -> None:
         """Drop what has not begun, wait for what has: a thread that compiles at exit would abort the process."""
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool.shutdown(wait=wait, cancel_futures=True)
 
 
 @contextlib.contextmanager
@@ -65,5 +65,9 @@ def compiling_ahead(
     ahead = Ahead(execution, mesh, platform(mesh) != "cpu" if enabled is None else enabled)
     try:
         yield ahead
-    finally:
-        ahead.close()
+    except BaseException:
+        # Nobody will use that program, and whoever was interrupted has no time for it. A command then leaves
+        # without its threads (`interruption.end`); elsewhere Python waits for this one at the end of the process.
+        ahead.close(wait=False)
+        raise
+    ahead.close()

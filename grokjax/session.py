@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from grokjax import devices, provenance
+from grokjax import devices, interruption, provenance
 from grokjax.capacity import choose_slots
 from grokjax.config import Execution, Experiment
 from grokjax.grid import Group, make_groups, make_runs, without_control
@@ -28,7 +28,7 @@ from grokjax.results import check_directory, directory_of, write_experiment
 from grokjax.source import ConfigError, Source
 from grokjax.store import DONE, GroupStore
 from grokjax.tally import Tally
-from grokjax.trainer import GroupTrainer
+from grokjax.trainer import GroupTrainer, Interrupted
 
 log = logging.getLogger("grokjax")
 
@@ -38,13 +38,16 @@ _SMALLEST = 2**20
 
 
 class StopSignal:
-    """Set by SIGTERM, SIGINT or SIGUSR1. A second SIGINT quits at once."""
+    """Set by SIGTERM, SIGINT or SIGUSR1. A second SIGINT quits at once.
+
+    For programs that call `run`; a command hears its signals by `interruption.watch`, also while it compiles.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
 
     def __call__(self) -> bool:
-        return self.received is not None
+        return self.received is not None or interruption.received()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
@@ -54,9 +57,12 @@ class StopSignal:
     @contextlib.contextmanager
     def listening(self) -> Iterator[StopSignal]:
         """Handle the signals while the block runs. Only the main thread can; elsewhere nothing changes."""
+        if interruption.watching():
+            yield self
+            return
         old: dict[int, Any] = {}
         try:
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            for number in interruption.SIGNALS:
                 old[number] = signal.signal(number, self._handle)
         except ValueError:
             log.debug("not the main thread: signals are not handled")
@@ -133,6 +139,8 @@ def prepare(experiment: Experiment, source: Source | None = None) -> tuple[list[
     with _told_at(source, "execution"):
         for group in groups:
             choose_slots(group, experiment.execution, mesh)
+    if fault := devices.known_fault(devices.platform(mesh), provenance.versions()["jaxlib"]):
+        log.warning(fault)
     return groups, mesh, directory_of(experiment)
 
 
@@ -177,10 +185,19 @@ def _train_group(
             trainer = GroupTrainer(group, directory, execution, program, display)
             _note_start(path, group, trainer, ahead.mesh)
             try:
-                return trainer.train(stop)
+                return _train(trainer, stop)
             except jax.errors.JaxRuntimeError as error:
                 slots = _fewer_slots(trainer, ahead.mesh, error)
                 program = make_program(group, execution, ahead.mesh, slots)
+
+
+def _train(trainer: GroupTrainer, stop: StopSignal) -> Tally:
+    """Raises Interrupted after a signal, also where it came too late to leave anything of the group undone."""
+    with interruption.saving(lambda: trainer.unsaved):
+        tally = trainer.train(stop)
+    if stop():
+        raise Interrupted
+    return tally
 
 
 def _has_work(group: Group, path: Path) -> bool:

@@ -78,6 +78,8 @@ class GroupTrainer:
         self._retiring: list[tuple[str, SlotState, Progress]] = []
         self._snapshots: list[tuple[str, int, SlotState]] = []
         self._ended: dict[str, Progress] = {}
+        self.unsaved = False
+        """Whether chunks were trained that are on disk in part only, or not at all."""
         self.pace = Pace(self.setup, execution, time.monotonic)
         self._prepare()
 
@@ -141,7 +143,7 @@ class GroupTrainer:
                 self._checkpoint(wait=stop)
                 saved = time.monotonic()
             if stop and not self.slots.done:
-                self.checkpoints.close()
+                self._close()
                 raise Interrupted
         self._finish()
         return self.tally
@@ -149,8 +151,12 @@ class GroupTrainer:
     def _finish(self) -> None:
         self._flush()
         self.checkpoints.wait()
-        self.checkpoints.close()
+        self._close()
         self._show()
+
+    def _close(self) -> None:
+        self.checkpoints.close()
+        self.unsaved = False
 
     def _blank_hyper(self) -> Any:
         filler = runstate.make_hyper(self.group.first)
@@ -215,6 +221,7 @@ class GroupTrainer:
         if first:  # tracing and compiling happen before the call returns
             self.tally.compile_seconds += time.monotonic() - began
             self.pace.restart()
+        self.unsaved = True
         self.chunk += 1
         self._in_flight.append(Chunk(records, dict(self.slots.running), in_use, first))
 

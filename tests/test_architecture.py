@@ -18,7 +18,7 @@ FILES = sorted(
 )
 
 LAYERS = [
-    {"settings"},
+    {"settings", "interruption"},
     {
         "tasks",
         "store",
@@ -59,6 +59,7 @@ WITHOUT_JAX = [
     "grokjax.schedule",
     "grokjax.outcomes",
     "grokjax.provenance",
+    "grokjax.interruption",
     "analysis",
 ]
 
@@ -141,7 +142,7 @@ def test_rooms_do_not_import_each_other_in_circles() -> None:
 
 
 def test_the_analysis_reads_the_store_only() -> None:
-    allowed = {"grokjax.store", "grokjax.outcomes", "grokjax.cadence"}
+    allowed = {f"grokjax.{n}" for n in ("store", "outcomes", "cadence", "interruption")}
     for file in FILES:
         if name_of(file).startswith("analysis"):
             used = {m for m in imports(file) if m.startswith("grokjax.") and is_module(m)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -13,7 +14,7 @@ from grokjax.grid import make_groups, make_runs
 from grokjax.loading import load_experiment, load_with_source
 from grokjax.programs import compiling_ahead
 from grokjax.schedule import Slots
-from grokjax.trainer import GroupTrainer
+from grokjax.trainer import GroupTrainer, Interrupted
 from tests.harness import assert_same, results, write_grid
 
 
@@ -73,3 +74,25 @@ def test_compaction_moves_runs_and_changes_no_bit(tmp_path, monkeypatch):
     found = run(config, tmp_path / "moved", *wide)
     assert moves
     assert_same(expected, found)
+
+
+def test_an_interruption_does_not_wait_for_a_program_compiled_ahead(tmp_path, monkeypatch):
+    config = write_grid(tmp_path / "a.yaml")
+    (group,) = make_groups(make_runs(load_experiment(config)))
+    begun, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(Program, "compile", lambda self: (begun.set(), go_on.wait(60)))
+    began = time.monotonic()
+    try:
+        with (
+            pytest.raises(Interrupted),
+            compiling_ahead(
+                Execution(slots=4, tile=2), devices.make_mesh(2), enabled=True
+            ) as ahead,
+        ):
+            ahead.begin(group)
+            assert begun.wait(50)
+            began = time.monotonic()
+            raise Interrupted
+        assert time.monotonic() - began < 5
+    finally:
+        go_on.set()

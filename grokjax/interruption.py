@@ -1,0 +1,145 @@
+"""What a signal does to a command: it ends at once, or once it has saved what would be lost.
+
+A thread of its own decides. Python runs handlers in the main thread only, between two instructions, so while that
+thread compiles (seconds to minutes, in C++) a handler is not heard. Imports nothing heavy, because `watch` is called
+before anything else is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+INTERRUPTED = 75
+"""Exit code EX_TEMPFAIL: interrupted, resumable."""
+
+SIGNALS = [getattr(signal, n) for n in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, n)]
+
+REPEAT_SECONDS = 1.0
+"""A second signal that comes sooner is taken for the first: `make` and `timeout` pass on what the terminal sent too."""
+
+_STDERR = 2
+_SHOW_CURSOR = "\x1b[?25h\n"
+"""The live table hides the cursor, and stands on the line where it ends."""
+
+
+class Watch:
+    """What was heard, and whether an end would lose something."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.received: int | None = None
+        self.unsaved: Callable[[], bool] = lambda: False
+        self.notes: list[Path] = []
+        self._first = 0.0
+        self._ending = threading.Lock()
+
+    def hear(self, number: int) -> None:
+        """A signal came. Called in the watching thread, so it may not wait for the main thread."""
+        name, now, first = signal.Signals(number).name, time.monotonic(), self.received is None
+        if first:
+            self.received, self._first = number, now
+        # Asked after the signal is noted: the main thread looks in the other order, so one of the two sees the other.
+        if not self.unsaved():
+            self.end(f"{name}: ended at once, there was nothing to save. Go on with: {command()}")
+        elif first:
+            say(f"{name}: saving after this chunk; a second signal ends without saving")
+        elif now - self._first > REPEAT_SECONDS:
+            self.end(f"{name}: ended at once; the last checkpoint stays. Go on with: {command()}")
+
+    def end(self, message: str) -> NoReturn:
+        """End the process, waiting for nothing: no thread, no compilation, no destructor."""
+        self._ending.acquire()  # never released: the first of two threads ends the process
+        for note in [*self.notes]:
+            with contextlib.suppress(OSError):
+                note.unlink(missing_ok=True)
+        say(message)
+        os._exit(INTERRUPTED)
+
+
+_watch = Watch()
+"""Of this process; a process has one set of signal handlers."""
+
+
+def watch() -> None:
+    """From now on a signal is heard at once, whatever the main thread does. Call it there, before the long imports."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    threading.Thread(target=_listen, args=(read,), daemon=True, name="signals").start()
+    # The C handler writes the signal's number into the pipe itself, without waiting for the main thread.
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
+    _watch.on = True
+
+
+def _listen(read: int) -> None:
+    while True:
+        for number in os.read(read, 64):
+            if number in SIGNALS:
+                _watch.hear(number)
+
+
+def being_run() -> bool:
+    """Whether `python -m` runs the package that is being imported: only its `__main__` comes after that."""
+    return sys.argv[:1] == ["-m"]
+
+
+def watching() -> bool:
+    """Whether signals are heard here, so that nobody else should handle them."""
+    return _watch.on
+
+
+def received() -> bool:
+    """Whether a signal has asked for an end."""
+    return _watch.received is not None
+
+
+@contextlib.contextmanager
+def saving(unsaved: Callable[[], bool]) -> Iterator[None]:
+    """While the block runs, a signal ends the process at once only where `unsaved()` is false."""
+    before, _watch.unsaved = _watch.unsaved, unsaved
+    try:
+        yield
+    finally:
+        _watch.unsaved = before
+
+
+@contextlib.contextmanager
+def removed_at_end(note: Path) -> Iterator[None]:
+    """A file that would tell a later start that this process is still at work goes with the process."""
+    _watch.notes.append(note)
+    try:
+        yield
+    finally:
+        _watch.notes.remove(note)
+
+
+def end(message: str) -> int:
+    """Say why, and end the process where signals are watched; elsewhere this is the exit code."""
+    if _watch.on:
+        _watch.end(message)
+    sys.stderr.write(f"{message}\n")
+    return INTERRUPTED
+
+
+def command() -> str:
+    """The command that goes on."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
+
+
+def say(message: str) -> None:
+    """A line on stderr, past Python's buffers: the main thread may hold their locks, and a full pipe would block."""
+    with contextlib.suppress(OSError):
+        line = f"{_SHOW_CURSOR if os.isatty(_STDERR) else ''}{message}\n"
+        if select.select([], [_STDERR], [], 1.0)[1]:
+            os.write(_STDERR, line.encode())
