@@ -18,6 +18,7 @@ FILES = sorted(
 )
 
 LAYERS = [
+    {"quoting"},
     {"settings"},
     {
         "tasks",
@@ -29,6 +30,7 @@ LAYERS = [
         "provenance",
         "cadence",
         "source",
+        "parsing",
         "locks",
         "measured",
     },
@@ -38,7 +40,7 @@ LAYERS = [
     {"measurements"},
     {"config"},
     {"names", "mistakes", "axes", "loading"},
-    {"identity", "grid"},
+    {"identity", "durations", "grid"},
     {"plan", "results", "help", "columns", "shelves"},
     {"runstate"},
     {"passes"},
@@ -59,6 +61,7 @@ WITHOUT_JAX = [
     "grokjax.schedule",
     "grokjax.outcomes",
     "grokjax.provenance",
+    "grokjax.parsing",
     "analysis",
 ]
 
@@ -141,7 +144,7 @@ def test_rooms_do_not_import_each_other_in_circles() -> None:
 
 
 def test_the_analysis_reads_the_store_only() -> None:
-    allowed = {"grokjax.store", "grokjax.outcomes", "grokjax.cadence"}
+    allowed = {f"grokjax.{m}" for m in ("store", "outcomes", "cadence", "parsing", "quoting")}
     for file in FILES:
         if name_of(file).startswith("analysis"):
             used = {m for m in imports(file) if m.startswith("grokjax.") and is_module(m)}
