@@ -8,9 +8,10 @@ import matplotlib as mpl
 
 from analysis.figures import FIGURES
 from analysis.figures.style import RC, save
-from analysis.load import load
-from analysis.study import Definitions, make_study
+from analysis.load import ResultsError, load
+from analysis.study import Definitions, Study, make_study
 from analysis.table import write_cells, write_table
+from grokjax.quoting import cut_path
 
 DEFAULT = Definitions()
 
@@ -20,10 +21,21 @@ def draw_everything(path: str | Path, definitions: Definitions = DEFAULT) -> lis
     was written.
 
     May be called at any time, also while training goes on. Raises ResultsError for a directory
-    without results.
+    without results, and for one that cannot be written.
     """
     path = Path(path)
     study = make_study(load(path), definitions)
+    try:
+        return _write(study, path)
+    except OSError as error:
+        where = cut_path(error.filename2 or error.filename or path)
+        raise ResultsError(
+            f"{where}: cannot be written ({error.strerror or error}); "
+            "make room for it, or move what is in its place"
+        ) from error
+
+
+def _write(study: Study, path: Path) -> list[Path]:
     written = [write_table(study, path / "runs.csv"), write_cells(study, path / "cells.csv")]
     folder = path / "figures"
     folder.mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
-from ruamel.yaml import YAML, YAMLError
+
+from grokjax.parsing import parse_yaml
+from grokjax.quoting import cut, cut_path
 
 SCHEMA = 1
 REQUIRED = ("id", "status", "evaluations_done")
@@ -47,11 +50,14 @@ def load(path: str | Path) -> xr.Dataset:
     """
     path = Path(path)
     settings = _read_settings(path)
-    stores = [store for found in _store_paths(path) if (store := _read_store(found)) is not None]
+    found = _store_paths(path)
+    stores = [store for one in found if (store := _read_store(one)) is not None]
     picked = _latest_rows(stores)
     if not picked:
+        left = len(found) - len(stores)
+        without = f" ({left} incomplete history stores were left out)" if left else ""
         raise ResultsError(
-            f"{path}: no run has been recorded yet; start or continue the training first"
+            f"{cut_path(path)}: no run has been recorded yet{without}; start or continue the training first"
         )
     dataset = _merge(stores, picked, _axis_settings(settings))
     return _fill_axes(dataset, settings).assign_attrs(
@@ -69,28 +75,45 @@ def _budget(dataset: xr.Dataset) -> int:
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    file = path / "experiment.yaml"
-    if not path.is_dir():
-        raise ResultsError(f"{path}: there is no such directory; expected results of an experiment")
-    if not file.is_file():
-        raise ResultsError(f"{path}: holds no experiment.yaml, so these are not results of grokjax")
+    file, told = path / "experiment.yaml", cut_path(path)
+    if not os.path.isdir(path):  # which says no to a null byte or a name that is too long
+        kind = "is a file" if os.path.isfile(path) else "there is no such directory"
+        raise ResultsError(f"{told}: {kind}; expected the results directory of an experiment")
+    if not os.path.isfile(file):
+        raise ResultsError(f"{told}: holds no experiment.yaml, so these are not results of grokjax")
     try:
-        settings = YAML(typ="safe", pure=True).load(file.read_text())
-    except YAMLError as error:
-        raise ResultsError(f"{file}: is not valid YAML ({str(error).splitlines()[0]})") from error
+        settings = parse_yaml(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ResultsError(f"{cut_path(file)}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # also bytes that are no text
+        why = cut(error, 200)
+        raise ResultsError(f"{cut_path(file)}: is damaged ({why}); {_RESTORE}") from error
+    _check_settings(settings, cut_path(file))
+    return settings
+
+
+_RESTORE = "restore it from a copy, or train in another directory"
+
+
+def _check_settings(settings: Any, told: str) -> None:
+    """What the analysis reads of an experiment is there, in its form. Raises ResultsError."""
     if (
         not isinstance(settings, dict)
         or not isinstance(settings.get("train"), dict)
         or "steps" not in settings["train"]
     ):
         raise ResultsError(
-            f"{file}: has no setting train.steps, so it is not an experiment of grokjax"
+            f"{told}: has no setting train.steps, so it is not an experiment of grokjax, or damaged"
         )
     if settings.get("schema") != SCHEMA:
         raise ResultsError(
-            f"{file}: schema is {settings.get('schema')}, but this version reads schema {SCHEMA}"
+            f"{told}: schema is {cut(settings.get('schema'))}, but this version reads schema {SCHEMA}"
         )
-    return settings
+    axes = settings.get("axes") or {}
+    if not isinstance(axes, dict) or not all(isinstance(v, list) for v in axes.values()):
+        raise ResultsError(
+            f"{told}: axes is no mapping from settings to lists of values; {_RESTORE}"
+        )
 
 
 def _store_paths(path: Path) -> list[Path]:
@@ -99,7 +122,7 @@ def _store_paths(path: Path) -> list[Path]:
 
 
 def _read_store(path: Path) -> Store | None:
-    """A store, or None while its writer is still creating it."""
+    """A store, or None while its writer is still creating it. Raises ResultsError."""
     try:
         group = zarr.open_group(str(path), mode="r")
         arrays = dict(group.arrays())
@@ -108,11 +131,35 @@ def _read_store(path: Path) -> Store | None:
     except (KeyError, FileNotFoundError) as error:
         log.warning("%s is not complete yet and was left out (%s)", path, error)
         return None
+    except Exception as error:  # zarr raises whatever its layers raise on broken files
+        raise _damaged(path, error) from error
+    try:
+        store = _in_memory(path, group, arrays, value, step, probe)
+    except Exception as error:
+        raise _damaged(path, error) from error
+    wrong = _misshapen(store)
+    if wrong:
+        raise _damaged(path, wrong)
+    return store
+
+
+def _damaged(path: Path, why: object) -> ResultsError:
+    return ResultsError(
+        f"{cut_path(path)}: is damaged ({cut(why, 200)}); "
+        "restore it from a copy, or delete it and train again"
+    )
+
+
+def _in_memory(
+    path: Path, group: zarr.Group, arrays: dict[str, Any], value: Any, step: Any, probe: Any
+) -> Store:
     # Status and count before the values: a writer at work can only make the values longer.
     names = sorted(arrays, key=lambda name: (name != "status", name != "evaluations_done"))
     coordinates = {
         name: _plain(arrays[name][:]) for name in names if arrays[name].shape == value.shape[:1]
     }
+    if group.attrs.get("schema") != SCHEMA:
+        raise ValueError(f"its schema is {group.attrs.get('schema')}, and not {SCHEMA}")
     stop: Any = group.attrs.get("stop") or {}
     return Store(
         group=path.parts[-3],
@@ -124,6 +171,14 @@ def _read_store(path: Path) -> Store | None:
         coordinates=coordinates,
         shape=dict(group.attrs.get("shape") or {}),  # type: ignore[call-overload]
     )
+
+
+def _misshapen(store: Store) -> str | None:
+    """What does not fit together in a store."""
+    if store.value.ndim != 3 or store.value.shape[1:] != (len(store.step), len(store.probe)):
+        return f"its values have the shape {store.value.shape}, and not that of run, step and probe"
+    lacking = [name for name in (*REQUIRED, "budget_evaluations") if name not in store.coordinates]
+    return f"{' and '.join(lacking)} of its runs are missing" if lacking else None
 
 
 def _plain(values: Any) -> np.ndarray:

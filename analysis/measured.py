@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.load import ResultsError
+from grokjax.quoting import cut, cut_path
 
 SCHEMA = 1
 
@@ -21,7 +22,7 @@ def load_measured(path: str | Path, kind: str) -> xr.Dataset:
     path = Path(path)
     found = sorted(path.glob(f"groups/*/measured/{kind}.zarr"))
     if not found:
-        raise ResultsError(f"{path}: {_missing(path, kind)}")
+        raise ResultsError(f"{cut_path(path)}: {_missing(path, kind)}")
     groups = [_read(store) for store in found]
     every = dict.fromkeys(name for g in groups for name in _on_runs(g))
     merged = xr.concat(
@@ -49,14 +50,19 @@ def _missing(path: Path, kind: str) -> str:
     others = sorted({store.stem for store in path.glob("groups/*/measured/*.zarr")})
     there = f"; there are {', '.join(others)}" if others else ""
     return (
-        f"{kind} was not measured{there}; "
-        f"python run.py --measure {path} 'measurements=[{{kind: {kind}}}]' does it"
+        f"{cut(kind)} was not measured{there}; "
+        f"python run.py --measure {cut_path(path)} 'measurements=[{{kind: {kind}}}]' does it"
     )
 
 
 def _read(store: Path) -> xr.Dataset:
-    with xr.open_zarr(store, consolidated=False) as opened:
-        group = opened.load()
+    try:
+        with xr.open_zarr(store, consolidated=False) as opened:
+            group = opened.load()
+    except Exception as error:  # zarr and xarray raise whatever their layers raise on broken files
+        raise ResultsError(
+            f"{cut_path(store)}: is damaged ({cut(error, 200)}); delete it and measure again"
+        ) from error
     if group.attrs.get("schema") != SCHEMA:
         raise ResultsError(
             f"{store}: schema is {group.attrs.get('schema')}, but this version reads schema {SCHEMA}"

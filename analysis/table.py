@@ -75,13 +75,16 @@ def write_cells(study: Study, path: Path) -> Path:
 
 def _write(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path) -> Path:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(
-            [_field(value) for value in row] for row in zip(*columns.values(), strict=True)
-        )
-    os.replace(partial, path)
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(
+                [_field(value) for value in row] for row in zip(*columns.values(), strict=True)
+            )
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 

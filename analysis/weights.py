@@ -6,7 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
+
+from analysis.load import ResultsError
+from grokjax.quoting import cut_path
 
 Tensors = dict[str, np.ndarray]
 
@@ -19,7 +23,16 @@ def final_weights(dataset: xr.Dataset) -> list[Tensors]:
         root / group / "weights" / f"{run}.safetensors"
         for group, run in zip(groups, ids, strict=True)
     ]
-    return [load_file(file) for file in files if file.is_file()]
+    return [_read(file) for file in files if file.is_file()]
+
+
+def _read(file: Path) -> Tensors:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ResultsError(
+            f"{cut_path(file)}: is damaged ({error}); restore it from a copy, or delete it and train again"
+        ) from error
 
 
 def n_parameters(tensors: Tensors) -> int:

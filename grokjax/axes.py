@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from grokjax.config import Experiment, RunSettings
-from grokjax.mistakes import shown
 from grokjax.names import alternatives, dotted_names, is_class, unknown_setting
+from grokjax.quoting import cut, n_digits, shown
 from grokjax.settings import Role, Settings, role_of
 from grokjax.source import Source
 
 Axes = dict[str, list[Any]]
 
-MAX_RUNS = 1_000_000
-"""A larger grid is a slip of the pen."""
+MAX_RUNS = 200_000
+"""Runs of a grid: to make them takes a minute (200 microseconds each), and 1 GB of memory."""
 
-_FORMS = "a list, {linspace: [first, last, n]}, {logspace: [first, last, n]} or {range: n}"
+_WRITTEN = "a list, {linspace: [first, last, n]}, {logspace: [first, last, n]} or {range: n}"
 
 
 def split_names(axis: str) -> list[str]:
@@ -33,33 +35,60 @@ def tidy_name(axis: str) -> str:
     return ", ".join(split_names(axis))
 
 
+class _Form(NamedTuple):
+    """A way to write many values: how many they are, found without making them, and the values."""
+
+    count: Callable[[Any], int]
+    """Raises ValueError in a sentence where the numbers are wrong."""
+    expand: Callable[[Any], list[Any]]
+
+
+def axis_length(written: Any) -> int:
+    """Number of values of an axis as written, which are not made. Raises ValueError in a sentence."""
+    if isinstance(written, list):
+        return len(written)
+    form, numbers = _form_of(written)
+    return form.count(numbers)
+
+
 def expand_axis(written: Any) -> list[Any]:
     """An axis as written to the list of its values. Raises ValueError in a sentence."""
     if isinstance(written, list):
         return written
+    form, numbers = _form_of(written)
+    form.count(numbers)
+    return form.expand(numbers)
+
+
+def _form_of(written: Any) -> tuple[_Form, Any]:
     if isinstance(written, dict) and len(written) == 1:
-        form, numbers = next(iter(written.items()))
-        if form in _EXPAND:
-            return _EXPAND[form](numbers)
-    raise ValueError(f"needs {_FORMS}, got {shown(written)}")
+        name, numbers = next(iter(written.items()))
+        if name in _FORMS:
+            return _FORMS[name], numbers
+    raise ValueError(f"needs {_WRITTEN}, got {shown(written)}")
 
 
 def _is_finite(x: Any) -> bool:
-    return type(x) in (int, float) and math.isfinite(x)
+    # Compared, not converted: a whole number can be too large for a float.
+    return type(x) in (int, float) and abs(x) <= sys.float_info.max
 
 
-def _space(make: Callable[..., np.ndarray], positive: bool) -> Callable[[Any], list[Any]]:
+def _count_space(numbers: Any, positive: bool = False) -> int:
+    right = isinstance(numbers, list) and len(numbers) == 3 and all(map(_is_finite, numbers))
+    right = right and type(numbers[2]) is int and numbers[2] >= 1
+    if not right or (positive and min(numbers[:2]) <= 0):
+        kind = "positive " if positive else ""
+        raise ValueError(
+            f"needs {kind}numbers [first, last, n] with n at least 1, got {shown(numbers)}"
+        )
+    return numbers[2]
+
+
+def _space(make: Callable[..., np.ndarray]) -> Callable[[Any], list[Any]]:
     def expand(numbers: Any) -> list[Any]:
-        right = isinstance(numbers, list) and len(numbers) == 3 and all(map(_is_finite, numbers))
-        right = right and type(numbers[2]) is int and 1 <= numbers[2] <= MAX_RUNS
-        if not right or (positive and min(numbers[:2]) <= 0):
-            kind = "positive " if positive else ""
-            raise ValueError(
-                f"needs {kind}numbers [first, last, n] with n at least 1, got {shown(numbers)}"
-            )
         first, last, n = numbers
         # 12 digits: an axis value is a decimal, not the rounding of a sum.
-        inner = [float(f"{x:.12g}") for x in make(first, last, n)[1:-1]]
+        inner = [float(f"{x:.12g}") for x in make(float(first), float(last), n)[1:-1]]
         return _as_written([first, *inner, *[last][: n - 1]])
 
     return expand
@@ -73,37 +102,65 @@ def _as_written(values: list[Any]) -> list[Any]:
     return [int(v) if whole else float(v) for v in values]
 
 
-def _range(numbers: Any) -> list[int]:
+def _count_range(numbers: Any) -> int:
     bounds = numbers if isinstance(numbers, list) else [numbers]
-    right = 1 <= len(bounds) <= 3 and all(type(n) is int for n in bounds) and 0 not in bounds[2:]
-    if not right or len(range(*bounds)) > MAX_RUNS:
+    if not 1 <= len(bounds) <= 3 or any(type(n) is not int for n in bounds) or 0 in bounds[2:]:
         raise ValueError(
             f"needs {{range: n}}, [first, end] or [first, end, step], got {shown(numbers)}"
         )
-    return list(range(*bounds))
+    values = range(*bounds)
+    # len() ends at 2^63.
+    return (values[-1] - values[0]) // values.step + 1 if values else 0
 
 
-_EXPAND: dict[str, Callable[[Any], list[Any]]] = {
-    "linspace": _space(np.linspace, False),
-    "logspace": _space(np.geomspace, True),
-    "range": _range,
+def _range(numbers: Any) -> list[int]:
+    return list(range(*numbers) if isinstance(numbers, list) else range(numbers))
+
+
+_FORMS: dict[str, _Form] = {
+    "linspace": _Form(_count_space, _space(np.linspace)),
+    "logspace": _Form(functools.partial(_count_space, positive=True), _space(np.geomspace)),
+    "range": _Form(_count_range, _range),
 }
 
 
 def expand_axes(written: dict[str, Any], source: Source) -> Axes:
     """Every axis with its values, checked as far as no run is needed. Raises ConfigError."""
-    axes: Axes = {}
     seen: dict[str, str] = {}
-    for name, values in written.items():
+    for name in written:
         for setting in split_names(name):
             _check_setting(setting, name, seen, source)
             _check_override(setting, name, source)
             seen[setting] = name
-        axes[name] = _checked_values(name, values, source)
-    n_runs = math.prod(len(values) for values in axes.values())
+    _check_size(written, source)
+    return {name: _checked_values(name, values, source) for name, values in written.items()}
+
+
+def _check_size(written: dict[str, Any], source: Source) -> None:
+    """The number of runs, before any list of values is made."""
+    lengths = {name: _length(name, values, source) for name, values in written.items()}
+    for name, length in lengths.items():
+        if length > MAX_RUNS:
+            told = f"has {_number(length)} values; at most {MAX_RUNS:,} would be right"
+            raise source.error(("axes", name), told)
+    n_runs = math.prod(lengths.values())
     if n_runs > MAX_RUNS:
-        raise source.error(("axes",), f"make {n_runs:,} runs; at most {MAX_RUNS:,} would be right")
-    return axes
+        told = f"make {_number(n_runs)} runs; at most {MAX_RUNS:,} would be right"
+        raise source.error(("axes",), told)
+
+
+def _number(n: int) -> str:
+    return f"{n:,}" if n < 10**15 else f"about 10^{n_digits(n) - 1}"
+
+
+def _length(name: str, written: Any, source: Source) -> int:
+    try:
+        length = axis_length(written)
+    except ValueError as error:
+        raise source.error(("axes", name), f"{error}{_nested(name, written)}") from None
+    if not length:
+        raise source.error(("axes", name), "is empty; an axis needs at least one value")
+    return length
 
 
 def _check_override(setting: str, axis: str, source: Source) -> None:
@@ -118,15 +175,8 @@ def _check_override(setting: str, axis: str, source: Source) -> None:
 
 
 def _checked_values(name: str, written: Any, source: Source) -> list[Any]:
-    key = ("axes", name)
-    try:
-        values = expand_axis(written)
-    except ValueError as error:
-        raise source.error(key, f"{error}{_nested(name, written)}") from None
-    if not values:
-        raise source.error(key, "is empty; an axis needs at least one value")
+    key, values, n = ("axes", name), expand_axis(written), len(split_names(name))
     _check_duplicates(values, key, source)
-    n = len(split_names(name))
     for value in values if n > 1 else ():
         if not isinstance(value, list) or len(value) != n:
             message = (
@@ -146,7 +196,7 @@ def _nested(name: str, written: Any) -> str:
 def _check_duplicates(values: list[Any], key: tuple[str, ...], source: Source) -> None:
     seen: dict[str, Any] = {}
     for value in values:
-        known = json.dumps(_number_free(value), sort_keys=True, default=str)
+        known = json.dumps(_whole(value), sort_keys=True, default=str)
         if known in seen:
             first, again = shown(seen[known]), shown(value)
             both = first if first == again else f"{first} and {again}"
@@ -154,11 +204,13 @@ def _check_duplicates(values: list[Any], key: tuple[str, ...], source: Source) -
         seen[known] = value
 
 
-def _number_free(value: Any) -> Any:
-    """1 and 1.0 are the same value."""
+def _whole(value: Any) -> Any:
+    """1 and 1.0 are the same value, and so are 0.0 and -0.0."""
     if isinstance(value, list):
-        return [_number_free(v) for v in value]
-    return float(value) if type(value) is int else value
+        return [_whole(v) for v in value]
+    if isinstance(value, dict):
+        return {name: _whole(v) for name, v in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 _FIXED = {
@@ -174,7 +226,7 @@ def _check_setting(name: str, axis: str, seen: dict[str, str], source: Source) -
         (s for s in seen if s == name or s.startswith(name + ".") or name.startswith(s + ".")), None
     )
     if clash is not None:
-        raise source.error(key, f"{name} varies in axes.{seen[clash]} already")
+        raise source.error(key, f"{cut(name)} varies in axes.{cut(seen[clash])} already")
     roles = _roles(name)
     if not roles:
         raise source.error(key, _prefixed(name, axis, unknown_setting(parts, RunSettings)))
@@ -184,7 +236,7 @@ def _check_setting(name: str, axis: str, seen: dict[str, str], source: Source) -
 
 
 def _prefixed(name: str, axis: str, message: str) -> str:
-    return message if name == axis else f"{name}: {message}"
+    return message if name == axis else f"{cut(name)}: {message}"
 
 
 def _roles(name: str) -> set[Role]:

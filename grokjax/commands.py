@@ -12,6 +12,7 @@ from typing import Any
 
 from grokjax import interruption
 from grokjax.loading import ConfigError, load_with_source
+from grokjax.quoting import cut, cut_path
 
 log = logging.getLogger("grokjax")
 
@@ -38,16 +39,19 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("words", nargs="*")
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--measure", action="store_true")
-    parser.add_argument("--out")
+    parser.add_argument("--out", action="append")
     parser.add_argument("--no-figures", action="store_true")
     try:
         args, unknown = parser.parse_known_intermixed_args(words)
     except argparse.ArgumentError as error:
-        raise ConfigError(f"{error.argument_name}: {error.message}; see --help") from None
+        raise ConfigError(f"{error.argument_name}: {cut(error.message)}; see --help") from None
     if unknown:
         setting = unknown[0].lstrip("-") if "=" in unknown[0] else ""
-        hint = f"; a setting has no dashes: {setting}" if setting else ""
-        raise ConfigError(f"{unknown[0]}: is no option{hint}; see --help")
+        hint = f"; a setting has no dashes: {cut(setting)}" if setting else ""
+        raise ConfigError(f"{cut(unknown[0])}: is no option{hint}; see --help")
+    if len(args.out or ()) > 1:
+        raise ConfigError("--out: is there twice; one results directory would be right")
+    args.out = args.out[0] if args.out else None
     if args.measure and (args.plan or args.out is not None or args.no_figures):
         raise ConfigError("--measure: goes with no other option; see --help")
     if not args.words or "=" in args.words[0]:
@@ -71,7 +75,7 @@ def _guarded(args: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{cut_path(error.filename)}: " if error.filename else ""
         sys.stderr.write(
             f"{where}{error.strerror or error}; what was saved stays; run the same command again\n"
         )
@@ -114,10 +118,18 @@ def _train(args: argparse.Namespace, experiment: Any, source: Any) -> int:
     except Interrupted:
         again = shlex.join(["python", "run.py", *args.given])
         return interruption.end(f"interrupted; everything is saved. Go on with: {again}")
-    if not args.no_figures:
-        import analysis
+    code = 0 if args.no_figures else _draw(path)
+    log.info("results in %s", path)
+    return code
 
+
+def _draw(path: Path) -> int:
+    import analysis
+
+    try:
         for file in analysis.draw_everything(path):
             log.info("wrote %s", file)
-    log.info("results in %s", path)
+    except analysis.ResultsError as error:
+        sys.stderr.write(f"{error}; the training is done and saved\n")
+        return 2
     return 0

@@ -12,6 +12,7 @@ from grokjax.measurements import MEASUREMENTS
 from grokjax.models import MODELS
 from grokjax.optim import OPTIMIZERS
 from grokjax.probes import DEFAULT_PROBES, PROBES
+from grokjax.quoting import shown
 from grokjax.settings import Settings, execution, extendable, hyper, shape
 from grokjax.splits import SPLITS
 from grokjax.tasks import TASKS
@@ -118,6 +119,13 @@ class Execution(Settings):
     keep_state: Literal["budget", "all", "none"] = execution("budget")
     """Whose whole state is kept at the end, so that a larger budget can continue it."""
 
+    @field_validator("out", mode="after")
+    @classmethod
+    def _is_a_path(cls, value: str | None) -> str | None:
+        if value is not None and "\0" in value:
+            raise ValueError(f"has a null byte, which no path has, got {shown(value)}")
+        return value
+
 
 class RunSettings(Settings):
     """Everything that one run is."""
@@ -164,7 +172,7 @@ class RunSettings(Settings):
 class Experiment(RunSettings):
     """One YAML file: fixed settings, and axes that vary."""
 
-    name: str = execution(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = execution(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the experiment and of its results directory."""
     axes: dict[str, Any] = execution(default_factory=dict)
     """Settings that vary, by dotted name: a list, {linspace|logspace: [first, last, n]} or {range: n}."""

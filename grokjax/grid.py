@@ -6,22 +6,25 @@ import dataclasses
 import functools
 import itertools
 import json
-import math
-from fractions import Fraction
+from collections.abc import Callable
 from typing import Any
 
 from grokjax.axes import expand_axes, split_names
 from grokjax.cadence import Cadence
-from grokjax.config import BatchShare, Epochs, Experiment, RunSettings
+from grokjax.config import Experiment, RunSettings
+from grokjax.durations import batches_of, durations
 from grokjax.identity import group_hash, run_id
 from grokjax.loading import at_axes, at_point, validate
-from grokjax.mistakes import shown
 from grokjax.models import misfit
 from grokjax.probes import unmet
+from grokjax.quoting import shown
 from grokjax.settings import Settings
 from grokjax.source import Source
 from grokjax.splits import Split, bucket_of, make_split
-from grokjax.tasks import make_table
+from grokjax.tasks import make_table, unfit
+
+Memory = Callable[[], int]
+"""Bytes that a device has; asked for only where a task is large."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +59,13 @@ class Group:
         return self.runs[0]
 
 
-def make_runs(experiment: Experiment, source: Source | None = None) -> list[Run]:
+def make_runs(
+    experiment: Experiment, source: Source | None = None, memory: Memory | None = None
+) -> list[Run]:
     """All runs of the grid, in the order of the axes. Raises ConfigError."""
     source = source or Source("experiment")
     axes = expand_axes(experiment.axes, source)
-    points = _Points(experiment, source)
+    points = _Points(experiment, source, memory)
     runs = [points.run(dict(zip(axes, v, strict=True))) for v in itertools.product(*axes.values())]
     _check_ids(runs, list(axes), source)
     return runs
@@ -69,8 +74,8 @@ def make_runs(experiment: Experiment, source: Source | None = None) -> list[Run]
 class _Points:
     """Makes the run at a point. A section (task, model, ...) is validated once for each set of its values."""
 
-    def __init__(self, experiment: Experiment, source: Source):
-        self.source = source
+    def __init__(self, experiment: Experiment, source: Source, memory: Memory | None):
+        self.source, self.memory = source, memory
         self.fixed = {name: getattr(experiment, name) for name in RunSettings.model_fields}
         self.data = {name: _given(value) for name, value in self.fixed.items()}
         self._sections: dict[str, Settings] = {}
@@ -88,6 +93,7 @@ class _Points:
                 data[name] = self._sections.get(keys[name], value)
         settings = validate(data, source, RunSettings)
         self._sections |= {key: getattr(settings, name) for name, key in keys.items()}
+        _check_size(settings, source, self.memory)
         return resolve(settings, _by_setting(point), source)
 
 
@@ -115,8 +121,8 @@ def resolve(settings: RunSettings, point: dict[str, Any], source: Source) -> Run
     n_train = _n_train_of(settings, source)
     _check_model(settings, source)
     _check_probes(settings, source)
-    batch_size, batches = _batches(settings.train.batch_size, n_train)
-    cadence, budget = _durations(settings, batches, source)
+    batch_size, batches = batches_of(settings.train.batch_size, n_train)
+    cadence, budget = durations(settings, batches, source)
     _check_intervention(settings, cadence, budget, source)
     bucket = bucket_of(n_train, table_of(settings.task).n_rows)
     derived = [bucket, batch_size, batches, dataclasses.astuple(cadence)]
@@ -157,6 +163,19 @@ def _n_train_of(settings: RunSettings, source: Source) -> int:
     except ValueError as error:
         name, _, message = str(error).partition(": ")
         raise source.error(("split", name), message, because=("task", "split")) from None
+
+
+@functools.lru_cache(maxsize=64)
+def _unfit(task: Any, memory: Memory | None) -> str | None:
+    return unfit(task, memory)
+
+
+def _check_size(settings: RunSettings, source: Source, memory: Memory | None) -> None:
+    """Before the first row of a task is made."""
+    wrong = _unfit(settings.task, memory)
+    if wrong:
+        name, _, message = wrong.partition(": ")
+        raise source.error(("task", name), message, because=("task",))
 
 
 def _check_model(settings: RunSettings, source: Source) -> None:
@@ -202,70 +221,13 @@ def without_control(runs: list[Run]) -> list[Run]:
     return [r for r in active if apart_from_it(r) not in controls]
 
 
-def _batches(batch_size: Any, n_train: int) -> tuple[int | None, int]:
-    """Rows per step (None: all) and steps per epoch."""
-    if isinstance(batch_size, BatchShare):
-        share = math.ceil(Fraction(repr(batch_size.share)) * n_train)
-        batch_size = min(batch_size.max, share)
-    if batch_size == "full" or batch_size >= n_train:
-        return None, 1
-    return batch_size, math.ceil(n_train / batch_size)
-
-
-_CAUSES = ("task", "split", "train")
-"""Sections that decide how many steps an epoch has."""
-
-
-def _durations(settings: RunSettings, batches: int, source: Source) -> tuple[Cadence, int]:
-    """When a run is evaluated, and how often in all."""
-    train = settings.train
-    cadence = Cadence(_in_steps(train.eval_every, batches, "eval_every", source))
-    if train.early is not None:
-        dense, until = train.early.every, train.early.until
-        _whole_epochs(dense, batches, "early.every", source)
-        if until % dense:
-            near = max(dense, until // dense * dense)
-            message = f"{until} is no multiple of train.early.every = {dense}; {near} would be"
-            raise source.error(("train", "early", "until"), message, because=("train",))
-        cadence = Cadence(cadence.every, dense, until)
-    steps = _in_steps(train.steps, batches, "steps", source)
-    if not cadence.hits(steps):
-        because = _CAUSES if batches > 1 else ("train",)
-        raise source.error(("train", "steps"), _near_evaluations(steps, cadence), because)
-    return cadence, cadence.count(steps)
-
-
-def _near_evaluations(steps: int, cadence: Cadence) -> str:
-    n = cadence.count(steps)
-    before, after = int(cadence.step_of(n - 1)), int(cadence.step_of(n))
-    near = f"{before} or {after} would be" if before else f"{after} would be"
-    return f"step {steps} is no evaluation, which the last step must be; {near}"
-
-
-def _in_steps(duration: int | Epochs, batches: int, name: str, source: Source) -> int:
-    if isinstance(duration, Epochs):
-        return duration.epochs * batches
-    _whole_epochs(duration, batches, name, source)
-    return duration
-
-
-def _whole_epochs(steps: int, batches: int, name: str, source: Source) -> None:
-    if steps % batches == 0:
-        return
-    below, above = steps // batches * batches, (steps // batches + 1) * batches
-    near = f"{below} or {above} would be" if below else f"{above} would be"
-    message = f"{steps} steps are no whole number of epochs of {batches} batches; {near}"
-    suggestion = "" if name.startswith("early") else ", or {epochs: n}"
-    raise source.error(("train", *name.split(".")), message + suggestion, because=_CAUSES)
-
-
 def _check_ids(runs: list[Run], axes: list[str], source: Source) -> None:
     first: dict[str, Run] = {}
     for run in runs:
         same = first.setdefault(run.id, run)
         if same is run:
             continue
-        differ = [n for n in run.point if run.point[n] != same.point[n]]
+        differ = [n for n in run.point if run.point[n] != same.point[n]] or list(run.point)
         told = " and ".join(
             ", ".join(f"{n} = {shown(r.point[n])}" for n in differ) for r in (same, run)
         )

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from grokjax.config import Experiment
-from grokjax.mistakes import shown
 from grokjax.names import alternatives
+from grokjax.quoting import shown
 from grokjax.settings import Settings, kind_of, role_of
 
 WIDTH = 96

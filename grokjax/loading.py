@@ -11,17 +11,24 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.scalarbool import ScalarBoolean
 
 from grokjax.axes import expand_axes, split_names, tidy_name
 from grokjax.config import Experiment, RunSettings
 from grokjax.mistakes import sentences
 from grokjax.names import is_required
+from grokjax.parsing import MAX_DEPTH, Unreadable, load_yaml, parse_yaml, plain
+from grokjax.quoting import cut, cut_path
 from grokjax.settings import Settings
 from grokjax.source import ConfigError, Key, Source
 
-__all__ = ["ConfigError", "Source", "load_experiment", "load_with_source", "validate"]
+__all__ = [
+    "ConfigError",
+    "Source",
+    "load_experiment",
+    "load_with_source",
+    "parse_yaml",
+    "validate",
+]
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -110,34 +117,34 @@ def validate(data: dict[str, Any], source: Source, settings: type[AnySettings]) 
         raise ConfigError("\n".join(sentences(error, source, settings))) from None
 
 
-def parse_yaml(text: str) -> Any:
-    """YAML 1.2: `1e-3` is a number, `off` is a string, duplicate keys are refused."""
-    return _plain(YAML(typ="rt").load(text))
-
-
 def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
+    told = cut_path(path)
     try:
-        document = YAML(typ="rt").load(path.read_text(encoding="utf-8-sig"))
+        document = load_yaml(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{told}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not a text file in UTF-8") from None
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigError(f"{where}: YAML syntax: {_problem(error)}") from None
+        raise ConfigError(f"{told}: is not a text file in UTF-8") from None
+    except Unreadable as error:
+        raise ConfigError(f"{told}{error.place}: {error}") from None
+    except ValueError:  # Python's word for such a path
+        raise ConfigError(f"{told}: has a null byte, which no path has") from None
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: is not a mapping of settings; see configs/quickstart.yaml")
-    data, lines = _plain(document), dict(_lines(document, ()))
+        raise ConfigError(f"{told}: is not a mapping of settings; see configs/quickstart.yaml")
+    data, source = plain(document), Source(str(path), dict(_lines(document, ())))
     if isinstance(data.get("axes"), dict):
-        data["axes"] = {tidy_name(name): values for name, values in data["axes"].items()}
-    return data, lines
+        data["axes"] = _tidy(data["axes"], source)
+    return data, source.lines
 
 
-def _problem(error: YAMLError) -> str:
-    """What the parser says, without its advice on its own options."""
-    told = [error.context, error.problem] if isinstance(error, MarkedYAMLError) else [error]
-    return " ".join(" ".join(str(t) for t in told if t).split())
+def _tidy(axes: dict[str, Any], source: Source) -> dict[str, Any]:
+    """Axes under their tidy names. Raises ConfigError."""
+    tidy = {tidy_name(name): values for name, values in axes.items()}
+    if len(tidy) < len(axes):
+        names = [tidy_name(name) for name in axes]
+        twice = next(name for name in tidy if names.count(name) > 1)
+        raise source.error(("axes", twice), "is there twice; each axis once")
+    return tidy
 
 
 def _lines(node: Any, prefix: Key) -> Iterator[tuple[Key, int]]:
@@ -154,36 +161,21 @@ def _lines(node: Any, prefix: Key) -> Iterator[tuple[Key, int]]:
         yield from _lines(value, key)
 
 
-def _plain(node: Any) -> Any:
-    """ruamel's round-trip types to plain Python."""
-    if isinstance(node, dict):
-        return {str(k): _plain(v) for k, v in node.items()}
-    if isinstance(node, list):
-        return [_plain(v) for v in node]
-    if isinstance(node, ScalarBoolean):
-        return bool(node)
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
-
-
 def _parse_override(word: str) -> tuple[Key, Any]:
     name, equals, text = word.partition("=")
+    start = f"override {cut(word)}"
     if not equals or not name.strip():
-        raise ConfigError(f"override {word}: has no '='; write setting=value, e.g. task.p=47")
+        raise ConfigError(f"{start}: has no '='; write setting=value, e.g. task.p=47")
     try:
         value = parse_yaml(text)
-    except YAMLError as error:
-        raise ConfigError(f"override {word}: {name}: YAML syntax: {_problem(error)}") from None
+    except Unreadable as error:
+        raise ConfigError(f"{start}: {cut(name)}: {error}") from None
     # Everything after `axes.` is one literal key: names of axes contain dots.
     key = ("axes", tidy_name(name[5:])) if name.startswith("axes.") else tuple(name.split("."))
-    if not all(key):
-        raise ConfigError(
-            f"override {word}: {name}: is no setting's name; write it as in task.p=47"
-        )
+    if not all(key) or len(key) > MAX_DEPTH:
+        raise ConfigError(f"{start}: {cut(name)}: is no setting's name; write it as in task.p=47")
     if key == ("axes",) and isinstance(value, dict):
-        value = {tidy_name(axis): values for axis, values in value.items()}
+        value = _tidy(value, Source("", overrides={key: word}))
     return key, value
 
 

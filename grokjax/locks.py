@@ -13,6 +13,7 @@ from pathlib import Path
 import filelock
 
 from grokjax import interruption
+from grokjax.quoting import cut_path
 
 
 class Locked(Exception):
@@ -26,7 +27,9 @@ def hold(directory: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise Locked(f"{directory}: is in use by {_holder(note)}; wait for it or stop it") from None
+        raise Locked(
+            f"{cut_path(directory)}: is in use by {_holder(note)}; wait for it or stop it"
+        ) from None
     try:
         _refuse_other_host(note, directory)
         # Another machine would believe the note and refuse to go on.
@@ -69,5 +72,5 @@ def _refuse_other_host(note: Path, directory: Path) -> None:
     who = _read(note)
     if who and who["host"] != platform.node():
         raise Locked(
-            f"{directory}: was locked by {_holder(note)}; if that process is gone, delete {note}"
+            f"{cut_path(directory)}: was locked by {_holder(note)}; if that process is gone, delete {cut_path(note)}"
         )

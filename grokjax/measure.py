@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ruamel.yaml.error import YAMLError
 
 from grokjax import devices, passes, runstate, training
 from grokjax.columns import columns
 from grokjax.config import Experiment
 from grokjax.grid import Group, Run, make_groups, make_runs, table_of
-from grokjax.loading import experiment_from, parse_yaml
+from grokjax.loading import experiment_from
 from grokjax.locks import hold
 from grokjax.measured import Variable, write_measured
 from grokjax.measurements import MEASUREMENTS, unmet
 from grokjax.measurements.saved import Saved
 from grokjax.models import Params, tensor_names
+from grokjax.parsing import Unreadable, parse_yaml
+from grokjax.quoting import cut, cut_path
 from grokjax.results import as_data, read_experiment
 from grokjax.runstate import Data, Hyper, Setup
 from grokjax.shelves import Shelf, Wanted, check_steps, shelves_of, wanted_of
@@ -67,11 +69,11 @@ def measure_directory(path: Path, words: list[str] | None = None) -> list[Path]:
 
 
 def _open(path: Path, words: list[str]) -> tuple[Experiment, Source]:
-    file = path / "experiment.yaml"
-    if not path.is_dir():
-        raise ConfigError(f"{path}: there is no such results directory; train an experiment first")
-    if not file.is_file():
-        raise ConfigError(f"{path}: holds no experiment.yaml, so it is no results directory")
+    file, told = path / "experiment.yaml", cut_path(path)
+    if not os.path.isdir(path):  # which says no to a null byte or a name that is too long
+        raise ConfigError(f"{told}: there is no such results directory; train an experiment first")
+    if not os.path.isfile(file):
+        raise ConfigError(f"{told}: holds no experiment.yaml, so it is no results directory")
     data, source = as_data(read_experiment(path)), Source(str(file))
     for word in words:
         data["measurements"] = _measurements(word)
@@ -90,14 +92,13 @@ def _measurements(word: str) -> Any:
     name, equals, text = word.partition("=")
     if name != "measurements" or not equals:
         raise ConfigError(
-            f"override {word}: only the measurements of trained runs can be given anew; "
+            f"override {cut(word)}: only the measurements of trained runs can be given anew; "
             "write 'measurements=[{kind: pruning}]'"
         )
     try:
         return parse_yaml(text)
-    except YAMLError as error:
-        told = " ".join(str(error).split())
-        raise ConfigError(f"override {word}: measurements: YAML syntax: {told}") from None
+    except Unreadable as error:
+        raise ConfigError(f"override {cut(word)}: measurements: {error}") from None
 
 
 def check_kinds(experiment: Experiment, groups: list[Group], source: Source) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import json
-import math
+import itertools
 import typing
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -13,8 +12,14 @@ from pydantic import ValidationError
 from pydantic_core import PydanticUndefined
 
 from grokjax.names import alternatives, closest, is_class, unknown_setting
+from grokjax.quoting import cut, shown
 from grokjax.settings import Settings, kind_of
 from grokjax.source import Key, Source
+
+MOST = 10
+"""Mistakes that are told at once."""
+_COMPARED = 100
+"""Unknown names that are compared with those of missing settings."""
 
 
 class _Traced(NamedTuple):
@@ -28,20 +33,31 @@ class _Traced(NamedTuple):
 
 
 def sentences(error: ValidationError, source: Source, root: type[Settings]) -> list[str]:
-    """One sentence for each setting that is wrong."""
-    details = list(_one_alternative(error.errors(include_url=False), root))
-    keys = [_trace(d["loc"], root).key for d in details]
-    unknown = [_trace(d["loc"], root).key for d in details if d["type"] == "extra_forbidden"]
+    """One sentence for each setting that is wrong, for the first of them; then how many more there are."""
+    wrong = _wrong_settings(error, root)
+    told = [
+        source.sentence(*_sentence(detail, root))
+        for detail in itertools.islice(wrong.values(), MOST)
+    ]
+    return told + ([f"and {len(wrong) - MOST:,} more"] if len(wrong) > MOST else [])
+
+
+def _wrong_settings(error: ValidationError, root: type[Settings]) -> dict[Key, Any]:
+    """By key, the first error of every setting that the user has to change."""
+    details = [
+        (_trace(d["loc"], root).key, d)
+        for d in _one_alternative(error.errors(include_url=False), root)
+    ]
+    unknown = [key for key, d in details if d["type"] == "extra_forbidden"]
     # A typo in a required setting makes it both unknown and missing: one sentence is enough.
-    guessed = {(*key[:-1], closest(key[-1], key[:-1], root)) for key in unknown}
-    told: dict[Key, str] = {}
-    for detail in details:
-        key, message, because = _sentence(detail, root)
-        # A list with a wrong entry is told to be too short as well.
-        inner = any(len(k) > len(key) and k[: len(key)] == key for k in keys)
-        if not inner and (detail["type"] != "missing" or key not in guessed):
-            told.setdefault(key, source.sentence(key, message, because))
-    return list(told.values())
+    guessed = {(*key[:-1], closest(key[-1], key[:-1], root)) for key in unknown[:_COMPARED]}
+    # A list with a wrong entry is told to be too short as well.
+    outer = {key[:n] for key, _ in details for n in range(len(key))}
+    found: dict[Key, Any] = {}
+    for key, detail in details:
+        if key not in outer and (detail["type"] != "missing" or key not in guessed):
+            found.setdefault(key, detail)
+    return found
 
 
 # -- locations ---------------------------------------------------------------------------------------------------------
@@ -105,7 +121,7 @@ def _sentence(detail: Any, root: type[Settings]) -> tuple[Key, str, tuple[str, .
     if detail["type"] != "value_error":
         because = key[:1] if detail["type"] == "extra_forbidden" else ()
         return key, _message(detail, key, node, root), because
-    message = str(detail["ctx"]["error"])
+    message = cut(detail["ctx"]["error"], 300)
     name, colon, rest = message.partition(": ")
     if colon and name.isidentifier():
         key, message = (*key, name), rest
@@ -142,6 +158,9 @@ def _message(detail: Any, key: Key, node: Any, root: type[Settings]) -> str:
         return f"must be finite, {got}"
     if kind == "string_pattern_mismatch":
         return f"must be letters, digits, '.', '_' and '-', beginning with a letter or digit, {got}"
+    if kind.endswith("too_long"):
+        most = detail["ctx"]["max_length"]
+        return f"must have at most {most} {'characters' if kind == 'string_too_long' else 'entries'}, {got}"
     if kind.endswith("too_short"):
         return f"must not be empty, {got}"
     return f"needs {_needs(kind, node)}, {got}{_hint(kind, value, node)}"
@@ -184,14 +203,16 @@ def _example(field: Any) -> Any:
 def _hint(error: str, value: Any, node: Any) -> str:
     if isinstance(value, str) and error.startswith(("int", "float")) and _is_number(value):
         return ", which is a text; write it without quotes"
+    if error != "literal_error":
+        return ""
     choices = [
         w
         for a in alternatives(node)
         if typing.get_origin(a) is typing.Literal
         for w in typing.get_args(a)
     ]
-    guess = difflib.get_close_matches(str(value), [str(w) for w in choices], 1)
-    return f" (did you mean '{guess[0]}'?)" if guess and error == "literal_error" else ""
+    guess = difflib.get_close_matches(shown(value).strip("'"), [str(w) for w in choices], 1)
+    return f" (did you mean '{guess[0]}'?)" if guess else ""
 
 
 def _is_number(text: str) -> bool:
@@ -207,21 +228,11 @@ def _kind(detail: Any, node: Any) -> str:
     if detail["type"] == "union_tag_not_found":
         return f"is missing; {_listed(kinds)} would be right"
     tag = detail["ctx"]["tag"]
-    guess = difflib.get_close_matches(tag, kinds, 1)
+    guess = difflib.get_close_matches(cut(tag), kinds, 1)
     meant = f" (did you mean '{guess[0]}'?)" if guess else ""
-    return f"unknown kind '{tag}'; {_listed(kinds)} would be right{meant}"
+    return f"unknown kind '{cut(tag)}'; {_listed(kinds)} would be right{meant}"
 
 
 def _choice_of_kinds(node: Any) -> str:
     classes = [a for a in alternatives(node) if is_class(a) and "kind" in a.model_fields]
     return f" whose kind is {_listed([kind_of(c) for c in classes])}" if classes else ""
-
-
-def shown(value: Any) -> str:
-    """A value as it stands in YAML, shortened."""
-    if isinstance(value, str):
-        return f"'{value}'"
-    if isinstance(value, float) and not math.isfinite(value):
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 80 else text[:77] + "..."

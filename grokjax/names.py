@@ -8,6 +8,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+from grokjax.quoting import VALUE
 from grokjax.settings import Settings, kind_of
 from grokjax.source import Key
 
@@ -66,6 +67,8 @@ def is_required(name: str, root: type[Settings]) -> bool:
 
 def closest(name: str, section: Key, root: type[Settings]) -> str:
     """The nearest name in a section, over all its kinds; empty if none is near."""
+    if len(name) > VALUE:  # near no name, and looking would take long
+        return ""
     names = sorted({n for c in _classes_at(section, root) for n in c.model_fields})
     return next(iter(difflib.get_close_matches(name, names, 1)), "")
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import operator
 import os
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml.error import YAMLError
-
 import grokjax
 from grokjax.axes import expand_axes, split_names
 from grokjax.config import SCHEMA, Experiment
 from grokjax.grid import Run, make_runs
-from grokjax.loading import dump_yaml, experiment_from, parse_yaml
+from grokjax.loading import dump_yaml, experiment_from
+from grokjax.parsing import parse_yaml
+from grokjax.quoting import cut, cut_path, shown
 from grokjax.settings import Settings, leaves
 from grokjax.source import ConfigError, Source
 
@@ -27,17 +26,22 @@ def directory_of(experiment: Experiment) -> Path:
 def check_directory(experiment: Experiment, runs: list[Run]) -> None:
     """Refuse a directory that is not this experiment's, or cannot be written. Writes nothing. Raises ConfigError."""
     path = directory_of(experiment)
+    told = cut_path(path)
     try:
         if (path / "experiment.yaml").exists():
             _check_same(read_experiment(path), experiment, runs, path)
         elif path.is_dir() and any(_foreign(path)):
             raise ConfigError(
-                f"{path}: has files in it and is no results directory; name another with --out"
+                f"{told}: has files in it and is no results directory; name another with --out"
             )
         _check_writable(path)
     except PermissionError as error:
         raise ConfigError(
-            f"{path}: {error.filename} is not readable; name another directory with --out"
+            f"{told}: {cut_path(error.filename)} is not readable; name another directory with --out"
+        ) from None
+    except OSError as error:  # a name that is too long, a ring of links
+        raise ConfigError(
+            f"{told}: cannot be used: {error.strerror}; name another directory with --out"
         ) from None
 
 
@@ -50,13 +54,16 @@ def _foreign(path: Path) -> list[Path]:
 
 
 def _check_writable(path: Path) -> None:
+    told = cut_path(path)
     nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
     if not nearest.is_dir():
         raise ConfigError(
-            f"{path}: {nearest} is a file, not a directory; name another directory with --out"
+            f"{told}: {cut_path(nearest)} is a file, not a directory; name another directory with --out"
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"{path}: {nearest} is not writable; name another directory with --out")
+        raise ConfigError(
+            f"{told}: {cut_path(nearest)} is not writable; name another directory with --out"
+        )
 
 
 def write_experiment(experiment: Experiment, path: Path) -> None:
@@ -80,14 +87,15 @@ def read_experiment(path: Path) -> Experiment:
     try:
         data = parse_yaml(file.read_text())
         schema = data.pop("schema")
-    except (OSError, YAMLError, AttributeError, KeyError, TypeError) as error:
-        told = " ".join(str(error).split())
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        told = cut(error, 200)
         raise ConfigError(
-            f"{file}: cannot be read as the experiment of a results directory ({told})"
+            f"{cut_path(file)}: cannot be read as the experiment of a results directory ({told})"
         ) from None
     if not isinstance(schema, int) or schema > SCHEMA:
         raise ConfigError(
-            f"{file}: schema: {schema} was written by a newer grokjax; this one reads up to {SCHEMA}, so update it"
+            f"{cut_path(file)}: schema: {cut(schema)} was written by a newer grokjax; "
+            f"this one reads up to {SCHEMA}, so update it"
         )
     data.pop("grokjax", None)
     return experiment_from(data, Source(str(file)))
@@ -99,7 +107,7 @@ def _check_same(old: Experiment, new: Experiment, runs: list[Run], path: Path) -
     if changed:
         name, before, after = changed
         raise ConfigError(
-            f"{path}: {name}: is {_told(before)} in this results directory and {_told(after)} now; "
+            f"{cut_path(path)}: {cut(name)}: is {_told(before)} in this results directory and {_told(after)} now; "
             "change it back or name another directory with --out"
         )
 
@@ -158,8 +166,8 @@ def _lost(run: Run) -> tuple[str, Any, Any]:
 
 def _told(value: Any) -> str:
     if isinstance(value, Settings):
-        return json.dumps(value.model_dump(mode="json"))
+        return shown(value.model_dump(mode="json"))
     if isinstance(value, tuple):
-        text = "[" + ", ".join(_told(v) for v in value) + "]"
+        text = cut("[" + ", ".join(_told(v) for v in value) + "]")
         return f"the axis {text}" if isinstance(value, _Varying) else text
-    return "unset" if value is None else str(value)
+    return "unset" if value is None else cut(value)

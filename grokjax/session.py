@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import shutil
@@ -20,10 +21,12 @@ from grokjax import devices, interruption, provenance
 from grokjax.capacity import choose_slots
 from grokjax.config import Execution, Experiment
 from grokjax.grid import Group, make_groups, make_runs, without_control
+from grokjax.loading import validate
 from grokjax.locks import hold
 from grokjax.measure import check_kinds, check_snapshots
 from grokjax.programs import Ahead, compiling_ahead, make_program
 from grokjax.progress import Display
+from grokjax.quoting import cut_path
 from grokjax.results import check_directory, directory_of, write_experiment
 from grokjax.source import ConfigError, Source
 from grokjax.store import DONE, GroupStore
@@ -82,8 +85,9 @@ def run_experiment(
     """Train what is not trained yet. Returns the results directory."""
     if execution:
         merged = {**experiment.execution.model_dump(), **execution}
+        given = {name: _text(value) for name, value in merged.items()}
         experiment = experiment.model_copy(
-            update={"execution": Execution.model_validate({k: _text(v) for k, v in merged.items()})}
+            update={"execution": validate(given, Source("execution"), Execution)}
         )
     groups, mesh, path = prepare(experiment, source)
     make_directory(path)
@@ -120,7 +124,7 @@ def _text(value: Any) -> Any:
 def prepare(experiment: Experiment, source: Source | None = None) -> tuple[list[Group], Mesh, Path]:
     """Everything that can be wrong is found here, before anything is written. Raises ConfigError."""
     source = source or Source("experiment")
-    runs = make_runs(experiment, source)
+    runs = make_runs(experiment, source, _memory(experiment, source))
     check_directory(experiment, runs)
     if lacking := without_control(runs):
         log.warning(
@@ -144,6 +148,19 @@ def prepare(experiment: Experiment, source: Source | None = None) -> tuple[list[
     return groups, mesh, directory_of(experiment)
 
 
+def _memory(experiment: Experiment, source: Source) -> Callable[[], int]:
+    """Bytes that the devices have, asked for once, and only if somebody asks: JAX starts then."""
+
+    @functools.cache
+    def ask() -> int:
+        devices.set_up(experiment.execution.devices)
+        with _told_at(source, "execution"):
+            mesh = devices.make_mesh(experiment.execution.devices)
+        return devices.memory_limit(devices.platform(mesh))
+
+    return ask
+
+
 @contextlib.contextmanager
 def _told_at(source: Source, section: str) -> Iterator[None]:
     """A ValueError 'setting: why' becomes a ConfigError with its place."""
@@ -159,12 +176,12 @@ def make_directory(path: Path) -> None:
     nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
     if shutil.disk_usage(nearest).free < _SMALLEST:
         raise ConfigError(
-            f"{path}: no space is left on that disk; free some, or name another with --out"
+            f"{cut_path(path)}: no space is left on that disk; free some, or name another with --out"
         )
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be made: {error.strerror}") from None
+        raise ConfigError(f"{cut_path(path)}: cannot be made: {error.strerror}") from None
 
 
 def _train_group(

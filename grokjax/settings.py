@@ -9,11 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from grokjax.quoting import shown
+
 Role = Literal["hyper", "shape", "extendable", "execution"]
+
+
+MAX_INTEGER = 2**31
+"""Whole numbers are below: devices count in int32."""
 
 
 class Settings(BaseModel):
@@ -22,6 +28,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="after")
+    def _integers_fit(self) -> Settings:
+        for name, value in self.__dict__.items():
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, int) and number >= MAX_INTEGER:
+                    raise ValueError(f"{name}: must be below {MAX_INTEGER}, got {shown(number)}")
+        return self
 
 
 def _field(role: Role, default: Any, introduced: Any, limits: dict[str, Any]) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from grokjax.quoting import cut, cut_path, shown
+
 Key = tuple[str, ...]
 """A setting's name in parts. An axis is ('axes', its whole name): names of axes contain dots."""
 
@@ -28,13 +30,13 @@ class Source:
     def place(self, key: Key) -> str:
         """'file:line' of the setting or of the nearest one around it, or the override that set it."""
         if key in self.overrides:
-            return f"override {self.overrides[key]}"
+            return f"override {cut(self.overrides[key])}"
         if key in self.lines:
-            return f"{self.path}:{self.lines[key]}"
+            return f"{cut_path(self.path)}:{self.lines[key]}"
         below = [word for name, word in self.overrides.items() if name[: len(key)] == key]
         if key and below:
-            return f"override {below[-1]}"
-        return self.place(key[:-1]) if key else self.path
+            return f"override {cut(below[-1])}"
+        return self.place(key[:-1]) if key else cut_path(self.path)
 
     def error(self, key: Key, message: str, because: tuple[str, ...] = ()) -> ConfigError:
         """A mistake in one setting. `because`: sections whose axes may have caused it."""
@@ -42,13 +44,14 @@ class Source:
 
     def sentence(self, key: Key, message: str, because: tuple[str, ...] = ()) -> str:
         """The mistake as it is told: at the axis, where the value came from one."""
-        name, axis = ".".join(key), self._axis(key)
+        name, axis = cut(".".join(key)), self._axis(key)
         if axis is not None:
-            told = message if name == axis else f"{name}: {message}"
-            return f"{self.place(('axes', axis))}: axes.{axis}: {told}"
+            told = message if key == tuple(axis.split(".")) else f"{name}: {message}"
+            return f"{self.place(('axes', axis))}: axes.{cut(axis)}: {told}"
         causes = [n for n in self.point if n.split(".")[0] in because]
         if causes:
-            message += f" (where {', '.join(f'axes.{n} is {self.point[n]}' for n in causes)})"
+            told = ", ".join(f"axes.{cut(n)} is {_value(self.point[n])}" for n in causes)
+            message += f" (where {told})"
         return f"{self.place(key)}: {name}: {message}"
 
     def _axis(self, key: Key) -> str | None:
@@ -62,3 +65,7 @@ class Source:
             return {name: place for name, place in places.items() if name[: len(key)] != key}
 
         return dataclasses.replace(self, lines=kept(self.lines), overrides=kept(self.overrides))
+
+
+def _value(value: Any) -> str:
+    return cut(value) if isinstance(value, str) else shown(value)

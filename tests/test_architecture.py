@@ -18,6 +18,7 @@ FILES = sorted(
 )
 
 LAYERS = [
+    {"quoting"},
     {"settings", "interruption"},
     {
         "tasks",
@@ -29,6 +30,7 @@ LAYERS = [
         "provenance",
         "cadence",
         "source",
+        "parsing",
         "locks",
         "measured",
     },
@@ -38,7 +40,7 @@ LAYERS = [
     {"measurements"},
     {"config"},
     {"names", "mistakes", "axes", "loading"},
-    {"identity", "grid"},
+    {"identity", "durations", "grid"},
     {"plan", "results", "help", "columns", "shelves", "group_names", "remaining"},
     {"runstate"},
     {"passes"},
@@ -60,6 +62,7 @@ WITHOUT_JAX = [
     "grokjax.outcomes",
     "grokjax.provenance",
     "grokjax.interruption",
+    "grokjax.parsing",
     "analysis",
 ]
 
@@ -142,7 +145,10 @@ def test_rooms_do_not_import_each_other_in_circles() -> None:
 
 
 def test_the_analysis_reads_the_store_only() -> None:
-    allowed = {f"grokjax.{n}" for n in ("store", "outcomes", "cadence", "interruption")}
+    allowed = {
+        f"grokjax.{name}"
+        for name in ("store", "outcomes", "cadence", "interruption", "parsing", "quoting")
+    }
     for file in FILES:
         if name_of(file).startswith("analysis"):
             used = {m for m in imports(file) if m.startswith("grokjax.") and is_module(m)}

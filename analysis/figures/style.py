@@ -140,14 +140,17 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         path = stem.with_name(stem.name + suffix)
         partial = stem.with_name(f".{stem.name}{suffix}.{os.getpid()}.partial")
-        figure.savefig(
-            partial,
-            format=suffix[1:],
-            dpi=200,
-            bbox_inches="tight",
-            pad_inches=0.12,
-            metadata=metadata,
-        )
-        os.replace(partial, path)
+        try:
+            figure.savefig(
+                partial,
+                format=suffix[1:],
+                dpi=200,
+                bbox_inches="tight",
+                pad_inches=0.12,
+                metadata=metadata,
+            )
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
         written.append(path)
     return written

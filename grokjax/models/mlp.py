@@ -25,7 +25,9 @@ class MLPSettings(Settings):
     kind: Literal["mlp"] = shape("mlp")
     d_model: int = shape(128, ge=1)
     """Width of a token's embedding."""
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = shape((128,), strict=False, min_length=1)
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = shape(
+        (128,), strict=False, min_length=1, max_length=100
+    )
     """Widths of the hidden layers."""
     activation: Literal["relu", "gelu"] = shape("relu")
     """Non-linearity of the hidden layers (gelu: the exact form with erf)."""

@@ -24,7 +24,9 @@ class PerceptronSettings(Settings):
     """Hidden layers on rows of numbers. Two classes have one output f, whose logits are -f/2 and f/2."""
 
     kind: Literal["perceptron"] = shape("perceptron")
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = shape((1000,), strict=False, min_length=1)
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = shape(
+        (1000,), strict=False, min_length=1, max_length=100
+    )
     """Widths of the hidden layers."""
     activation: Literal["relu", "gelu"] = shape("relu")
     """Non-linearity of the hidden layers (gelu: the exact form with erf)."""

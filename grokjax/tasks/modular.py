@@ -15,6 +15,7 @@ from jaxtyping import Int
 from pydantic import model_validator
 
 from grokjax.settings import Settings, shape
+from grokjax.tasks.size import Size
 from grokjax.tasks.table import Table
 
 Format = Literal["a b =", "a op b ="]
@@ -104,6 +105,12 @@ def _nearest_primes(n: int) -> str:
     below = [q for q in range(2, n) if _is_prime(q)][-1:]
     above = [q for q in range(n + 1, MAX_MODULUS + 1) if _is_prime(q)][:1]
     return " or ".join(map(str, below + above))
+
+
+def modular_size(settings: Modular) -> Size:
+    """Of the table: a logit for each residue at least, and those of the tokens beside them."""
+    p = settings.p
+    return Size(p * (p - OPERATIONS[settings.operation].skips_zero), p, "p")
 
 
 def modular_table(settings: Modular) -> Table:

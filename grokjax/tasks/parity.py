@@ -14,6 +14,7 @@ from pydantic import model_validator
 
 from grokjax.settings import Settings, shape
 from grokjax.tasks.sample import Sample
+from grokjax.tasks.size import Size
 
 
 class SparseParity(Settings):
@@ -38,6 +39,13 @@ class SparseParity(Settings):
                 f"k: {self.k} is more than n_bits = {self.n_bits}; at most {self.n_bits} would be right"
             )
         return self
+
+
+def sparse_parity_size(settings: SparseParity) -> Size:
+    """Of the sample: its signs, and a class for each row."""
+    rows = settings.n_train + settings.n_test
+    larger = "n_train" if settings.n_train >= settings.n_test else "n_test"
+    return Size(rows, settings.n_bits + 1, "n_bits" if settings.n_bits > rows else larger)
 
 
 def sparse_parity_sample(settings: SparseParity) -> Sample:

@@ -1,0 +1,46 @@
+"""What a user wrote, as messages repeat it: on one line, and no longer than a line holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+VALUE = 80
+"""Characters that a value, a name or an override has in a message."""
+PATH = 250
+"""Characters of a path: it is of use as a whole only, and few are longer."""
+_DIGITS = 300
+"""Whole numbers with more are told by their number of digits."""
+
+
+def cut(text: object, most: int = VALUE) -> str:
+    """A text on one line; where it is long, its middle is left out."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+    tail = most // 4
+    return line if len(line) <= most else f"{line[: most - tail - 3]} … {line[-tail:]}"
+
+
+def cut_path(path: object) -> str:
+    """A path on one line."""
+    return cut(path, PATH)
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in YAML, shortened."""
+    if isinstance(value, str):
+        return f"'{cut(value)}'"
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    if isinstance(value, int) and n_digits(value) > _DIGITS:
+        return f"a number of {n_digits(value):,} digits"
+    try:
+        return cut(json.dumps(value, default=str, ensure_ascii=False))
+    except (TypeError, ValueError, RecursionError):  # names that are no texts, rings, digits
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def n_digits(number: int) -> int:
+    """Decimal digits of a whole number. Python refuses to write out, and so to count, more than 4,300."""
+    least = int((abs(number).bit_length() - 1) * math.log10(2)) + 1
+    return least + (abs(number) >= 10**least)

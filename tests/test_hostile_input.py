@@ -1,0 +1,312 @@
+"""Input that nobody writes by accident: it too is told in short sentences, at once, with exit code 2."""
+
+from __future__ import annotations
+
+# ruff: noqa: E501 - a sentence is read as a whole
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+import grokjax
+from grokjax import grid, session
+from grokjax.commands import main
+from grokjax.parsing import Unreadable, parse_yaml
+from grokjax.quoting import cut, shown
+from grokjax.source import ConfigError
+from grokjax.tasks import TASKS
+from tests import test_bad_input
+
+YAML = test_bad_input.YAML
+told = test_bad_input.told
+
+DEEP = "lists and mappings stand in each other more than 30 deep; settings are a few levels deep"
+NINES = "9" * 5000
+
+
+# -- what YAML allows and Python does not ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a: " + "[" * 300 + "]" * 300, f"x.yaml: {DEEP}"),
+        ("a: " + "[" * 40 + "]" * 40, f"x.yaml: {'.'.join(['a', *['0'] * 30])}: {DEEP}"),
+        ("a: " + "[" * 20_000, f"x.yaml: {DEEP}"),
+        ("a: &x {b: *x}", "x.yaml:1:4: a.b: contains itself; write its value out instead of the alias (*)"),
+        ("a: &x [*x]", "x.yaml:1:4: a.0: contains itself; write its value out instead of the alias (*)"),
+        ("&x\na: *x", "x.yaml:1:1: a: contains itself; write its value out instead of the alias (*)"),
+        ("a: &x\n  <<: *x\n  b: 1", "x.yaml:1:4: a.<<: contains itself; write its value out instead of the alias (*)"),
+        ("task: {p: !!int x}", "x.yaml:1:11: task.p: x cannot be read as a whole number; write a number of at most 300 digits, or a text in quotes"),
+        ("name: 2020-13-45", "x.yaml:1:7: name: 2020-13-45 cannot be read as a date; write a number of at most 300 digits, or a text in quotes"),
+        ("seed: " + "9" * 301, "x.yaml: seed: got a number of 301 digits; at most 300 digits would be right"),
+        ("seed: 0x" + "f" * 5000, "x.yaml: seed: got a number of 6,021 digits; at most 300 digits would be right"),
+        ("a: {1: x, '1': y}", "x.yaml: a: has the name 1 twice; each name once"),
+        (YAML + "  'init_seed,split_seed': [[1, 2]]\n  'init_seed, split_seed': [[1, 2]]\n", "x.yaml:18: axes.init_seed, split_seed: is there twice; each axis once"),
+    ],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_yaml_that_python_cannot_hold(told, text: str, sentence: str) -> None:
+    assert told(text=text) == sentence
+
+
+def test_a_number_of_5000_digits(told) -> None:
+    right = "cannot be read as a whole number; write a number of at most 300 digits"
+    for error in (told(text=YAML.replace("p: 13", f"p: {NINES}")), told(f"task.p={NINES}")):
+        assert f"task.p: {cut(NINES)} {right}" in error and "\n" not in error and len(error) < 400
+
+
+def test_aliases_that_stand_for_a_thousand_million_values(told) -> None:
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    began = time.perf_counter()
+    error = told(text="\n".join(lines))
+    assert "values; at most 2,000,000 would be right" in error and "\n" not in error
+    assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize("word", ["task.p=!!int x", "task.p=2020-13-45", "task=" + "[" * 300])
+def test_overrides_that_python_cannot_hold(told, word: str) -> None:
+    error = told(word)
+    assert error.startswith(f"override {cut(word)}: task") and "\n" not in error
+
+
+def test_a_name_of_a_thousand_parts(told) -> None:
+    word = ".".join(["a"] * 1000) + "=1"
+    assert told(word) == (
+        f"override {cut(word)}: {cut(word[:-2])}: is no setting's name; write it as in task.p=47"
+    )
+    assert "unknown setting" in told("axes." + word.replace("=1", "=[1]"))
+
+
+def test_paths_with_a_null_byte(told) -> None:
+    assert told(config="a\0b") == "a\\x00b: has a null byte, which no path has"
+    assert told("--out", "a\0b").endswith(
+        "execution.out: has a null byte, which no path has, got 'a\\x00b'"
+    )
+    assert "there is no such results directory" in told("--measure", config="a\0b")
+
+
+def test_paths_that_are_too_long(told) -> None:
+    long = "a" * 5000
+    assert told(config=long) == f"{cut(long, 250)}: cannot be read: File name too long"
+    assert "File name too long" in told("--out", long)
+    assert "there is no such results directory" in told("--measure", config=long)
+
+
+def test_the_same_value_with_another_sign_or_form(told) -> None:
+    assert told("axes.optimizer.weight_decay=[0.0, -0.0]").endswith(
+        "has the same value twice (0.0 and -0.0); each value once"
+    )
+    word = "axes.task=[{kind: modular, p: 7}, {kind: modular, p: 7.0}]"
+    assert "has the same value twice" in told(word)
+
+
+# -- too much ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither tables nor runs."""
+    monkeypatch.setattr(grid, "make_table", lambda _: pytest.fail("made a table"))
+    monkeypatch.setattr(grid, "resolve", lambda *_: pytest.fail("made a run"))
+
+
+@pytest.mark.usefixtures("nothing_is_made")
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["axes.seed={range: 1000000}"], "axes.seed: has 1,000,000 values; at most 200,000 would be right"),
+        (["axes.seed={range: [0, 1000000000000000000000, 1]}"], "axes.seed: has about 10^21 values; at most 200,000 would be right"),
+        (["axes.optimizer.eps={linspace: [0, 1, 1000000000]}"], "axes.optimizer.eps: has 1,000,000,000 values; at most 200,000 would be right"),
+        (["axes.seed={range: 1000}", "axes.init_seed={range: 1000}"], "axes: make 1,000,000 runs; at most 200,000 would be right"),
+        (["axes.seed={range: 1000}", "axes.init_seed={range: 1000}", "axes.split_seed={range: 1000}"], "axes: make 1,000,000,000 runs; at most 200,000 would be right"),
+        (["task.p=4096"], "task.p: 4096 makes 16,777,216 rows of 4,096 numbers, 256.0 GiB in each evaluation; at most 16.0 GiB can be used, and 100,000,000 rows; at most 1625 would be right"),
+        (["axes.task.p=[4096]"], "axes.task.p: 4096 makes 16,777,216 rows of "),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_too_large_is_refused_before_it_is_made(
+    told, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
+) -> None:
+    monkeypatch.setattr(session.devices, "memory_limit", lambda platform: 2**34)
+    error = told(*words)
+    assert sentence in error and "\n" not in error
+
+
+@pytest.mark.usefixtures("nothing_is_made")
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("n_test", 2**31, "must be below 2147483648, got 2147483648"),
+        ("n_test", 2**31 - 1, "makes 2,147,484,647 rows of 41 numbers, "),
+        ("n_train", 10**9, "makes 1,000,000,100 rows of 41 numbers, "),
+        ("n_bits", 2**31 - 1, "makes 1,100 rows of 2,147,483,648 numbers, "),
+        ("n_bits", 10**100, "must be below 2147483648, got 1000"),
+    ],
+)
+def test_samples_that_are_too_large(
+    told, monkeypatch: pytest.MonkeyPatch, setting: str, value: int, sentence: str
+) -> None:
+    monkeypatch.setattr(session.devices, "memory_limit", lambda platform: 2**34)
+    words = ["task={kind: sparse_parity}", "split={kind: drawn}", "model={kind: perceptron}"]
+    error = told(*words, f"task.{setting}={value}")
+    assert f"task.{setting}: " in error and sentence in error and "\n" not in error
+
+
+def test_what_would_be_right_is_right() -> None:
+    from grokjax.tasks import unfit
+
+    modular = TASKS["modular"][0]
+    for room in (2**31, 2**33, 2**36):
+        message = unfit(modular(p=4096), lambda room=room: room)
+        assert message is not None
+        most = int(message.rpartition("at most ")[2].split()[0])
+        assert unfit(modular(p=most), lambda room=room: room) is None
+        assert unfit(modular(p=most + 1), lambda room=room: room) is not None
+
+
+def test_ordinary_tasks_need_not_ask_for_the_memory() -> None:
+    from grokjax.tasks import unfit
+
+    def ask() -> int:
+        raise AssertionError("asked")
+
+    assert unfit(TASKS["modular"][0](p=499), ask) is None
+    assert unfit(TASKS["permutation"][0](group="S5"), ask) is None
+    assert unfit(TASKS["sparse_parity"][0](), ask) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["train.steps=1000000000000"], "train.steps: must be below 2147483648, got 1000000000000"),
+        (["train.steps={epochs: 2147483647}", "train.batch_size=40", "train.eval_every={epochs: 2147483647}"], "train.steps: 6442450941 steps are too many; at most 2147483647 would be right"),
+        (["train.steps=2000000000", "train.eval_every=1"], "train.steps: 2000000000 steps are evaluated 2,000,000,001 times; at most 10,000,000 times would be right, with a larger train.eval_every"),
+        (["optimizer.warmup=2147483648"], "optimizer.warmup: must be below 2147483648, got 2147483648"),
+        (["model={kind: mlp, hidden: [2147483648]}"], "model.hidden: must be below 2147483648, got 2147483648"),
+        (["model={kind: mlp, hidden: [" + "8, " * 200 + "8]}"], "model.hidden: must have at most 100 entries, got [8, 8,"),
+        (["name=" + "a" * 300], "name: must have at most 200 characters, got 'aaa"),
+    ],
+    ids=lambda words: str(words)[:30],
+)  # fmt: skip
+def test_numbers_that_no_device_counts_to(told, words: list[str], sentence: str) -> None:
+    error = told(*words)
+    assert sentence in error and "\n" not in error
+
+
+# -- how long the answer is --------------------------------------------------------------------------------------------
+
+LONG = "long" * 50_000
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        LONG,
+        f"{LONG}=1",
+        f"task.{LONG}=1",
+        f"task.p='{LONG}'",
+        f"task.p=[{LONG}",
+        f"task.p=*{LONG}",
+        f"task.kind={LONG}",
+        f"task.operation={LONG}",
+        f"train.loss={LONG}",
+        f"task={{{LONG}: 1}}",
+        f"task={LONG}",
+        f"name={LONG}",
+        f"axes.{LONG}=[1]",
+        f"axes.seed={LONG}",
+        f"axes.seed=[{LONG}]",
+        f"axes.seed=[{LONG}, {LONG}]",
+        f"axes.seed={{{LONG}: 3}}",
+        f"axes.seed={{range: {LONG}}}",
+        f"axes.task=[{{kind: {LONG}}}]",
+        f"axes.train.{LONG}, train.{LONG}=[[1, 2]]",
+        f"axes={{{LONG}: [1]}}",
+        f"probes=[{LONG}]",
+        f"--{LONG}",
+        f"--{LONG}=1",
+        f"--plan={LONG}",
+    ],
+    ids=lambda word: word.replace(LONG, "LONG"),
+)
+def test_long_input_is_cut_in_the_answer(told, word: str) -> None:
+    error = told(word)
+    assert len(error) < 600 and "\n" not in error
+
+
+def test_long_names_of_files_are_cut(told) -> None:
+    for words in ({"config": LONG}, {"text": f"{LONG}: 1"}, {"text": YAML.replace("13", LONG)}):
+        error = told(**words)
+        assert len(error) < 1000
+    assert len(told("--out", LONG)) < 1000
+
+
+def test_two_thousand_mistakes(told) -> None:
+    began = time.perf_counter()
+    error = told(text=YAML + "".join(f"key{i}: 1\n" for i in range(2000))).splitlines()
+    assert len(error) == 11 and error[0].startswith("x.yaml:17: key0: unknown setting")
+    assert error[-1] == "and 1,990 more"
+    assert time.perf_counter() - began < 10
+
+
+def test_what_was_written_is_told_on_one_line() -> None:
+    assert cut("a\nb\tc\x1b[31m\0é") == "a\\nb\\tc\\x1b[31m\\x00é"
+    assert cut("0123456789" * 100).startswith("0123456789") and len(cut("a" * 81)) == 80
+    assert cut("x" * 80) == "x" * 80 and " … " in cut("x" * 81)
+    assert shown(10**5000) == "a number of 5,001 digits"
+    ring: list = []
+    ring.append(ring)
+    assert shown(ring) == "a list that cannot be shown" and shown({(1,): 2}).startswith("a dict")
+
+
+# -- the command line and the Python interface -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--out", "a", "--out", "b"], "--out: is there twice; one results directory would be right"),
+        (["--out=a", "--out=a"], "--out: is there twice; one results directory would be right"),
+        (["--out"], "--out: expected one argument; see --help"),
+        (["-x"], "-x: is no option; see --help"),
+    ],
+)  # fmt: skip
+def test_options(told, words: list[str], sentence: str) -> None:
+    assert told(*words) == sentence
+
+
+def test_settings_of_execution_from_python(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(YAML)
+    with pytest.raises(ConfigError, match=r"^execution: slotz: unknown setting"):
+        grokjax.run(path, slotz=3)
+    with pytest.raises(ConfigError, match=r"^execution: slots: must be at least 1, got 0"):
+        grokjax.run(path, slots=0)
+    with pytest.raises(ConfigError, match="null byte"):
+        grokjax.run(path, out="a\0b")
+
+
+def test_figures_that_cannot_be_drawn_are_told_after_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "run_experiment", lambda *_, **__: tmp_path)
+    (tmp_path / "x.yaml").write_text(YAML)
+    monkeypatch.chdir(tmp_path)
+    assert main(["x.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert "holds no experiment.yaml" in error and "the training is done and saved" in error
+
+
+def test_an_experiment_on_disk_that_is_no_text(told) -> None:
+    path = test_bad_input.existing()
+    (path / "experiment.yaml").write_bytes(os.urandom(50) + b"\xff\xfe")
+    assert "cannot be read as the experiment of a results directory" in told()
+
+
+def test_a_parsed_text_knows_its_place() -> None:
+    with pytest.raises(Unreadable) as caught:
+        parse_yaml("a: 1\nb: [1, !!int x]")
+    assert caught.value.place == ":2:8"
