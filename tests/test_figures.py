@@ -165,40 +165,6 @@ def test_the_first_value_keeps_its_label_and_ticks_stay(tmp_path):
     assert labels[0].get_text() == "0.2"
 
 
-@pytest.mark.parametrize(
-    ("values", "texts"),
-    [
-        (np.linspace(0.3, 0.8, 10), "0.3 0.36 0.41 0.47 0.52 0.58 0.63 0.69 0.74 0.8"),
-        ([0.25, 0.5, 0.75], "0.25 0.5 0.75"),
-        ([0.125, 0.5], "0.125 0.5"),
-        ([31, 113, 4093, 10007], "31 113 4093 10007"),
-        (np.logspace(-1, 1, 7), "0.1 0.22 0.46 1 2.2 4.6 10"),
-        (np.logspace(-4, -2, 3), "0.0001 0.001 0.01"),
-        ([0.1 + 0.2, 0.9], "0.3 0.9"),
-        ([0.50001, 0.50002], "0.50001 0.50002"),
-        ([1e-5, 250000], "1e-5 250000"),
-        ([41111.1, 82222.2], "41000 82000"),
-        ([-1, 0], "-1 0"),
-        ([1 / 3], "0.33"),
-    ],
-)
-def test_numbers_are_as_short_as_they_can_be(values, texts):
-    assert number_texts(list(values)) == texts.split()
-
-
-def test_labels_of_joint_settings_are_short_too(tmp_path):
-    joint = {f"{FRACTION}, model.n_layers": [(1 / 3, 1), (1 / 3, 2), (2 / 3, 1)]}
-    (axis,) = study_of(tmp_path / "x", joint).axes
-    assert axis.texts == ["0.33, 1", "0.33, 2", "0.67, 1"]
-
-
-def test_the_table_of_cells_keeps_the_values_themselves(tmp_path):
-    values = np.linspace(0.3, 0.8, 10).tolist()
-    study = study_of(tmp_path / "x", {FRACTION: values})
-    found = analysis.table.cell_columns(study)[FRACTION]
-    np.testing.assert_array_equal(found, values)
-
-
 def legend_texts(figure):
     (legend,) = figure.legends
     return [text.get_text() for text in legend.get_texts()]
@@ -223,6 +189,7 @@ def test_many_numbers_are_read_off_a_colour_bar_with_a_field_each(tmp_path, coun
     assert len({line.get_color() for line in drawn}) == count
     assert bar.get_ylabel() == "weight decay" and shown(bar.get_yticklabels())
     check_apart(bar.get_yticklabels())
+    assert "one run" not in legend_texts(figure)  # there are no dots of single runs
 
 
 @pytest.mark.parametrize("count", [12, len(NAMES)])
@@ -253,6 +220,15 @@ def test_runs_that_never_arrive_are_shown_at_the_budget_and_said(tmp_path):
     assert texts.count("0/6") == 2
     assert "not by then (censored)" in legend_texts(figure)
     assert "Not by step 20,000 (censored): 12 of 12 runs." in caption_of(figure)
+
+
+def test_censored_runs_of_a_single_line_stand_apart(tmp_path):
+    (ax,) = panels_of(time_figure(tmp_path / "x", {FRACTION: [0.4, 0.6]}, never))
+    places = [line.get_xdata() for line in ax.lines if line.get_marker() == "^"]
+    pixels = [ax.transData.transform([(x, BUDGET) for x in at])[:, 0] for at in places if len(at)]
+    assert len(pixels) == 2
+    for at in pixels:
+        assert np.diff(at).min() > 2.5 * ax.figure.dpi / 72
 
 
 def test_diverged_runs_are_crosses_and_said(tmp_path):
@@ -287,6 +263,15 @@ def test_a_heat_map_without_a_median_has_no_scale_of_colours(tmp_path):
     assert [ax.get_label() for ax in figure.axes].count("<colorbar>") == 0
     assert "No cell has a median" in caption_of(figure)
     assert "Not by step 20,000 (censored): 12 of 12 runs." in caption_of(figure)
+
+
+def test_a_scale_of_colours_of_a_short_range_has_round_ticks(tmp_path):
+    study = study_of(tmp_path / "x", {FRACTION: [0.45, 0.5], DECAY: [0.9, 1.0]}, seeds=1)
+    (figure,) = figures_of(study, "heatmaps").values()
+    (bar,) = (ax for ax in figure.axes if ax.get_label() == "<colorbar>")
+    ticks = bar.get_yticks()
+    assert len(ticks) > 1 and all(float(f"{tick:.2g}") == tick for tick in ticks)
+    assert bar.get_ylim()[0] <= ticks[0] and ticks[-1] <= bar.get_ylim()[1]
 
 
 def test_values_in_equal_distances_are_said_to_be(tmp_path):

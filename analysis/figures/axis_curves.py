@@ -70,7 +70,8 @@ def draw(study: Study) -> Iterator[tuple[str, Figure]]:
 def _draw_axis(study: Study, x: Axis, second: Axis | None) -> Figure:
     panels = other_panels(study, (x,) if second is None else (x, second))
     rows, columns = rows_and_columns(len(panels.cells))
-    handles = legend_entries(second) + _marks_of_legend(study)
+    whole = len(lines_of(second)) <= MOST_IN_LEGEND
+    handles = legend_entries(second) + _marks_of_legend(study, whole)
     width = max(4.2 * columns, 6.4, min(0.45 * len(x.values) + 2.5, 9.0))
     figure = new_figure(width, max(3.7 * rows, 0.2 * len(handles) + 0.4))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
@@ -87,11 +88,16 @@ def _draw_axis(study: Study, x: Axis, second: Axis | None) -> Figure:
     _add_legend(figure, used, second, handles)
     counts = [text for ax, p in zip(used, panels.cells, strict=True)
               for text in _draw_counts(ax, study, x, p.runs)]  # fmt: skip
-    marks = MARKS if second is None or len(lines_of(second)) <= MOST_IN_LEGEND else FEW_MARKS
     counted = bool(counts) and fit_texts(figure, counts)
     fit_ticks(figure, used, turn=not x.numeric)
     add_caption(
-        *(figure, caption_start(study), definition(study), marks, COUNTS if counted else ""),
+        *(
+            figure,
+            caption_start(study),
+            definition(study),
+            MARKS if whole else FEW_MARKS,
+            COUNTS if counted else "",
+        ),
         *(late_runs(study), missing_runs(study), spacing_note(x), left_out(second), panels.note),
     )
     return figure
@@ -113,7 +119,7 @@ def _draw_panel(
     for order, line in enumerate(lines):
         mine = runs if second is None else runs[second.code[runs] == line.value]
         # Lanes from -1 to 1 around each value, not too wide, so that two lines stand close together.
-        width = min(2 / len(lines), WIDEST)
+        width = min(2 / len(lines), WIDEST) if len(lines) > 1 else 2.0
         centre = (order - (len(lines) - 1) / 2) * width
         _draw_line(ax, study, x, mine, line, (centre, width), len(lines) <= MOST_IN_LEGEND)
     scale(ax, x)
@@ -219,8 +225,8 @@ def _above(study: Study, share: float) -> float:
     return _ceiling(study) * (_ceiling(study) / _floor(study)) ** share
 
 
-def _marks_of_legend(study: Study) -> list[Line2D]:
-    """An entry for each kind of mark that is there."""
+def _marks_of_legend(study: Study, hits: bool) -> list[Line2D]:
+    """An entry for each kind of mark that is there; without `hits` runs that arrived have none."""
     grey: dict[str, Any] = {"color": "#505050", "linestyle": "none"}
     marks: dict[str, dict[str, Any]] = {
         "hit": {"marker": ".", "label": "one run"},
@@ -230,6 +236,6 @@ def _marks_of_legend(study: Study) -> list[Line2D]:
     }
     return [
         *(Line2D([], [], **mark, **grey) for state, mark in marks.items()
-          if (study.reached.state == state).any()),
+          if (study.reached.state == state).any() and (hits or state != "hit")),
         Line2D([], [], color="#606060", linewidth=0.8, linestyle=(0, (4, 3)), label="budget"),
     ]  # fmt: skip

@@ -85,13 +85,16 @@ def _explain(study: Study) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten, only the powers if those are many; three steps if few fit."""
+    """1, 2 and 5 times powers of ten, only the powers if those are many; up to three steps of two digits if few fit."""
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     round_numbers = [m * 10.0**power for power in powers for m in (1, 2, 5)]
     inside = [tick for tick in round_numbers if low <= tick <= high]
     if len(inside) > 9:
         return [tick for tick in inside if np.log10(tick) % 1 == 0]
-    return inside if len(inside) > 2 else np.geomspace(low * 1.05, high / 1.05, 3).tolist()
+    if len(inside) > 2:
+        return inside
+    steps = np.geomspace(low * 1.05, high / 1.05, 3)
+    return sorted({float(f"{step:.2g}") for step in steps})
 
 
 def _limits(summaries: list[list[TimeSummary]], budget: int) -> tuple[float, float]:
