@@ -24,7 +24,7 @@ class MLPSettings(Settings):
     d_model: int = shape(128, ge=1)
     """Width of a token's embedding."""
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = shape(
-        (128,), strict=False, min_length=1, max_length=100
+        (128,), strict=False, min_length=1, max_length=1000
     )
     """Widths of the hidden layers."""
     activation: Literal["relu", "gelu"] = shape("relu")

@@ -24,7 +24,7 @@ class PerceptronSettings(Settings):
 
     kind: Literal["perceptron"] = shape("perceptron")
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = shape(
-        (1000,), strict=False, min_length=1, max_length=100
+        (1000,), strict=False, min_length=1, max_length=1000
     )
     """Widths of the hidden layers."""
     activation: Literal["relu", "gelu"] = shape("relu")
