@@ -5,37 +5,59 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn, TypeVar
 
 from analysis.draw import draw_everything
 from analysis.load import ResultsError
 from analysis.phases import PhaseRule
 from analysis.study import Definitions
 from grokjax.outcomes import Sustain
+from grokjax.quoting import cut
+
+N = TypeVar("N", int, float)
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    value = _number(text, float)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {cut(text)}")
     return value
 
 
 def _level(text: str) -> float:
-    value = float(text)
+    value = _number(text, float)
     if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"expected an accuracy above 0 and at most 1, got {text}")
+        raise argparse.ArgumentTypeError(
+            f"expected an accuracy above 0 and at most 1, got {cut(text)}"
+        )
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
+    value = _number(text, int)
+    if not 1 <= value < 2**31:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from 1 to {2**31 - 1}, got {cut(text)}"
+        )
     return value
 
 
+def _number(text: str, kind: type[N]) -> N:
+    try:
+        return kind(text)
+    except ValueError:  # also more digits than Python reads
+        told = "a whole number" if kind is int else "a number"
+        raise argparse.ArgumentTypeError(f"expected {told}, got {cut(text)}") from None
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence, however long what was written is."""
+        self.exit(2, f"{self.prog}: {cut(message, 200)}; see --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    parser = _Parser(prog="python -m analysis", description=__doc__)
     parser.add_argument("path", help="a results directory; training may still go on in it")
     parser.add_argument(
         "--level",

@@ -30,10 +30,18 @@ def table_columns(study: Study) -> dict[str, np.ndarray]:
         name: dataset[name].to_numpy() for name in dict.fromkeys(names) if name in dataset.coords
     }
     columns["last_step"] = series(dataset, "val_accuracy").last_step
-    columns |= {f"final_{probe}": _final(series(dataset, probe)) for probe in FINAL}
+    columns |= {
+        f"final_{probe}": _final(series(dataset, probe)) for probe in _scalar_probes(dataset)
+    }
     for level in sorted({*LEVELS, study.level, study.rule.level}):
         columns |= dict(_level_columns(study, level))
     return columns | {"phase": study.phases}
+
+
+def _scalar_probes(dataset: Any) -> list[str]:
+    """Every probe that is one number, the first four first; entries of vectors carry a slash."""
+    names = [str(name) for name in dataset["probe"].to_numpy()]
+    return [*FINAL, *(name for name in names if "/" not in name and name not in FINAL)]
 
 
 def cell_columns(study: Study) -> dict[str, list[Any]]:

@@ -33,4 +33,4 @@ def likely_length(run: Run) -> tuple[float, ...]:
     """Runs that sort last start first: small fractions and small decays take long."""
     optimizer = run.settings.optimizer
     decay = getattr(optimizer, "weight_decay", getattr(optimizer, "l2", 0.0))
-    return (float(-run.n_train), float(-decay), float(-optimizer.learning_rate))
+    return (float(-run.n_train), float(-decay), float(-getattr(optimizer, "learning_rate", 0.0)))

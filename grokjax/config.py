@@ -31,12 +31,12 @@ def _one_of(classes: list[type[Settings]]) -> Any:
     return Annotated[Union[tuple(classes)], Field(discriminator="kind")]  # noqa: UP007
 
 
-TaskSettings = _one_of([s for s, _ in TASKS.values()])
-SplitSettings = _one_of([s for s, _ in SPLITS.values()])
+TaskSettings = _one_of([k.settings for k in TASKS.values()])
+SplitSettings = _one_of([k.settings for k in SPLITS.values()])
 ModelSettings = _one_of([k.settings for k in MODELS.values()])
-OptimizerSettings = _one_of([s for s, _ in OPTIMIZERS.values()])
-ProbeSettings = _one_of([s for s, _ in PROBES.values()])
-InterventionSettings = _one_of([s for s, _ in ACTIONS.values()])
+OptimizerSettings = _one_of([k.settings for k in OPTIMIZERS.values()])
+ProbeSettings = _one_of([k.settings for k in PROBES.values()])
+InterventionSettings = _one_of([k.settings for k in ACTIONS.values()])
 MeasurementSettings = _one_of([k.settings for k in MEASUREMENTS.values()])
 
 

@@ -9,7 +9,6 @@ A new action or trigger is its settings and function here, and one line in ACTIO
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import jax
@@ -18,7 +17,7 @@ from flax import struct
 from pydantic import Field
 
 from grokjax.models import Model
-from grokjax.settings import Settings, hyper, shape
+from grokjax.settings import Kind, Settings, hyper, shape
 
 Numbers = dict[str, Any]
 """Hyper settings of the intervention by dotted name, as traced scalars."""
@@ -93,10 +92,10 @@ def _plateau(n: Numbers, watch: Watch, step: jax.Array, measured: dict) -> tuple
     return watch.replace(best=best, since=since), since >= n["when.wait"]  # type: ignore[attr-defined]
 
 
-TRIGGERS: dict[str, tuple[type[Settings], Callable]] = {
-    "step": (AtStep, _at_step),
-    "memorised": (Memorised, _memorised),
-    "plateau": (Plateau, _plateau),
+TRIGGERS: dict[str, Kind] = {
+    "step": Kind(AtStep, _at_step),
+    "memorised": Kind(Memorised, _memorised),
+    "plateau": Kind(Plateau, _plateau),
 }
 
 
@@ -162,11 +161,11 @@ def _reset_optimizer(n: Numbers, model: Model, params: Any, opt_state: Any, key:
     return params, jax.tree.map(jnp.zeros_like, opt_state)
 
 
-ACTIONS: dict[str, tuple[type[_Action], Callable]] = {
-    "scale_output": (ScaleOutput, _scale_output),
-    "scale_weights": (ScaleWeights, _scale_weights),
-    "add_noise": (AddNoise, _add_noise),
-    "reset_optimizer": (ResetOptimizer, _reset_optimizer),
+ACTIONS: dict[str, Kind] = {
+    "scale_output": Kind(ScaleOutput, _scale_output),
+    "scale_weights": Kind(ScaleWeights, _scale_weights),
+    "add_noise": Kind(AddNoise, _add_noise),
+    "reset_optimizer": Kind(ResetOptimizer, _reset_optimizer),
 }
 
 
@@ -181,9 +180,9 @@ def intervene(
 ) -> tuple[Any, Any, Watch]:
     """(parameters, optimiser state, watch) after an evaluation, changed if the trigger fires."""
     params, opt_state, watch = state
-    seen, fires = TRIGGERS[s.when.kind][1](numbers, watch, step, measured)
+    seen, fires = TRIGGERS[s.when.kind].build(numbers, watch, step, measured)
     fires = fires & (watch.fired_at < 0) & (numbers["armed"] > 0)
-    changed = ACTIONS[s.kind][1](numbers, model, params, opt_state, key)
+    changed = ACTIONS[s.kind].build(numbers, model, params, opt_state, key)
     params, opt_state = jax.tree.map(
         lambda new, old: jnp.where(fires, new, old), changed, (params, opt_state)
     )

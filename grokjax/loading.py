@@ -172,7 +172,8 @@ def _parse_override(word: str) -> tuple[Key, Any]:
         raise ConfigError(f"{start}: {cut(name)}: {error}") from None
     # Everything after `axes.` is one literal key: names of axes contain dots.
     key = ("axes", tidy_name(name[5:])) if name.startswith("axes.") else tuple(name.split("."))
-    if not all(key) or len(key) > MAX_DEPTH:
+    is_text = not any("\ud800" <= c <= "\udfff" for c in name)  # bytes that are no UTF-8
+    if not all(key) or len(key) > MAX_DEPTH or not is_text:
         raise ConfigError(f"{start}: {cut(name)}: is no setting's name; write it as in task.p=47")
     if key == ("axes",) and isinstance(value, dict):
         value = _tidy(value, Source("", overrides={key: word}))

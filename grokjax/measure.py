@@ -34,7 +34,6 @@ from grokjax.runstate import Data, Hyper, Setup
 from grokjax.shelves import Shelf, Wanted, check_steps, shelves_of, wanted_of
 from grokjax.source import ConfigError, Source
 from grokjax.splits import row_weights
-from grokjax.tasks import Sample
 
 log = logging.getLogger("grokjax")
 
@@ -257,7 +256,7 @@ def saved(setup: Setup, data: Data, hyper: Hyper, params: Params, final: Params 
     return Saved(
         snap=training.take_snapshot(setup, data, hyper, state),
         final=final,
-        inputs=own.plan_table if isinstance(table, Sample) else jnp.asarray(table.tokens_NT),
+        inputs=own.plan_table if table.drawn else jnp.asarray(table.tokens_NT),
         scale=scale,
         real_B=row_weights(hyper.n_train, setup.bucket) > 0,
         # Another purpose than those of training (0 to 5).

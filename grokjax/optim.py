@@ -15,13 +15,15 @@ import optax
 from jax.typing import ArrayLike
 from pydantic import model_validator
 
-from grokjax.settings import Settings, hyper, shape
+from grokjax.settings import Kind, Settings, hyper, shape
 
 Numbers = dict[str, Any]
 """The optimiser's hyper settings as traced scalars."""
 
 
-class _Schedule(Settings):
+class Schedule(Settings):
+    """What every optimiser has: the learning rate and its course, and which parameters decay."""
+
     learning_rate: float = hyper(1e-3, ge=0)
     """Step size after warm-up."""
     warmup: int = hyper(0, ge=0)
@@ -36,7 +38,7 @@ class _Schedule(Settings):
     """Which parameters decay: all (as the sources do), or those of two or more dimensions."""
 
     @model_validator(mode="after")
-    def _horizon_has_an_effect(self) -> _Schedule:
+    def _horizon_has_an_effect(self) -> Schedule:
         """A setting that changes nothing must not tell two runs apart."""
         if (
             self.schedule == "constant"
@@ -48,7 +50,7 @@ class _Schedule(Settings):
         return self
 
 
-class AdamW(_Schedule):
+class AdamW(Schedule):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
     kind: Literal["adamw"] = shape("adamw")
@@ -62,7 +64,7 @@ class AdamW(_Schedule):
     """Added to the root of the second moment. 0 gives NaN where a gradient is exactly 0 (a unit that never fires)."""
 
 
-class Adam(_Schedule):
+class Adam(Schedule):
     """Adam, optionally with l2 inside the gradient (what many call weight decay)."""
 
     kind: Literal["adam"] = shape("adam")
@@ -76,7 +78,7 @@ class Adam(_Schedule):
     """Added to the root of the second moment. 0 gives NaN where a gradient is exactly 0 (a unit that never fires)."""
 
 
-class SGD(_Schedule):
+class SGD(Schedule):
     """Gradient descent with momentum (PyTorch's convention: v <- momentum v + gradient)."""
 
     kind: Literal["sgd"] = shape("sgd")
@@ -86,7 +88,7 @@ class SGD(_Schedule):
     """Coefficient of the parameters in the gradient."""
 
 
-class RMSProp(_Schedule):
+class RMSProp(Schedule):
     """Gradient over the root of its running mean square (Hinton 2012, lecture 6e)."""
 
     kind: Literal["rmsprop"] = shape("rmsprop")
@@ -98,7 +100,7 @@ class RMSProp(_Schedule):
     """Added to the root of the mean square."""
 
 
-class Adagrad(_Schedule):
+class Adagrad(Schedule):
     """Gradient over the root of its sum of squares (Duchi, Hazan & Singer 2011)."""
 
     kind: Literal["adagrad"] = shape("adagrad")
@@ -143,22 +145,22 @@ def _adagrad(s: Adagrad, n: Numbers) -> optax.GradientTransformation:
     )
 
 
-OPTIMIZERS: dict[str, tuple[type[Settings], Callable[[Any, Numbers], Any]]] = {
-    "adamw": (AdamW, _adamw),
-    "adam": (Adam, _adam),
-    "sgd": (SGD, _sgd),
-    "rmsprop": (RMSProp, _rmsprop),
-    "adagrad": (Adagrad, _adagrad),
+OPTIMIZERS: dict[str, Kind] = {
+    "adamw": Kind(AdamW, _adamw),
+    "adam": Kind(Adam, _adam),
+    "sgd": Kind(SGD, _sgd),
+    "rmsprop": Kind(RMSProp, _rmsprop),
+    "adagrad": Kind(Adagrad, _adagrad),
 }
 
 
-def _mask(s: _Schedule) -> Callable[[Any], Any] | None:
+def _mask(s: Schedule) -> Callable[[Any], Any] | None:
     if s.decays == "all":
         return None
     return lambda params: jax.tree.map(lambda w: w.ndim >= 2, params)
 
 
-def learning_rate(s: _Schedule, n: Numbers, step: ArrayLike) -> jax.Array:
+def learning_rate(s: Schedule, n: Numbers, step: ArrayLike) -> jax.Array:
     """Learning rate of update number `step` (from 0)."""
     warmup, done = n["warmup"], jnp.asarray(step) + (1 if s.warmup_start == "one" else 0)
     rising = jnp.where(warmup > 0, jnp.minimum(done / jnp.maximum(warmup, 1), 1.0), 1.0)
@@ -171,7 +173,7 @@ def learning_rate(s: _Schedule, n: Numbers, step: ArrayLike) -> jax.Array:
 
 def make_optimizer(s: Any, n: Numbers) -> optax.GradientTransformation:
     """The transformation of gradients into directions of descent; `update` scales it."""
-    return OPTIMIZERS[s.kind][1](s, n)
+    return OPTIMIZERS[s.kind].build(s, n)
 
 
 def init_optimizer(s: Any, params: Any) -> Any:

@@ -13,7 +13,6 @@ from flax import struct
 from grokjax.losses import LOSSES
 from grokjax.models import Model, Params
 from grokjax.runstate import Data, Hyper, Setup
-from grokjax.tasks import Sample
 
 _PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
 
@@ -35,7 +34,7 @@ def data_of(setup: Setup, data: Data, hyper: Hyper) -> Data:
     They are made again wherever they are needed instead of kept: states and checkpoints stay small.
     """
     task = setup.model.table
-    if isinstance(task, Sample):
+    if task.drawn:
         key = jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 4)
         inputs_ND, targets_NA = task.draw(key)
         data = data.replace(  # type: ignore[attr-defined]

@@ -12,7 +12,6 @@ from grokjax.grid import Group, Run, table_of
 from grokjax.models import Model
 from grokjax.optim import init_optimizer
 from grokjax.probes import required
-from grokjax.tasks import Sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +78,6 @@ def cost(run: Run, platform: str = "cpu") -> Cost:
     n_answers = len(table.answer_positions)
     rows_state = 4 * run.bucket + table.n_rows * (1 + 4 * n_answers)
     logits = table.n_rows * n_answers * table.n_classes
-    own = table.n_rows * (table.n_inputs + n_answers) if isinstance(table, Sample) else 0
     again = run.settings.train.subtract_initial
     return Cost(
         parameters=parameters,
@@ -94,7 +92,7 @@ def cost(run: Run, platform: str = "cpu") -> Cost:
         tile_bytes=4
         * (
             parameters * (copies + 2)
-            + own
+            + table.own_numbers
             + again * logits
             + max(
                 train.shared + n // blocks.train * train.per_row,

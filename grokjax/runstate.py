@@ -16,7 +16,6 @@ from grokjax.models import Model
 from grokjax.plan import WHOLE, RowBlocks
 from grokjax.probes import required
 from grokjax.settings import leaves
-from grokjax.tasks import Sample
 
 WAITING, RUNNING, FINISHED, STOPPED, DIVERGED = range(5)
 STATUS = ("waiting", "running", "finished", "stopped", "diverged")
@@ -147,7 +146,7 @@ def make_data(setup: Setup) -> Data:
     """The shared arrays of a group."""
     table, settings = setup.model.table, setup.settings
     strata = split_of(settings.task, settings.split).strata_UW
-    drawn = isinstance(table, Sample)
+    drawn = table.drawn
     return Data(
         plan_train=setup.model.plan(setup.batch_size or setup.bucket),
         plan_table=setup.model.plan(table.n_rows),

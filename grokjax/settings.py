@@ -6,7 +6,7 @@ function that implements it. The role decides what a setting does to a run's id 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -71,6 +71,13 @@ def extendable(default: Any = PydanticUndefined, **limits: Any) -> Any:
 def execution(default: Any = PydanticUndefined, **limits: Any) -> Any:
     """How the work is done on this machine: never part of the id, recorded."""
     return _field("execution", default, PydanticUndefined, limits)
+
+
+class Kind(NamedTuple):
+    """One entry of a dictionary of kinds: its settings, and the function that does what they say."""
+
+    settings: type[Settings]
+    build: Callable[..., Any]
 
 
 class Leaf(NamedTuple):

@@ -18,7 +18,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from grokjax.settings import Settings, hyper, shape
+from grokjax.settings import Kind, Settings, hyper, shape
 from grokjax.tasks import Sample, Table
 
 
@@ -116,21 +116,21 @@ def _drawn(s: DrawnSplit, sample: Sample) -> tuple[list[np.ndarray], list[int]]:
     return [rows[: sample.n_train], rows[sample.n_train :]], [sample.n_train, 0]
 
 
-SPLITS: dict[str, tuple[type[Settings], Callable]] = {
-    "random": (RandomSplit, _random),
-    "pairs": (PairSplit, _pairs),
-    "by_answer": (AnswerSplit, _by_answer),
-    "drawn": (DrawnSplit, _drawn),
+SPLITS: dict[str, Kind] = {
+    "random": Kind(RandomSplit, _random),
+    "pairs": Kind(PairSplit, _pairs),
+    "by_answer": Kind(AnswerSplit, _by_answer),
+    "drawn": Kind(DrawnSplit, _drawn),
 }
 
 
 def _check_task(kind: str, table: Table | Sample) -> None:
-    if isinstance(table, Sample) and kind != "drawn":
+    if table.drawn and kind != "drawn":
         raise ValueError(
             f"kind: {kind} shares out the rows of a table, and this task draws its training rows; "
             "drawn would be right"
         )
-    if isinstance(table, Table) and kind == "drawn":
+    if not table.drawn and kind == "drawn":
         raise ValueError(
             "kind: drawn needs a task that draws its training rows, and this one is a table; "
             "random would be right"
@@ -140,7 +140,7 @@ def _check_task(kind: str, table: Table | Sample) -> None:
 def make_split(settings, table: Table | Sample) -> Split:
     """The split of a table. Raises ValueError where no row would train, or none would validate."""
     _check_task(settings.kind, table)
-    strata, counts = SPLITS[settings.kind][1](settings, table)
+    strata, counts = SPLITS[settings.kind].build(settings, table)
     n_train = sum(k * s.shape[1] for k, s in zip(counts, strata, strict=True))
     if not 0 < n_train < table.n_rows:
         side = "train" if n_train == 0 else "validate"

@@ -89,6 +89,26 @@ def test_results_in_which_nothing_is_recorded(
     assert "no run has been recorded yet; start or continue" in refused(results, capsys)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--level", "9" * 5000], "expected an accuracy above 0 and at most 1, got 999"),
+        (["--sustain", "9" * 5000], "expected a whole number, got 999"),
+        (["--sustain", str(2**31)], "expected a whole number from 1 to 2147483647, got 2147483648"),
+        (["--delay-steps", "x" * 5000], "expected a number, got xxx"),
+        (["--" + "x" * 5000], "unrecognized arguments: --xxx"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_options_are_refused_in_one_sentence(
+    capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["nowhere", *words])
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1 and len(error) < 300
+
+
 # -- the experiment ----------------------------------------------------------------------------------------------------
 
 

@@ -551,10 +551,10 @@ ADVICE = "choose among these, or train another directory with train.snapshot_eve
 @pytest.mark.parametrize(
     ("given", "changes", "sentence"),
     [
-        ({"kind": "attention_entropy"}, {}, "measurements.0.kind: attention_entropy needs a model with attention, which mlp has not; transformer would be right; or leave it out"),
-        ({"kind": "embedding_fourier"}, PARITY, "measurements.0.kind: embedding_fourier needs a model with an embedding, which perceptron has not; transformer or mlp would be right; or leave it out"),
+        ({"kind": "attention_entropy"}, {}, "measurements.0.kind: attention_entropy needs a model with attention; use model.kind transformer; or leave it out"),
+        ({"kind": "embedding_fourier"}, PARITY, "measurements.0.kind: embedding_fourier needs a model with an embedding; use model.kind transformer or mlp; or leave it out"),
         ({"kind": "embedding_fourier"}, {"task": {"kind": "permutation", "group": "S3"}}, "measurements.0.kind: embedding_fourier needs a task of kind modular, whose tokens are numbers modulo p; or leave it out"),
-        ({"kind": "effective_sparsity"}, {"model": MLP | {"hidden": [3, 4]}}, "measurements.0.kind: effective_sparsity needs a transformer or one hidden layer, and model.hidden has 2: [3, 4]; or leave it out"),
+        ({"kind": "effective_sparsity"}, {"model": MLP | {"hidden": [3, 4]}}, "measurements.0.kind: effective_sparsity needs a transformer or one hidden layer; or leave it out"),
         ({"kind": "pca", "of": "logits"}, {}, "measurements.0.kind: pca needs a second operand that occurs, and rows_y is 8; 0 to 4 would be right; or leave it out"),
         ({"kind": "pca", "of": "logits"}, PARITY, "measurements.0.kind: pca needs rows with two operands, and this task's have none; of: embedding would be right; or leave it out"),
         ({"kind": "ntk", "at": [0, 20]}, {}, f"measurements.0.at: step 20 of run RUN was not saved, only 0, 10, 40 (final); {ADVICE}"),

@@ -244,7 +244,7 @@ def test_values_out_of_range_are_refused(wrong):
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_settings_are_shapes_with_a_meaning(kind):
-    task = TASKS[kind][0]()
+    task = TASKS[kind].settings()
     assert [leaf.name for leaf in leaves(task) if leaf.role != "shape"] == []
     undocumented = [leaf.name for leaf in leaves(task) if not leaf.field.description]
     assert undocumented == ["kind"]

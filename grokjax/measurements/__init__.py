@@ -11,13 +11,13 @@ from jax import Array
 
 from grokjax.measurements import attention, kernel, neurons, projection, pruning, spectra
 from grokjax.measurements.saved import Saved
-from grokjax.models import Model
+from grokjax.models import Model, lacking, offering
 from grokjax.settings import Settings
 
 Found = dict[str, np.ndarray]
 
 
-class Kind(NamedTuple):
+class MeasurementKind(NamedTuple):
     """How to measure one kind: what it finds in one set of weights, by name, and the labels of the dimensions that its
     settings' `dims` give these arrays; `finish` is the part of the work that the host does, in NumPy."""
 
@@ -27,58 +27,27 @@ class Kind(NamedTuple):
     finish: Callable[[Any, Found], Found] = lambda _, found: found
 
 
-MEASUREMENTS: dict[str, Kind] = {
-    "pruning": Kind(pruning.Pruning, pruning.pruning, pruning.labels),
-    "pca": Kind(projection.PCA, projection.pca, projection.labels, projection.project),
-    "embedding_fourier": Kind(
+MEASUREMENTS: dict[str, MeasurementKind] = {
+    "pruning": MeasurementKind(pruning.Pruning, pruning.pruning, pruning.labels),
+    "pca": MeasurementKind(projection.PCA, projection.pca, projection.labels, projection.project),
+    "embedding_fourier": MeasurementKind(
         spectra.EmbeddingFourier, spectra.embedding_fourier, spectra.fourier_labels
     ),
-    "effective_sparsity": Kind(
+    "effective_sparsity": MeasurementKind(
         neurons.EffectiveSparsity, neurons.effective_sparsity, neurons.no_labels
     ),
-    "subnetworks": Kind(neurons.Subnetworks, neurons.subnetworks, neurons.part_labels),
-    "attention_entropy": Kind(
+    "subnetworks": MeasurementKind(neurons.Subnetworks, neurons.subnetworks, neurons.part_labels),
+    "attention_entropy": MeasurementKind(
         attention.AttentionEntropy, attention.attention_entropy, attention.labels
     ),
-    "ntk": Kind(kernel.NTK, kernel.ntk, kernel.labels),
-    "spectrum": Kind(
+    "ntk": MeasurementKind(kernel.NTK, kernel.ntk, kernel.labels),
+    "spectrum": MeasurementKind(
         spectra.Spectrum, spectra.spectrum, spectra.spectrum_labels, spectra.decompose
     ),
 }
 
 
-def _one_hidden_layer(model: Any) -> bool:
-    return model.kind in ("transformer", "quadratic") or len(model.hidden) == 1
-
-
-def _no_embedding(s: Any, model: Any, table: Any) -> str | None:
-    if model.kind in ("transformer", "mlp"):
-        return None
-    return (
-        f"a model with an embedding, which {model.kind} has not; transformer or mlp would be right"
-    )
-
-
-def _not_modular(s: Any, model: Any, table: Any) -> str | None:
-    return None if table.cyclic else "a task of kind modular, whose tokens are numbers modulo p"
-
-
-def _no_attention(s: Any, model: Any, table: Any) -> str | None:
-    if model.kind == "transformer":
-        return None
-    return f"a model with attention, which {model.kind} has not; transformer would be right"
-
-
-def _many_layers(s: Any, model: Any, table: Any) -> str | None:
-    if _one_hidden_layer(model):
-        return None
-    return (
-        "a transformer or one hidden layer, and model.hidden has "
-        f"{len(model.hidden)}: {list(model.hidden)}"
-    )
-
-
-def _no_such_rows(s: Any, model: Any, table: Any) -> str | None:
+def _no_such_rows(s: Any, table: Any) -> str | None:
     operands_N2 = getattr(table, "operands_N2", None)
     if operands_N2 is None:
         return "rows with two operands, and this task's have none; of: embedding would be right"
@@ -88,21 +57,11 @@ def _no_such_rows(s: Any, model: Any, table: Any) -> str | None:
     return f"a second operand that occurs, and rows_y is {s.rows_y}; {known[0]} to {known[-1]} would be right"
 
 
-_LACKS: dict[str, Callable[[Any, Any, Any], str | None]] = {
-    "embedding": _no_embedding,
-    "modular": _not_modular,
-    "attention": _no_attention,
-    "hidden_layer": _many_layers,
-    "rows_y": _no_such_rows,
-}
-"""What a measurement may require of model and task. 'final' asks for the weights of the run's end beside the others."""
-
-
 def unmet(measurement: Any, model: Any, table: Any) -> str | None:
     """What a measurement needs and this model and task do not offer, in words."""
-    lacking = (
-        _LACKS[name](measurement, model, table)
-        for name in sorted(measurement.requires)
-        if name in _LACKS
-    )
-    return next((told for told in lacking if told), None)
+    told = lacking(measurement.requires, model, table)
+    if told is not None:
+        others = offering(measurement.requires)
+        named = "" if model.kind in others else f"; use model.kind {' or '.join(others)}"
+        return told + (named if others else "")
+    return _no_such_rows(measurement, table) if "rows_y" in measurement.requires else None

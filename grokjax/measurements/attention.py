@@ -7,18 +7,16 @@ from typing import Any, ClassVar, Literal
 import jax.numpy as jnp
 from jax import Array
 
-from grokjax.measurements.saved import At, Saved
+from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model
 from grokjax.probes.attention import attention_patterns, pattern_entropy
-from grokjax.settings import Settings, execution
+from grokjax.settings import execution
 
 
-class AttentionEntropy(Settings):
+class AttentionEntropy(Measurement):
     """-Σ a ln a, in nats, of the head-averaged attention a: mean over all rows, by layer and query position."""
 
     kind: Literal["attention_entropy"] = execution("attention_entropy")
-    at: At = execution("final")
-    """Which saved weights: final, all, or a list of steps."""
     requires: ClassVar[frozenset[str]] = frozenset({"attention"})
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         "entropy": ("layer",),

@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from grokjax.measurements.saved import At, Saved
+from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model, Params
-from grokjax.settings import Settings, execution
+from grokjax.settings import execution
 
 MOST = 2**24
 """Entries of a block of gradients, 64 MiB; a few such blocks exist at a time."""
 
 
-class NTK(Settings):
+class NTK(Measurement):
     """Relative Frobenius distance between the Gram matrices of the gradients of the sum of logits, now and at step 0.
 
     On training rows drawn with a key of the run's split_seed; readout scale included. Two classes that share one
@@ -24,11 +24,8 @@ class NTK(Settings):
     """
 
     kind: Literal["ntk"] = execution("ntk")
-    at: At = execution("final")
-    """Which saved weights: final, all, or a list of steps."""
     n_rows: int = execution(256, ge=1)
     """Training rows drawn; all of them where there are fewer."""
-    requires: ClassVar[frozenset[str]] = frozenset()
     dims: ClassVar[dict[str, tuple[str, ...]]] = {"distance": (), "norm": (), "rows": ()}
 
 

@@ -13,23 +13,21 @@ import jax.numpy as jnp
 from jax import Array
 
 from grokjax.losses import is_answer
-from grokjax.measurements.saved import At, Saved
+from grokjax.measurements.saved import At, Measurement, Saved
 from grokjax.models import Model, Params
 from grokjax.probes.metrics import first_largest, masked_mean
-from grokjax.settings import Settings, execution
+from grokjax.settings import execution
 
 PARTS = ("generalising", "complement", "control")
 
 
-class EffectiveSparsity(Settings):
+class EffectiveSparsity(Measurement):
     """Fewest neurons, by descending norm of incoming weights, with the full network's accuracy, or predictions.
 
     On the training rows; every number of neurons from 1 up is tried, so the fewest is exact.
     """
 
     kind: Literal["effective_sparsity"] = execution("effective_sparsity")
-    at: At = execution("final")
-    """Which saved weights: final, all, or a list of steps."""
     requires: ClassVar[frozenset[str]] = frozenset({"hidden_layer"})
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         "neurons_same_accuracy": (),
@@ -38,7 +36,7 @@ class EffectiveSparsity(Settings):
     }
 
 
-class Subnetworks(Settings):
+class Subnetworks(Measurement):
     """The neurons that suffice at the run's end (same training accuracy), the others, and as many at random.
 
     Of each alone: size, norm of its incoming and outgoing weights, faithfulness (share of all rows on which it
@@ -63,9 +61,8 @@ class Layer(NamedTuple):
 
 def _names(model: Model) -> tuple[str | None, str, str]:
     """Section of the parameters, and the names there."""
-    if model.settings.kind == "transformer":
-        return f"blocks_{model.settings.n_layers - 1}", "W_in", "W_out"
-    return None, "W_in" if model.settings.kind == "quadratic" else "W_0", "W_U"
+    assert model.kind.hidden is not None, "asked for by 'hidden_layer'"
+    return model.kind.hidden(model.settings)
 
 
 def hidden_layer(model: Model, params: Params) -> Layer:

@@ -8,17 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from grokjax.measurements.saved import At, Saved
+from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model
-from grokjax.settings import Settings, execution
+from grokjax.settings import execution
 
 
-class PCA(Settings):
+class PCA(Measurement):
     """Two principal components of the embedding's rows, by token, or of the logits of the rows (x, rows_y), by x."""
 
     kind: Literal["pca"] = execution("pca")
-    at: At = execution("final")
-    """Which saved weights: final, all, or a list of steps."""
     of: Literal["embedding", "logits", "both"] = execution("embedding")
     """What is projected."""
     rows_y: int = execution(8, ge=0)

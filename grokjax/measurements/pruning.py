@@ -10,26 +10,23 @@ from jax import Array
 from pydantic import Field
 
 from grokjax.losses import is_answer
-from grokjax.measurements.saved import At, Saved
+from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model
 from grokjax.probes.metrics import masked_mean
-from grokjax.settings import Settings, execution
+from grokjax.settings import execution
 
 THRESHOLDS = tuple(float(f"{10 ** (i / 3 - 4):.2g}") for i in range(13))
 """1e-4 to 1, three a decade."""
 
 
-class Pruning(Settings):
+class Pruning(Measurement):
     """Accuracy and loss after all weights of magnitude below a threshold, biases too, were set to 0."""
 
     kind: Literal["pruning"] = execution("pruning")
-    at: At = execution("final")
-    """Which saved weights: final, all, or a list of steps."""
     thresholds: tuple[Annotated[float, Field(ge=0)], ...] = execution(
         THRESHOLDS, strict=False, min_length=1
     )
     """Magnitudes below which a weight is set to 0."""
-    requires: ClassVar[frozenset[str]] = frozenset()
     dims: ClassVar[dict[str, tuple[str, ...]]] = dict.fromkeys(
         ("share_pruned", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
         ("threshold",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 from pydantic import Field
@@ -12,10 +12,22 @@ from pydantic import Field
 from grokjax.models import Params
 from grokjax.probes.metrics import first_largest
 from grokjax.probes.snapshot import Snapshot
+from grokjax.settings import Settings, execution
 
 Steps = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
 At = Literal["final", "all"] | Steps
 """Which of a run's saved weights: the last ones, all snapshots and the last ones, or those of these steps."""
+
+
+class Measurement(Settings):
+    """What the settings of every measurement have."""
+
+    at: At = execution("final")
+    """Which saved weights: final, all, or a list of steps."""
+    requires: ClassVar[frozenset[str]] = frozenset()
+    """What model and task must offer (models.MEANING); 'final' asks for the weights of the run's end as well."""
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {}
+    """What is found, by name, and the dimensions of each array."""
 
 
 @dataclasses.dataclass(frozen=True)

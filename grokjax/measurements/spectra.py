@@ -8,29 +8,24 @@ import jax
 import numpy as np
 from jax import Array
 
-from grokjax.measurements.saved import At, Saved
+from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model
 from grokjax.probes.fourier import frequency_shares
-from grokjax.settings import Settings, execution
+from grokjax.settings import execution
 
 
-class EmbeddingFourier(Settings):
+class EmbeddingFourier(Measurement):
     """Share of each frequency 1 ... p//2 in the energy of the number embedding, sine and cosine, constant left out."""
 
     kind: Literal["embedding_fourier"] = execution("embedding_fourier")
-    at: At = execution("final")
-    """Which saved weights: final, all, or a list of steps."""
     requires: ClassVar[frozenset[str]] = frozenset({"modular", "embedding"})
     dims: ClassVar[dict[str, tuple[str, ...]]] = {"energy_share": ("frequency",)}
 
 
-class Spectrum(Settings):
+class Spectrum(Measurement):
     """Eigenvalues, descending, of ZᵀZ, Z the features before the output matrix, not centred (source 004)."""
 
     kind: Literal["spectrum"] = execution("spectrum")
-    at: At = execution("final")
-    """Which saved weights: final, all, or a list of steps."""
-    requires: ClassVar[frozenset[str]] = frozenset()
     dims: ClassVar[dict[str, tuple[str, ...]]] = {"eigenvalue": ("rows", "rank")}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -16,27 +16,39 @@ from grokjax.models.counting import Forward, count_program
 from grokjax.models.init import draw_all, scale_weights
 from grokjax.models.transformer_count import count_transformer
 from grokjax.settings import Settings
-from grokjax.tasks import Sample, Table
+from grokjax.tasks import Table
 
 Params = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
-    """How to make one kind of model: its module, its plan of distinct rows for n executed table rows, and the parts of
-    its forward pass, on bound modules: tables from (module, plan); from (module, plan, tables, rows) the logits, and
-    the features, which is what the output matrix is multiplied with."""
+class ModelKind:
+    """How to make one kind of model, and what it implies. Settings and module are enough: all else makes it faster, or
+    lets more be measured. The module has `dense(rows, answer_positions)`, which gives logits N A C, and the matrix that
+    makes them is its parameter W_U."""
 
     settings: type[Settings]
     module: Callable[[Any, Any], nn.Module]
+    shared: Shared | None = None
+    """How examples share what they have in common; None: every row goes through `dense`."""
+    reads: str = "tokens"
+    """Form of the rows that it learns (Table.form, Sample.form)."""
+    count: Callable[[Any, Any, int], Forward] | None = None
+    """What a forward pass over n rows of a task costs; None: counted on the traced program."""
+    offers: Callable[[Any], frozenset[str]] = lambda settings: frozenset()
+    """What probes and measurements find in it: words of MEANING."""
+    hidden: Callable[[Any], tuple[str | None, str, str]] | None = None
+    """Where the weights into and out of its last hidden layer are: section, and two names there."""
+
+
+class Shared(NamedTuple):
+    """Parts of a forward pass on bound modules: tables from (module, plan); from (module, plan, tables, rows) the
+    logits, and the features, which the output matrix is multiplied with. `plan` is of n executed table rows."""
+
     plan: Callable[[Any, Any, int], Any]
     tables: Callable[[Any, Any], Any]
     read_rows: Callable[[Any, Any, Any, jax.Array | None], jax.Array]
     read_features: Callable[[Any, Any, Any, jax.Array | None], jax.Array]
-    reads: type = Table
-    """Form of the tasks that it learns."""
-    count: Callable[[Any, Any, int], Forward] | None = None
-    """What a forward pass over n rows of a task costs; None: counted on the traced program."""
 
 
 def _transformer_plan(s: transformer.TransformerSettings, table: Table, n: int) -> sharing.Plan:
@@ -47,60 +59,95 @@ def _column_plan(s: Settings, table: Table, n: int) -> mlp.ColumnPlan:
     return mlp.make_column_plan(table)
 
 
-MODELS: dict[str, Kind] = {
-    "transformer": Kind(
+MODELS: dict[str, ModelKind] = {
+    "transformer": ModelKind(
         transformer.TransformerSettings,
         transformer.transformer_module,
-        _transformer_plan,
-        sharing.make_tables,
-        sharing.read_rows,
-        sharing.read_features,
+        Shared(_transformer_plan, sharing.make_tables, sharing.read_rows, sharing.read_features),
         count=count_transformer,
+        offers=transformer.offers,
+        hidden=transformer.hidden,
     ),
-    "mlp": Kind(
+    "mlp": ModelKind(
         mlp.MLPSettings,
         mlp.mlp_module,
-        _column_plan,
-        mlp.MLPModule.first_rows,
-        mlp.MLPModule.read_rows,
-        mlp.MLPModule.read_features,
+        Shared(
+            _column_plan,
+            mlp.MLPModule.first_rows,
+            mlp.MLPModule.read_rows,
+            mlp.MLPModule.read_features,
+        ),
         count=mlp.count_mlp,
+        offers=mlp.offers,
+        hidden=lambda s: (None, "W_0", "W_U"),
     ),
-    "quadratic": Kind(
+    "quadratic": ModelKind(
         quadratic.QuadraticSettings,
         quadratic.quadratic_module,
-        _column_plan,
-        quadratic.QuadraticModule.first_rows,
-        quadratic.QuadraticModule.read_rows,
-        quadratic.QuadraticModule.read_features,
+        Shared(
+            _column_plan,
+            quadratic.QuadraticModule.first_rows,
+            quadratic.QuadraticModule.read_rows,
+            quadratic.QuadraticModule.read_features,
+        ),
         count=quadratic.count_quadratic,
+        offers=lambda s: frozenset({"features", "hidden_layer"}),
+        hidden=lambda s: (None, "W_in", "W_U"),
     ),
-    "perceptron": Kind(
+    "perceptron": ModelKind(
         perceptron.PerceptronSettings,
         perceptron.perceptron_module,
-        perceptron.no_plan,
-        perceptron.PerceptronModule.no_tables,
-        perceptron.PerceptronModule.read_rows,
-        perceptron.PerceptronModule.read_features,
-        reads=Sample,
+        Shared(
+            perceptron.no_plan,
+            perceptron.PerceptronModule.no_tables,
+            perceptron.PerceptronModule.read_rows,
+            perceptron.PerceptronModule.read_features,
+        ),
+        reads="numbers",
         count=perceptron.count_perceptron,
+        offers=perceptron.offers,
+        hidden=lambda s: (None, "W_0", "W_U"),
     ),
 }
 
-_FORMS: dict[type, str] = {Table: "tokens", Sample: "numbers"}
+MEANING = {
+    "attention": "a model with attention",
+    "pre_norm": "a transformer without norms, or with norms before its sublayers",
+    "token_mlp": "an MLP on token embeddings",
+    "embedding": "a model with an embedding",
+    "features": "a model that hands out its features",
+    "hidden_layer": "a transformer or one hidden layer",
+    "modular": "a task of kind modular, whose tokens are numbers modulo p",
+    "commutative": "a commutative operation",
+}
+"""What a model or a task may offer, in words. Models: `offers`; tasks: `commutative`, and `modular` if `cyclic`."""
+
+
+def lacking(requires: frozenset[str], model: Any, table: Any) -> str | None:
+    """What is required of a model's settings and a task, and is not offered, in words."""
+    offered = {*MODELS[model.kind].offers(model)}
+    offered |= {"modular"} if table.cyclic else set()
+    offered |= {"commutative"} if table.commutative else set()
+    missing = sorted(name for name in requires & MEANING.keys() if name not in offered)
+    return MEANING[missing[0]] if missing else None
+
+
+def offering(requires: frozenset[str]) -> list[str]:
+    """Kinds of models that offer, with their default settings, what is required of a model."""
+    wanted = requires & MEANING.keys() - {"modular", "commutative"}
+    return [
+        name for name, kind in MODELS.items() if wanted and wanted <= kind.offers(kind.settings())
+    ]
 
 
 def misfit(kind: str, task: Any) -> str | None:
     """Why this kind of model cannot learn a task, in words."""
     reads = MODELS[kind].reads
-    if isinstance(task, reads):
+    if task.form == reads:
         return None
-    *most, last = (name for name, k in MODELS.items() if isinstance(task, k.reads))
+    *most, last = (name for name, k in MODELS.items() if k.reads == task.form)
     fitting = f"{', '.join(most)} or {last}" if most else last
-    there = _FORMS[type(task)]
-    return (
-        f"{kind} reads {_FORMS[reads]}, and this task's rows are {there}; {fitting} would be right"
-    )
+    return f"{kind} reads {reads}, and this task's rows are {task.form}; {fitting} would be right"
 
 
 class Model:
@@ -113,21 +160,20 @@ class Model:
     def plan(self, n_rows: int) -> Any:
         """Arrays that say which distinct rows exist when n_rows rows of the table are executed.
 
-        None of a Sample: there a run's own inputs are the plan.
+        Where nothing is shared, all rows. None of a Sample: there a run's own inputs are the plan.
         """
-        return self.kind.plan(self.settings, self.table, n_rows)
+        if self.kind.shared is not None:
+            return self.kind.shared.plan(self.settings, self.table, n_rows)
+        return None if self.table.drawn else jnp.asarray(self.table.tokens_NT, jnp.int32)
 
     def count(self, n_rows: int) -> Forward:
         """What a forward pass over n rows costs."""
         if self.kind.count is not None:
             return self.kind.count(self.settings, self.table, n_rows)
         params = jax.eval_shape(self.init, jax.random.key(0))
-        return count_program(lambda p: self.apply(p, self._example_plan(n_rows)), params, n_rows)
-
-    def _example_plan(self, n_rows: int) -> Any:
-        """A plan that a forward pass can be traced with."""
-        plan = self.plan(n_rows)
-        return jnp.zeros((n_rows, self.table.n_inputs)) if isinstance(self.table, Sample) else plan
+        row = jnp.asarray(self.table.example)
+        rows = jnp.broadcast_to(row, (n_rows, *row.shape[1:]))
+        return count_program(lambda p: self.dense(p, rows), params, n_rows)
 
     def init(self, key: jax.Array, scale: ArrayLike = 1.0) -> Params:
         """Fresh parameters as a nested dictionary."""
@@ -137,13 +183,18 @@ class Model:
 
     def tables(self, params: Params, plan: Any) -> Any:
         """The part of the forward pass that examples share."""
-        return nn.apply(self.kind.tables, self.module)({"params": params}, plan)
+        if self.kind.shared is None:
+            return ()
+        return nn.apply(self.kind.shared.tables, self.module)({"params": params}, plan)
 
     def read_rows(
         self, params: Params, plan: Any, tables: Any, index_N: jax.Array | None = None
     ) -> jax.Array:
         """Logits N A C of the table's rows `index_N` (all rows: None), from the tables of the same parameters."""
-        return nn.apply(self.kind.read_rows, self.module)({"params": params}, plan, tables, index_N)
+        if self.kind.shared is None:
+            return self.dense(params, plan if index_N is None else plan[index_N])
+        read = nn.apply(self.kind.shared.read_rows, self.module)
+        return read({"params": params}, plan, tables, index_N)
 
     def apply(self, params: Params, plan: Any, index_N: jax.Array | None = None) -> jax.Array:
         """Logits N A C of table rows, every distinct thing computed once."""
@@ -151,8 +202,9 @@ class Model:
 
     def features(self, params: Params, plan: Any, index_N: jax.Array | None = None) -> jax.Array:
         """What the output matrix is multiplied with, N A D, of table rows."""
+        assert self.kind.shared is not None, "probes that need features ask for them"
         tables = self.tables(params, plan)
-        read = nn.apply(self.kind.read_features, self.module)
+        read = nn.apply(self.kind.shared.read_features, self.module)
         return read({"params": params}, plan, tables, index_N)
 
     def dense(self, params: Params, rows: jax.Array) -> jax.Array:

@@ -26,7 +26,7 @@ class MLPSettings(Settings):
     d_model: int = shape(128, ge=1)
     """Width of a token's embedding."""
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = shape(
-        (128,), strict=False, min_length=1, max_length=100
+        (128,), strict=False, min_length=1, max_length=1000
     )
     """Widths of the hidden layers."""
     activation: Literal["relu", "gelu"] = shape("relu")
@@ -137,6 +137,12 @@ def _gelu(x: jax.Array) -> jax.Array:
 def mlp_module(s: MLPSettings, table: Table) -> MLPModule:
     """The module for the table's vocabulary, length and classes."""
     return MLPModule(s, table.n_vocab, table.tokens_NT.shape[1], table.n_classes)
+
+
+def offers(s: MLPSettings) -> frozenset[str]:
+    """What can be measured of it."""
+    one = {"hidden_layer"} if len(s.hidden) == 1 else set()
+    return frozenset({"features", "embedding", "token_mlp", *one})
 
 
 def count_mlp(s: MLPSettings, table: Table, n: int) -> Forward:

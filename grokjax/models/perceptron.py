@@ -25,7 +25,7 @@ class PerceptronSettings(Settings):
 
     kind: Literal["perceptron"] = shape("perceptron")
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = shape(
-        (1000,), strict=False, min_length=1, max_length=100
+        (1000,), strict=False, min_length=1, max_length=1000
     )
     """Widths of the hidden layers."""
     activation: Literal["relu", "gelu"] = shape("relu")
@@ -111,6 +111,11 @@ def perceptron_module(s: PerceptronSettings, sample: Sample) -> PerceptronModule
 
 def no_plan(s: Any, sample: Sample, n: int) -> None:
     """Each run brings its inputs along."""
+
+
+def offers(s: PerceptronSettings) -> frozenset[str]:
+    """What can be measured of it."""
+    return frozenset({"features", *({"hidden_layer"} if len(s.hidden) == 1 else set())})
 
 
 def count_perceptron(s: PerceptronSettings, sample: Sample, n: int) -> Forward:

@@ -298,3 +298,14 @@ def transformer_module(s: TransformerSettings, table: Table) -> TransformerModul
             f"({table.n_vocab})"
         )
     return TransformerModule(s, table.n_vocab, table.tokens_NT.shape[1], table.n_classes)
+
+
+def offers(s: TransformerSettings) -> frozenset[str]:
+    """What can be measured of it."""
+    pre = {"pre_norm"} if s.ln in UNIT_INPUT else set()
+    return frozenset({"features", "embedding", "attention", "hidden_layer", *pre})
+
+
+def hidden(s: TransformerSettings) -> tuple[str, str, str]:
+    """Where the weights into and out of its last MLP are."""
+    return f"blocks_{s.n_layers - 1}", "W_in", "W_out"

@@ -12,28 +12,24 @@ from jaxtyping import Array, Float, Int
 from grokjax.models import Model, Params
 from grokjax.models.transformer import UNIT_INPUT, TransformerModule
 from grokjax.probes.metrics import masked_mean
-from grokjax.probes.snapshot import Snapshot
-from grokjax.settings import Settings, extendable, shape
+from grokjax.probes.snapshot import Probe, Snapshot
+from grokjax.settings import shape
 
 
-class AttentionEntropy(Settings):
+class AttentionEntropy(Probe):
     """Entropy of the head-averaged attention weights, over all rows and all query positions (source 004)."""
 
     kind: Literal["attention_entropy"] = shape("attention_entropy")
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
     requires: ClassVar[frozenset[str]] = frozenset({"attention"})
 
 
-class Shortcut(Settings):
+class Shortcut(Probe):
     """Loss after the MLP's input was divided by its length: sr_train, sr_val (source 004's SR-train, SR-test).
 
     As published: all other norms are dropped too. Plain sr_: attention keeps its norm.
     """
 
     kind: Literal["shortcut"] = shape("shortcut")
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
     requires: ClassVar[frozenset[str]] = frozenset({"pre_norm"})
 
 

@@ -7,35 +7,29 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from grokjax.probes.snapshot import Snapshot, tree_norm
-from grokjax.settings import Settings, extendable, shape
+from grokjax.probes.snapshot import Probe, Snapshot, tree_norm
+from grokjax.settings import shape
 
 
-class FeatureRank(Settings):
+class FeatureRank(Probe):
     """Rank, effective rank and stable rank of the features of training and of validation rows (source 004)."""
 
     kind: Literal["feature_rank"] = shape("feature_rank")
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
-    requires: ClassVar[frozenset[str]] = frozenset()
+    requires: ClassVar[frozenset[str]] = frozenset({"features"})
 
 
-class FeatureSpectrum(Settings):
+class FeatureSpectrum(Probe):
     """The eigenvalues themselves, ascending: train_eigenvalue/0 ... and val_eigenvalue/0 ..."""
 
     kind: Literal["feature_spectrum"] = shape("feature_spectrum")
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
-    requires: ClassVar[frozenset[str]] = frozenset()
+    requires: ClassVar[frozenset[str]] = frozenset({"features"})
 
 
-class FeatureChange(Settings):
+class FeatureChange(Probe):
     """Change of the table's features since the last evaluation over their size then (Thilak et al. 2022)."""
 
     kind: Literal["feature_change"] = shape("feature_change")
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
-    requires: ClassVar[frozenset[str]] = frozenset({"previous"})
+    requires: ClassVar[frozenset[str]] = frozenset({"features", "previous"})
 
 
 def feature_rank(s: FeatureRank, snap: Snapshot) -> dict[str, Array]:

@@ -7,19 +7,17 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from grokjax.probes.snapshot import Snapshot
-from grokjax.settings import Settings, extendable, shape
+from grokjax.probes.snapshot import Probe, Snapshot
+from grokjax.settings import shape
 
 
-class Fourier(Settings):
+class Fourier(Probe):
     """fourier_concentration (C_Fourier of source 004), and the top frequencies' share of the embedding's energy."""
 
     kind: Literal["fourier"] = shape("fourier")
     top: int = shape(10, ge=1)
     """Number of frequencies whose share is added up."""
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
-    requires: ClassVar[frozenset[str]] = frozenset({"embedded_numbers"})
+    requires: ClassVar[frozenset[str]] = frozenset({"embedding", "modular"})
 
 
 def fourier(s: Fourier, snap: Snapshot) -> dict[str, Array]:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 from jax import Array
 
 from grokjax.losses import is_answer
-from grokjax.probes.snapshot import Snapshot
-from grokjax.settings import Settings, extendable, shape
+from grokjax.probes.snapshot import Probe, Snapshot
+from grokjax.settings import extendable, shape
 
 
-class Metrics(Settings):
+class Metrics(Probe):
     """train_ and val_ loss and accuracy; where the task commutes, val_accuracy by whether the mirror pair trains."""
 
     kind: Literal["metrics"] = shape("metrics")
     every: Literal[1] = extendable(1)
     """Evaluations between two measurements; the stop rule needs every one."""
-    requires: ClassVar[frozenset[str]] = frozenset()
 
 
-class TrainingLoss(Settings):
+class TrainingLoss(Probe):
     """Mean and maximum of the training loss over the steps since the last evaluation: spikes between evaluations."""
 
     kind: Literal["training_loss"] = shape("training_loss")
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
-    requires: ClassVar[frozenset[str]] = frozenset()
 
 
 def masked_mean(values_NA: Array, mask_N: Array) -> Array:

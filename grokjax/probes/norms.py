@@ -9,47 +9,37 @@ import jax.numpy as jnp
 from jax import Array
 
 from grokjax.models import Params, tensor_names
-from grokjax.probes.snapshot import Snapshot, tree_norm
-from grokjax.settings import Settings, extendable, shape
+from grokjax.probes.snapshot import Probe, Snapshot, tree_norm
+from grokjax.settings import shape
 
 ALL = "all"
 """Stands for all tensors together among their names."""
 
 
-class Norms(Settings):
+class Norms(Probe):
     """param_norm: root of the sum of squares of all parameters, and of each tensor."""
 
     kind: Literal["norms"] = shape("norms")
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
-    requires: ClassVar[frozenset[str]] = frozenset()
 
 
-class Updates(Settings):
+class Updates(Probe):
     """Norms of the last step's gradient and update, and of the update relative to the parameters before it."""
 
     kind: Literal["updates"] = shape("updates")
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
     requires: ClassVar[frozenset[str]] = frozenset({"gradients"})
 
 
-class UpdateSpeed(Settings):
+class UpdateSpeed(Probe):
     """speed: mean norm of an update since the last evaluation, and relative to the parameters; each tensor too."""
 
     kind: Literal["update_speed"] = shape("update_speed")
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
     requires: ClassVar[frozenset[str]] = frozenset({"update_length"})
 
 
-class OutputLayer(Settings):
+class OutputLayer(Probe):
     """Frobenius and spectral norm of the matrix that makes the logits."""
 
     kind: Literal["output_layer"] = shape("output_layer")
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
-    requires: ClassVar[frozenset[str]] = frozenset()
 
 
 def norms(s: Norms, snap: Snapshot) -> dict[str, Array]:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.models import Model, Params
+from grokjax.settings import Settings, extendable
 from grokjax.splits import Rows
+
+
+class Probe(Settings):
+    """What the settings of every probe have."""
+
+    every: int = extendable(1, ge=1)
+    """Evaluations between two measurements."""
+    requires: ClassVar[frozenset[str]] = frozenset()
+    """What model and task must offer (models.MEANING), and fields of the Snapshot that are kept on demand only."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,30 +9,25 @@ import jax.numpy as jnp
 from jax import Array
 
 from grokjax.models import Params
-from grokjax.probes.snapshot import Snapshot
-from grokjax.settings import Settings, extendable, shape
+from grokjax.probes.snapshot import Probe, Snapshot
+from grokjax.settings import shape
 from grokjax.tasks.table import Table
 
 
-class Sparsity(Settings):
+class Sparsity(Probe):
     """Share of all parameters whose magnitude is below a threshold, and the number of the others (source 002)."""
 
     kind: Literal["sparsity"] = shape("sparsity")
     threshold: float = shape(0.01, gt=0)
     """Magnitude below which a weight counts as zero."""
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
-    requires: ClassVar[frozenset[str]] = frozenset()
 
 
-class StructuralSparsity(Settings):
+class StructuralSparsity(Probe):
     """Sparsity with everything that is fed by constant tokens folded into the first bias, which it only adds to."""
 
     kind: Literal["structural_sparsity"] = shape("structural_sparsity")
     threshold: float = shape(0.01, gt=0)
     """Magnitude below which a weight counts as zero."""
-    every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
     requires: ClassVar[frozenset[str]] = frozenset({"token_mlp"})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from grokjax.settings import Settings, kind_of
 from grokjax.tasks.modular import Modular, modular_size, modular_table
@@ -13,20 +13,26 @@ from grokjax.tasks.sample import Sample
 from grokjax.tasks.size import MAX_BYTES, SizeOf, too_large
 from grokjax.tasks.table import Table
 
-TASKS: dict[str, tuple[type[Settings], Callable[[Any], Any]]] = {
-    "modular": (Modular, modular_table),
-    "permutation": (Permutation, permutation_table),
-    "sparse_parity": (SparseParity, sparse_parity_sample),
-}
 
-SIZES: dict[str, SizeOf] = {"modular": modular_size, "sparse_parity": sparse_parity_size}
-"""Of the tasks whose settings can make them too large to train."""
+class TaskKind(NamedTuple):
+    """One kind of task: its settings, and the function that makes its Table or Sample."""
+
+    settings: type[Settings]
+    build: Callable[[Any], Table | Sample]
+    size: SizeOf | None = None
+    """How large it is, from its settings; None: no settings can make it too large to train."""
+
+
+TASKS: dict[str, TaskKind] = {
+    "modular": TaskKind(Modular, modular_table, modular_size),
+    "permutation": TaskKind(Permutation, permutation_table),
+    "sparse_parity": TaskKind(SparseParity, sparse_parity_sample, sparse_parity_size),
+}
 
 
 def make_table(settings: Settings) -> Any:
     """The task that `settings` describe: all its rows as a Table, or a Sample, whose rows each run draws."""
-    _, build = TASKS[kind_of(type(settings))]
-    return build(settings)
+    return TASKS[kind_of(type(settings))].build(settings)
 
 
 def unfit(settings: Any, memory: Callable[[], int] | None = None) -> str | None:
@@ -34,8 +40,8 @@ def unfit(settings: Any, memory: Callable[[], int] | None = None) -> str | None:
 
     `memory`: bytes that a device has for it.
     """
-    size_of = SIZES.get(settings.kind)
+    size_of = TASKS[settings.kind].size
     return too_large(settings, size_of, memory or (lambda: MAX_BYTES)) if size_of else None
 
 
-__all__ = ["TASKS", "Sample", "Table", "make_table", "unfit"]
+__all__ = ["TASKS", "Sample", "Table", "TaskKind", "make_table", "unfit"]

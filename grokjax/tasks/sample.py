@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,10 @@ class Sample:
     n_classes: int
     n_answers: int
     """Number of classes that occur as answers: 0 .. n_answers-1."""
+    form: ClassVar[str] = "numbers"
+    """What a row is, for the models that read it."""
+    drawn: ClassVar[bool] = True
+    """Whether each run draws its own rows."""
     answer_positions: tuple[int, ...] = (0,)
     commutative: bool = False
     cyclic: bool = False
@@ -39,6 +44,11 @@ class Sample:
     @property
     def n_positions(self) -> int:
         return 1
+
+    @property
+    def own_numbers(self) -> int:
+        """Numbers of rows and targets that each run holds for itself."""
+        return self.n_rows * (self.n_inputs + len(self.answer_positions))
 
     @property
     def example(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,6 +27,10 @@ class Table:
     """int32 operands (x, y) of each row, as element numbers."""
     commutative: bool
     """Whether x∘y = y∘x on the whole table, so that mirror pairs leak between splits."""
+    form: ClassVar[str] = "tokens"
+    """What a row is, for the models that read it."""
+    drawn: ClassVar[bool] = False
+    """Whether each run draws its own rows."""
     cyclic: bool = False
     """Whether the tokens 0 .. n_answers-1 are residues, so that waves over them mean something."""
 
@@ -36,6 +41,11 @@ class Table:
     @property
     def n_positions(self) -> int:
         return self.tokens_NT.shape[1]
+
+    @property
+    def own_numbers(self) -> int:
+        """Numbers of rows and targets that each run holds for itself."""
+        return 0
 
     @property
     def example(self) -> np.ndarray:
