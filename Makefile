@@ -32,7 +32,7 @@ test: $(DEV_ENV) ## run the tests that take seconds
 	.venv-dev/bin/python -m pytest -n auto -m "not soak"
 
 soak: $(DEV_ENV) ## run the tests that take minutes
-	.venv-dev/bin/python -m pytest -m soak
+	.venv-dev/bin/python -m pytest -n auto -m soak
 
 check: $(DEV_ENV) ## format, lint and types
 	.venv-dev/bin/ruff format --check .
