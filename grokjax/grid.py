@@ -77,7 +77,7 @@ class _Points:
     def __init__(self, experiment: Experiment, source: Source, memory: Memory | None):
         self.source, self.memory = source, memory
         self.fixed = {name: getattr(experiment, name) for name in RunSettings.model_fields}
-        self.data = {name: _given(value) for name, value in self.fixed.items()}
+        self.data = {name: given(value) for name, value in self.fixed.items()}
         self._sections: dict[str, Settings] = {}
 
     def run(self, point: dict[str, Any]) -> Run:
@@ -97,14 +97,14 @@ class _Points:
         return resolve(settings, _by_setting(point), source)
 
 
-def _given(value: Any) -> Any:
+def given(value: Any) -> Any:
     """As plain data what was given, not what is default: another kind on an axis has other defaults."""
     if isinstance(value, tuple):
-        return [_given(v) for v in value]
+        return [given(v) for v in value]
     if not isinstance(value, Settings):
         return value
     kind = {"kind": value.kind} if "kind" in type(value).model_fields else {}  # type: ignore[attr-defined]
-    return kind | {name: _given(getattr(value, name)) for name in value.model_fields_set}
+    return kind | {name: given(getattr(value, name)) for name in value.model_fields_set}
 
 
 def _by_setting(point: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import grokjax
 from grokjax.axes import expand_axes, split_names
 from grokjax.config import SCHEMA, Experiment
-from grokjax.grid import Run, make_runs
+from grokjax.grid import Run, given, make_runs
 from grokjax.loading import dump_yaml, experiment_from
 from grokjax.parsing import parse_yaml
 from grokjax.quoting import cut, cut_path, shown
@@ -75,9 +75,16 @@ def write_experiment(experiment: Experiment, path: Path) -> None:
 
 
 def as_data(experiment: Experiment) -> dict[str, Any]:
-    """An experiment as plain data, axes expanded, without what only concerns its execution."""
+    """An experiment as plain data, axes expanded, without what only concerns its execution.
+
+    Every setting is there, defaults too. Where a section's kind varies only what was given is: defaults are the kind's.
+    """
     data = experiment.model_dump(mode="json", exclude={"execution"})
     data["axes"] = expand_axes(experiment.axes, Source("experiment"))
+    for name in {name for axis in data["axes"] for name in split_names(axis)}:
+        section, _, last = name.partition(".")
+        if last == "kind":
+            data[section] = given(getattr(experiment, section))
     return data
 
 
