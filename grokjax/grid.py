@@ -27,9 +27,9 @@ Memory = Callable[[], int]
 """Bytes that a device has; asked for only where a task is large."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """One point of the grid, resolved."""
+    """One point of the grid, resolved. Compared by identity; `id` says which are the same training."""
 
     id: str
     settings: RunSettings

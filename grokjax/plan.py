@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -67,6 +68,7 @@ def _model(run: Run) -> Model:
     return Model(run.settings.model, table_of(run.settings.task))
 
 
+@functools.lru_cache(maxsize=256)
 def cost(run: Run, platform: str = "cpu") -> Cost:
     """What one run of a group costs; the same for all its runs."""
     model, blocks = _model(run), row_blocks(run, platform)

@@ -15,15 +15,20 @@ from grokjax.grid import make_runs
 from grokjax.loading import load_experiment
 from grokjax.results import read_experiment, write_experiment
 from tests.harness import ROOT
-from tests.toys import CONFIGS, ONE_OF_EACH, measurements, toy
+from tests.toys import CONFIGS, ONE_OF_EACH, first_values, measurements, toy
 
 NAMES = [str(c.relative_to(ROOT / "configs").with_suffix("")) for c in CONFIGS]
 
 
+ALL_GROUPS = pytest.param("all groups", marks=pytest.mark.soak)
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
-def test_every_configuration_is_planned(config: Path, tmp_path, capsys) -> None:
+@pytest.mark.parametrize("what", ["one point of each axis", ALL_GROUPS])
+def test_every_configuration_is_planned(config: Path, what: str, tmp_path, capsys) -> None:
     out = tmp_path / "out"
-    assert main([str(config), "--plan", "--out", str(out)]) == 0
+    words = [] if what == "all groups" else first_values(config)
+    assert main([str(config), "--plan", "--out", str(out), *words]) == 0
     told = capsys.readouterr().out
     assert "parameters" in told and "evaluations:" in told and "time: about" in told
     assert not out.exists()
@@ -62,7 +67,7 @@ def goes_through_all_commands(config: Path, out: Path, points: int) -> None:
     assert list((out / "figures").glob("*.png"))
     assert command(1, 4, "--no-figures") == 0
     assert whole(analysis.load(out), 5)
-    assert command(2, 4) == 0
+    assert command(2, 4, "--no-figures") == 0
     grown = analysis.load(out)
     assert grown.sizes["run"] == 2 * first.sizes["run"]
     assert set(first["id"].values) < set(grown["id"].values)

@@ -12,11 +12,10 @@ from tests.harness import ROOT
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 ONE_OF_EACH = {
-    "transformer": "quickstart",
+    "transformer, with all that probes see": "source_004/layernorm",
     "mlp": "source_002/random_split",
     "perceptron": "source_002/sparse_parity",
     "intervention": "source_002/scale_output",
-    "probes of attention": "source_004/layernorm",
 }
 """A configuration of each kind: models, batches full and small, a Sample, an intervention, the expensive probes."""
 
@@ -57,6 +56,12 @@ def toy(config: Path, points: int, seeds: int = 1, evaluations: int = 2) -> list
         kept = _OF_AXES.get(axis, values)[: seeds if axis == "seed" else points]
         words.append(f"axes.{', '.join(split_names(axis))}={_flow(kept)}")
     return [*words, "execution.devices=1", "execution.slots=2"]
+
+
+def first_values(config: Path) -> list[str]:
+    """Overrides: of each axis the first value, all else at its real size."""
+    axes = expand_axes(parse_yaml(config.read_text())["axes"], Source("toy"))
+    return [f"axes.{', '.join(split_names(a))}={_flow(values[:1])}" for a, values in axes.items()]
 
 
 def _flow(values: list[Any]) -> str:
