@@ -67,6 +67,8 @@ def _measure() -> dict[str, Any]:
         w = KNOWN[name]
         peer = Peer(name, lambda w=w: jax_peers.engine(w, jax.device_count()))
         measure([peer], 3, note=lambda _: None)
+        if peer.failed:
+            sys.exit(f"workload {name}: {peer.failed}")
         found[name] = peer.rate
         found[f"{name} compile"] = peer.first_seconds
     return found

@@ -22,7 +22,7 @@ POWER = {
     | {"ln": "post"},
     "optimizer": ADAMW,
 }
-LARGE = 10**9
+LARGE = 4 * 10**8
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,6 +46,11 @@ class Run:
     budget: int
     """Evaluations, step 0 included."""
 
+    @property
+    def steps(self) -> int:
+        """Steps of the whole budget."""
+        return int(self.cadence.step_of(self.budget - 1))
+
 
 @dataclasses.dataclass(frozen=True)
 class Group:

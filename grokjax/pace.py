@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from grokjax.config import Execution
-from grokjax.engine import MAX_BLOCKS
+from grokjax.lifted import MAX_BLOCKS
 from grokjax.runstate import Setup
 
 CHUNK_SECONDS = (0.1, 1.0)

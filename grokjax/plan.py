@@ -145,7 +145,7 @@ def seconds(group: Group, cost: Cost, machine: Machine) -> float:
     steps = evaluations = 0
     for run in group.runs:
         evaluations += run.budget
-        steps += int(run.cadence.step_of(run.budget - 1))
+        steps += run.steps
     flops = steps * cost.step_flops + evaluations * cost.evaluation_flops
     return (
         machine.seconds_per_program

@@ -22,7 +22,7 @@ class Work:
 
 def work_of(group: Group) -> Work:
     """Counted, as `--plan` counts it."""
-    steps = sum(int(run.cadence.step_of(run.budget - 1)) for run in group.runs)
+    steps = sum(run.steps for run in group.runs)
     if not steps:
         return Work(0, 1.0)
     cost = plan.cost(group.first)

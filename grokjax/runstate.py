@@ -17,9 +17,10 @@ from grokjax.plan import WHOLE, RowBlocks
 from grokjax.probes import required
 from grokjax.settings import leaves
 
-WAITING, RUNNING, FINISHED, STOPPED, DIVERGED = range(5)
-STATUS = ("waiting", "running", "finished", "stopped", "diverged")
-"""Names of the codes."""
+EMPTY, RUNNING, FINISHED, STOPPED, DIVERGED = range(5)
+"""Codes of a slot's state."""
+STATUS = {RUNNING: "running", FINISHED: "finished", STOPPED: "stopped", DIVERGED: "diverged"}
+"""A run's status by the code of its slot. (On disk a run may also be 'waiting': it has no slot then.)"""
 
 NEVER = 2.0
 """A validation accuracy that cannot be reached: the level of a run without stop rule."""
@@ -180,3 +181,22 @@ def make_hyper(run: Run) -> Hyper:
 def hyper_numbers(settings: Any) -> dict[str, Any]:
     hypers = {leaf.name: leaf.value for leaf in leaves(settings) if leaf.role == "hyper"}
     return {n: np.int32(v) if isinstance(v, int) else np.float32(v) for n, v in hypers.items()}
+
+
+def example_hyper(setup: Setup) -> Hyper:
+    """A Hyper of the right structure; its values mean nothing."""
+    run_like = {name: np.uint32(0) for name in setup.settings.seeds()}
+    zero = np.int32(0)
+    return Hyper(
+        seeds=run_like,
+        model=hyper_numbers(setup.settings.model),
+        optimizer=hyper_numbers(setup.settings.optimizer),
+        counts=np.zeros(setup.n_strata, np.int32),
+        n_train=zero,
+        n_noisy=zero,
+        budget=zero,
+        stop={"level": np.float32(0), "hold": zero, "then": zero},
+        intervention=None
+        if setup.settings.intervention is None
+        else hyper_numbers(setup.settings.intervention),
+    )

@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,14 @@ class TileSearch:
     More tiles are better for refilling (a device is never left with one run's rest of a chunk), so ties go to more.
     """
 
-    def __init__(self, most: int, known: int | None = None):
+    def __init__(
+        self,
+        most: int,
+        known: int | None = None,
+        when_found: Callable[[TileSearch], None] = lambda _: None,
+    ):
         self.rates: dict[int, float] = {}
+        self._when_found = when_found
         self._left = [] if known else _doublings(most)
         self._chosen = min(known or most, most)
 
@@ -44,11 +51,13 @@ class TileSearch:
             return
         if tiles_in_use < self._left[0]:  # nothing waits any more: there is nothing to find out
             self._left, self._chosen = [], self._left[0]
-            return
-        self.rates[self._left.pop(0)] = run_steps / max(seconds, 1e-9)
-        if not self._left:
-            best = max(self.rates.values())
-            self._chosen = max(n for n, rate in self.rates.items() if rate >= NEAR * best)
+        else:
+            self.rates[self._left.pop(0)] = run_steps / max(seconds, 1e-9)
+            if not self._left:
+                best = max(self.rates.values())
+                self._chosen = max(n for n, rate in self.rates.items() if rate >= NEAR * best)
+        if not self._left and self.rates:
+            self._when_found(self)
 
 
 def _doublings(most: int) -> list[int]:
@@ -87,3 +96,10 @@ class Memory:
             partial.replace(self.path)
         except OSError as error:
             log.debug("%s cannot be written: %s", self.path, error.strerror)
+
+
+def remembered_search(path: Path, key: str, most: int, fixed: bool) -> TileSearch:
+    """A search that begins with what is remembered under `key` and adds to it; none where the number is fixed."""
+    memory = Memory(path)
+    known = most if fixed else memory.recall(key)
+    return TileSearch(most, known, lambda search: memory.note(key, search))

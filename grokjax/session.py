@@ -28,9 +28,10 @@ from grokjax.programs import Ahead, compiling_ahead, make_program
 from grokjax.progress import Display
 from grokjax.quoting import cut_path
 from grokjax.results import check_directory, directory_of, write_experiment
+from grokjax.resume import describe_stores, to_train
 from grokjax.source import ConfigError, Source
 from grokjax.store import DONE, GroupStore
-from grokjax.tally import Tally
+from grokjax.tally import Tally, begin_tally
 from grokjax.trainer import GroupTrainer, Interrupted
 
 log = logging.getLogger("grokjax")
@@ -194,10 +195,16 @@ def _train_group(
 ) -> Tally:
     directory, execution = path / "groups" / group.hash, ahead.execution
     directory.mkdir(parents=True, exist_ok=True)
-    program = ahead.program(group)
-    if following is not None and _has_work(following, path):
-        ahead.begin(following)
     with hold(directory):
+        store = GroupStore(directory)
+        describe_stores(group, store)
+        if not to_train(group, store):
+            tally = begin_tally(group, store, [])
+            display(tally)
+            return tally
+        program = ahead.program(group)
+        if following is not None and _has_work(following, path):
+            ahead.begin(following)
         while True:
             trainer = GroupTrainer(group, directory, execution, program, display)
             _note_start(path, group, trainer, ahead.mesh)
@@ -225,13 +232,14 @@ def _has_work(group: Group, path: Path) -> bool:
 
 def _fewer_slots(trainer: GroupTrainer, mesh: Mesh, error: Exception) -> int:
     """Half the slots after the device ran out of memory; any other error is let through."""
-    step = trainer.tile * mesh.devices.size
-    if "RESOURCE_EXHAUSTED" not in str(error) or trainer.program.slots <= step:
+    program = trainer.batch.program
+    step = program.tile * mesh.devices.size
+    if "RESOURCE_EXHAUSTED" not in str(error) or program.slots <= step:
         raise error
-    fewer = max(step, trainer.program.slots // 2 // step * step)
+    fewer = max(step, program.slots // 2 // step * step)
     log.warning(
-        "group %s: out of memory with %d slots; going on from the last checkpoint with %d",
-        *(trainer.group.hash, trainer.program.slots, fewer),
+        f"group {trainer.tally.group}: out of memory with {program.slots} slots; "
+        f"going on from the last checkpoint with {fewer}"
     )
     trainer.checkpoints.close()
     return fewer
@@ -244,8 +252,8 @@ def _note_start(path: Path, group: Group, trainer: GroupTrainer, mesh: Mesh) -> 
         runs=len(group.runs),
         platform=devices.platform(mesh),
         devices=devices.describe(mesh),
-        slots=trainer.program.slots,
-        tile=trainer.tile,
+        slots=trainer.batch.program.slots,
+        tile=trainer.batch.program.tile,
         precision=group.first.settings.train.precision,
         at=time.time(),
     )

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from grokjax.grid import Group, Run
+from grokjax.store import DONE, GroupStore
+
 LEVEL = 0.99
 """Accuracy from which a run counts as having memorised or grokked where there is no stop rule."""
 
@@ -77,3 +80,15 @@ class Tally:
         """A run ended before its budget, or with it."""
         self.done[status] = self.done.get(status, 0) + 1
         self.steps_left -= steps_unused
+
+
+def begin_tally(group: Group, store: GroupStore, todo: list[Run]) -> Tally:
+    """The counts of a group of which these runs are still to be trained."""
+    statuses = [store.progress(run.id).status for run in group.runs]
+    return Tally(
+        group.hash,
+        len(group.runs),
+        level_of(group.first.settings.train.stop),
+        done={status: statuses.count(status) for status in DONE if status in statuses},
+        steps_left=sum(run.steps for run in todo),
+    )
