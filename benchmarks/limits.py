@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.workloads import Workload
-from grokjax import plan
-from grokjax.grid import table_of
+from grokjax.experiment.grid import table_of
+from grokjax.training import costs
 
 SIZE = 2048
 
@@ -45,4 +45,4 @@ def naive_flops(workload: Workload) -> float:
 
 def shared_flops(workload: Workload) -> float:
     """Operations of a step by the sharing plan, as `--plan` counts them."""
-    return plan.cost(workload.group(1).first).step_flops
+    return costs.cost(workload.group(1).first).step_flops

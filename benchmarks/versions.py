@@ -51,7 +51,7 @@ def _child(python: str) -> dict[str, Any]:
 
 def _measure() -> dict[str, Any]:
     """Run-steps per second of each workload with one run a device, and seconds until the first call was done."""
-    from grokjax import devices
+    from grokjax.engine import devices
 
     devices.set_up()  # before anything imports a device
     import platform

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from grokjax import config, identity
-from grokjax.axes import expand_axis
-from grokjax.grid import Run, make_groups, make_runs
-from grokjax.identity import run_id
+from grokjax.experiment import config, identity
+from grokjax.experiment.axes import expand_axis
+from grokjax.experiment.grid import Run, make_groups, make_runs
+from grokjax.experiment.identity import run_id
+from grokjax.experiment.loading import experiment_from, load_with_source
+from grokjax.experiment.places import ConfigError, Source
 from grokjax.interventions import ACTIONS, TRIGGERS
-from grokjax.loading import experiment_from, load_with_source
 from grokjax.settings import Settings, leaves, role_of, shape
-from grokjax.source import ConfigError, Source
 
 BASE: dict[str, Any] = {
     "name": "q",

@@ -9,10 +9,10 @@ import pytest
 
 import analysis
 import grokjax
-from grokjax import passes, runstate, training
-from grokjax.grid import make_groups, make_runs
-from grokjax.loading import load_with_source
+from grokjax.experiment.grid import make_groups, make_runs
+from grokjax.experiment.loading import load_with_source
 from grokjax.splits import row_weights
+from grokjax.training import one_run, passes, runstate
 from tests.harness import ROOT
 
 
@@ -44,7 +44,7 @@ def test_units_that_never_fire_make_an_eps_of_0_impossible(seed, silent):
     hyper = jax.tree.map(jnp.asarray, hyper)
 
     def gradient():
-        state = training.init_run(setup, data, hyper)
+        state = one_run.init_run(setup, data, hyper)
         weights = row_weights(hyper.n_train, setup.bucket)
         batch = passes.batch_of(data, state.rows.labels_NA, state.rows.index_B, weights)
         return passes.loss_and_gradient(setup, data, hyper, state.params, batch)[1]

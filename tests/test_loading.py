@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 import grokjax
-from grokjax.grid import make_runs
-from grokjax.loading import dump_yaml, experiment_from, load_with_source, parse_yaml
-from grokjax.results import read_experiment, write_experiment
-from grokjax.source import Source
+from grokjax.experiment.grid import make_runs
+from grokjax.experiment.loading import dump_yaml, experiment_from, load_with_source, parse_yaml
+from grokjax.experiment.places import Source
+from grokjax.results.directory import read_experiment, write_experiment
 
 YAML = """\
 # A comment.
@@ -145,7 +145,7 @@ def test_experiment_yaml_reads_back_as_the_same_runs(path: Path, tmp_path: Path)
 def test_anchors_and_merged_keys_are_understood(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text(YAML)
-    with pytest.raises(grokjax.loading.ConfigError) as error:  # type: ignore[attr-defined]
+    with pytest.raises(grokjax.experiment.loading.ConfigError) as error:  # type: ignore[attr-defined]
         load_with_source(file, [])
     assert str(error.value) == f"{file}:2: base: unknown setting; see --help"
 

@@ -9,17 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grokjax import training
 from grokjax.models import tensor_names
 from grokjax.probes.features import eigenvalues, ranks
 from grokjax.probes.fourier import concentration, frequency_shares
+from grokjax.training import one_run
 from tests import reference
 from tests.test_training import MLP, OneRun
 
 FOUR_TOKENS = {"kind": "modular", "operation": "x+y", "p": 5, "format": "a op b ="}
 _measure = functools.partial(
     jax.jit, static_argnums=(0, 4), compiler_options={"xla_backend_optimization_level": 0}
-)(training.measure_run)
+)(one_run.measure_run)
 
 
 def probed(*kinds, steps=7, every=7, **changes):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grokjax.store import GroupStore
+from grokjax.results.store import GroupStore
 from tests.crash import POINTS
 from tests.harness import ROOT, assert_same, command, environment, results, start, train, write_grid
 
@@ -193,7 +193,7 @@ def test_saved_with_some_devices_resumes_with_others(before, after, config, tmp_
 
 def results_so_far(out: Path) -> dict:
     """Rows that the checkpoint covers, by run."""
-    from grokjax.store import GroupStore
+    from grokjax.results.store import GroupStore
 
     (group,) = (out / "groups").iterdir()
     store = GroupStore(group)

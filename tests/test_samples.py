@@ -13,17 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grokjax import passes, session
-from grokjax.config import Experiment
-from grokjax.grid import make_runs
-from grokjax.loading import load_with_source
+from grokjax.driver import session
+from grokjax.experiment.config import Experiment
+from grokjax.experiment.grid import make_runs
+from grokjax.experiment.loading import load_with_source
+from grokjax.experiment.places import ConfigError
 from grokjax.losses import hinge
 from grokjax.models import Model, n_parameters, tensor_names
 from grokjax.models.perceptron import PerceptronSettings
-from grokjax.plan import RowBlocks
-from grokjax.source import ConfigError
 from grokjax.tasks import make_table
 from grokjax.tasks.parity import SparseParity
+from grokjax.training import passes
+from grokjax.training.costs import RowBlocks
 from tests import reference
 from tests.harness import ROOT, assert_same, command, environment, results
 from tests.test_models import assert_uniform, fresh, random_params

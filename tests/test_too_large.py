@@ -5,9 +5,10 @@ from __future__ import annotations
 # ruff: noqa: E501 - a sentence is read as a whole
 import pytest
 
-from grokjax import grid, session
-from grokjax.axes import expand_axes
-from grokjax.source import Source
+from grokjax.driver import session
+from grokjax.experiment import grid
+from grokjax.experiment.axes import expand_axes
+from grokjax.experiment.places import Source
 from grokjax.tasks import TASKS, unfit
 from tests import test_bad_input
 

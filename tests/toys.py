@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from grokjax.axes import expand_axes, split_names
-from grokjax.loading import load_with_source, parse_yaml
-from grokjax.source import Source
+from grokjax.experiment.axes import expand_axes, split_names
+from grokjax.experiment.loading import load_with_source, parse_yaml
+from grokjax.experiment.places import Source
 from tests.harness import ROOT
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
