@@ -13,7 +13,7 @@ import pytest
 from grokjax.cli.commands import main
 from grokjax.driver import session
 from grokjax.engine import devices
-from grokjax.experiment.loading import load_with_source
+from grokjax.experiment.loading import load_with_places
 from grokjax.results.directory import write_experiment
 
 YAML = """\
@@ -283,7 +283,7 @@ def existing(*overrides: str) -> Path:
     Path("x.yaml").write_text(YAML)
     path = Path("results/q")
     path.mkdir(parents=True)
-    write_experiment(load_with_source("x.yaml", list(overrides))[0], path)
+    write_experiment(load_with_places("x.yaml", list(overrides))[0], path)
     return path
 
 

@@ -13,7 +13,7 @@ from grokjax.driver import session
 from grokjax.engine import devices
 from grokjax.engine.program import Program
 from grokjax.experiment.grid import Group, make_groups, make_runs
-from grokjax.experiment.loading import load_experiment, load_with_source
+from grokjax.experiment.loading import load_experiment, load_with_places
 from grokjax.training import costs, runstate
 from tests.harness import assert_same, results, write_grid
 
@@ -184,8 +184,8 @@ def test_estimated_memory_is_within_a_factor_of_1_5_of_the_compiled_program(conf
 
 
 def run(config: Path, out: Path, *overrides: str) -> dict:
-    experiment, source = load_with_source(config, [*overrides, f"execution.out={out}"])
-    session.run_experiment(experiment, source=source, display=lambda tally: None)
+    experiment, places = load_with_places(config, [*overrides, f"execution.out={out}"])
+    session.run_experiment(experiment, places=places, display=lambda tally: None)
     return results(out)
 
 

@@ -114,7 +114,7 @@ class Made:
         own = jax.jit(passes.data_of, static_argnums=0)(setup, data, hyper)
         table = table_of(run.settings.task)
         inputs = getattr(table, "tokens_NT", None)
-        inputs = np.asarray(own.plan_table) if inputs is None else inputs
+        inputs = np.asarray(own.table_input) if inputs is None else inputs
         return (*map(np.asarray, (inputs, own.targets_NA, rows.labels_NA, rows.train_N)),)
 
     def logits(self, run, params, inputs=None):

@@ -17,7 +17,7 @@ from grokjax import signals
 from grokjax.driver import session
 from grokjax.driver.session import StopSignal
 from grokjax.driver.trainer import GroupTrainer, Interrupted
-from grokjax.experiment.loading import load_with_source
+from grokjax.experiment.loading import load_with_places
 from tests.harness import ROOT, assert_same, command, environment, results, train, write_grid
 
 TWO_GROUPS = "axes.model.d_mlp=[32, 16]"
@@ -83,12 +83,12 @@ def test_the_same_signal_passed_on_by_make_is_no_second_one(heard):
 def test_a_signal_during_the_last_chunk_of_a_group_ends_before_the_next_one(tmp_path, monkeypatch):
     config = write_grid(tmp_path / "a.yaml", every=60)
     words = [TWO_GROUPS, f"execution.out={tmp_path / 'out'}"]
-    experiment, source = load_with_source(config, words)
+    experiment, places = load_with_places(config, words)
     finish, stopped = GroupTrainer._finish, []
     monkeypatch.setattr(GroupTrainer, "_finish", lambda self: (finish(self), stopped.append(1)))
     monkeypatch.setattr(StopSignal, "__call__", lambda self: bool(stopped))
     with pytest.raises(Interrupted):
-        session.run_experiment(experiment, source=source, display=lambda tally: None)
+        session.run_experiment(experiment, places=places, display=lambda tally: None)
     assert len(list(tmp_path.glob("out/groups/*/history/*.zarr"))) == 1
 
 

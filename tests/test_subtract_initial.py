@@ -69,8 +69,8 @@ def test_evaluations_and_measurements_see_the_same_logits():
     start = one.start().params
     expected = one.setup.model.dense(state.params, tokens) - one.setup.model.dense(start, tokens)
     assert float(jnp.abs(expected).max()) > 1e-3
-    snap = one_run.take_snapshot(one.setup, one.data, one.hyper, state)
-    np.testing.assert_allclose(snap.logits_NAC, expected, atol=2e-6)
+    view = one_run.make_view(one.setup, one.data, one.hyper, state)
+    np.testing.assert_allclose(view.logits_NAC, expected, atol=2e-6)
     saved = measure.saved(one.setup, one.data, one.hyper, state.params, None)
     some = jnp.array([3, 11, 3])
     np.testing.assert_allclose(saved.logits(state.params, some), expected[some], atol=2e-6)

@@ -17,7 +17,7 @@ import optax
 from grokjax import optim
 from grokjax.models import MODELS, ModelKind
 from grokjax.probes import PROBES
-from grokjax.probes.snapshot import Probe
+from grokjax.probes.view import Probe
 from grokjax.settings import Kind, Settings, hyper, shape
 from grokjax.tasks import TASKS, Table, TaskKind
 

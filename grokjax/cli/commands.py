@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from grokjax import signals
-from grokjax.experiment.loading import ConfigError, load_with_source
+from grokjax.experiment.loading import ConfigError, load_with_places
 from grokjax.quoting import cut, cut_path
 
 log = logging.getLogger("grokjax")
@@ -92,13 +92,13 @@ def _run(args: argparse.Namespace) -> int:
     overrides = list(args.overrides)
     if args.out is not None:
         overrides.append(f"execution.out={json.dumps(args.out)}")  # quoted: '1' is a name here
-    experiment, source = load_with_source(args.config, overrides)
+    experiment, places = load_with_places(args.config, overrides)
     if args.plan:
         from grokjax.cli.estimate import plan_text
 
-        sys.stdout.write(plan_text(experiment, source))
+        sys.stdout.write(plan_text(experiment, places))
         return 0
-    return _train(args, experiment, source)
+    return _train(args, experiment, places)
 
 
 def _measure(args: argparse.Namespace) -> int:
@@ -109,12 +109,12 @@ def _measure(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train(args: argparse.Namespace, experiment: Any, source: Any) -> int:
+def _train(args: argparse.Namespace, experiment: Any, places: Any) -> int:
     from grokjax.driver.session import run_experiment
     from grokjax.driver.trainer import Interrupted
 
     try:
-        path = run_experiment(experiment, source=source)
+        path = run_experiment(experiment, places=places)
     except Interrupted:
         again = shlex.join(["python", "run.py", *args.given])
         return signals.end(f"interrupted; everything is saved. Go on with: {again}")

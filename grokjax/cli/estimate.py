@@ -15,7 +15,7 @@ from grokjax.engine import devices
 from grokjax.engine.capacity import choose_slots
 from grokjax.experiment.config import Experiment
 from grokjax.experiment.grid import Group
-from grokjax.experiment.places import Source
+from grokjax.experiment.places import Places
 from grokjax.training import costs
 
 # Measured against whole trainings (docs/performance.md): a step reaches this share of the rate of the products alone.
@@ -46,9 +46,9 @@ def measure_machine(mesh: Mesh) -> costs.Machine:
     return costs.Machine(EFFICIENCY * rate, STEP_OVERHEAD / n, COMPILE_SECONDS.get(where, 25.0))
 
 
-def plan_text(experiment: Experiment, source: Source | None = None) -> str:
+def plan_text(experiment: Experiment, places: Places | None = None) -> str:
     """The plan as it is printed."""
-    groups, mesh, path = prepare(experiment, source)
+    groups, mesh, path = prepare(experiment, places)
     machine = measure_machine(mesh)
     counted = [costs.cost(g.first, devices.platform(mesh)) for g in groups]
     times = [costs.seconds(g, c, machine) for g, c in zip(groups, counted, strict=True)]

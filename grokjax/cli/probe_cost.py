@@ -54,8 +54,8 @@ def _trace(setup: runstate.Setup, group: Group) -> tuple[Jaxpr, list[set[Any]]]:
 
     def evaluate(data: Any, hyper: Any, state: Any) -> list[dict[str, jax.Array]]:
         with passes.precision(setup):
-            snapshot = one_run.take_snapshot(setup, data, hyper, state)
-            return [measure((probe,), snapshot) for probe in setup.settings.probes]
+            view = one_run.make_view(setup, data, hyper, state)
+            return [measure((probe,), view) for probe in setup.settings.probes]
 
     traced, shapes = jax.make_jaxpr(evaluate, return_shape=True)(data, hyper, state)
     rest, outputs = list(traced.jaxpr.outvars), []

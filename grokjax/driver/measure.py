@@ -23,7 +23,7 @@ from grokjax.experiment.grid import Group, make_groups, make_runs
 from grokjax.experiment.loading import experiment_from
 from grokjax.experiment.measurement_checks import check_kinds
 from grokjax.experiment.parsing import Unreadable, parse_yaml
-from grokjax.experiment.places import ConfigError, Source
+from grokjax.experiment.places import ConfigError, Places
 from grokjax.experiment.run_columns import columns
 from grokjax.measurements import MEASUREMENTS
 from grokjax.measurements.saved import Saved
@@ -45,9 +45,9 @@ BATCH = 8
 
 def measure_directory(path: Path, words: list[str] | None = None) -> list[Path]:
     """All measurements of the experiment in a results directory. Returns the stores written. Raises ConfigError."""
-    experiment, source = _open(path, words or [])
-    groups = make_groups(make_runs(experiment, source))
-    check_kinds(experiment, groups, source)
+    experiment, places = _open(path, words or [])
+    groups = make_groups(make_runs(experiment, places))
+    check_kinds(experiment, groups, places)
     devices.set_up(1)
     with hold(path):
         shelves = {group.hash: shelves_of(group, path) for group in groups}
@@ -58,7 +58,7 @@ def measure_directory(path: Path, words: list[str] | None = None) -> list[Path]:
                 "train it first, with the command that made it"
             )
         for i, measurement in enumerate(experiment.measurements):
-            check_steps(measurement, every, source, ("measurements", str(i), "at"))
+            check_steps(measurement, every, places, ("measurements", str(i), "at"))
         return [
             file
             for measurement in experiment.measurements
@@ -69,23 +69,23 @@ def measure_directory(path: Path, words: list[str] | None = None) -> list[Path]:
 # -- what is asked for ---------------------------------------------------------------------------------------------
 
 
-def _open(path: Path, words: list[str]) -> tuple[Experiment, Source]:
+def _open(path: Path, words: list[str]) -> tuple[Experiment, Places]:
     file, told = path / "experiment.yaml", cut_path(path)
     if not os.path.isdir(path):  # which says no to a null byte or a name that is too long
         raise ConfigError(f"{told}: there is no such results directory; train an experiment first")
     if not os.path.isfile(file):
         raise ConfigError(f"{told}: holds no experiment.yaml, so it is no results directory")
-    data, source = as_data(read_experiment(path)), Source(str(file))
+    data, places = as_data(read_experiment(path)), Places(str(file))
     for word in words:
         data["measurements"] = _measurements(word)
-        source.overrides[("measurements",)] = word
-    experiment = experiment_from(data, source)
+        places.overrides[("measurements",)] = word
+    experiment = experiment_from(data, places)
     if not experiment.measurements:
-        raise source.error(
+        raise places.error(
             ("measurements",),
             "is empty, so nothing is measured; name some, e.g. 'measurements=[{kind: pruning}]'",
         )
-    return experiment, source
+    return experiment, places
 
 
 def _measurements(word: str) -> Any:
@@ -220,9 +220,9 @@ def saved(setup: Setup, data: Data, hyper: Hyper, params: Params, final: Params 
     own = passes.data_of(setup, data, hyper)
     table, scale = setup.model.table, hyper.model["readout_scale"]
     return Saved(
-        snap=one_run.take_snapshot(setup, data, hyper, state),
+        view=one_run.make_view(setup, data, hyper, state),
         final=final,
-        inputs=own.plan_table if table.drawn else jnp.asarray(table.tokens_NT),
+        inputs=own.table_input if table.drawn else jnp.asarray(table.tokens_NT),
         scale=scale,
         real_B=row_weights(hyper.n_train, setup.bucket) > 0,
         # Another purpose than those of training (0 to 5).

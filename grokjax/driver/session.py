@@ -29,7 +29,7 @@ from grokjax.experiment.config import Execution, Experiment
 from grokjax.experiment.grid import Group, make_groups, make_runs, without_control
 from grokjax.experiment.loading import validate
 from grokjax.experiment.measurement_checks import check_kinds, check_snapshots
-from grokjax.experiment.places import ConfigError, Source
+from grokjax.experiment.places import ConfigError, Places
 from grokjax.quoting import cut_path
 from grokjax.results import provenance
 from grokjax.results.directory import check_directory, directory_of, write_experiment
@@ -82,7 +82,7 @@ class StopSignal:
 def run_experiment(
     experiment: Experiment,
     execution: dict[str, Any] | None = None,
-    source: Source | None = None,
+    places: Places | None = None,
     display: Callable[[Tally], None] | None = None,
 ) -> Path:
     """Train what is not trained yet. Returns the results directory."""
@@ -90,9 +90,9 @@ def run_experiment(
         merged = {**experiment.execution.model_dump(), **execution}
         given = {name: _text(value) for name, value in merged.items()}
         experiment = experiment.model_copy(
-            update={"execution": validate(given, Source("execution"), Execution)}
+            update={"execution": validate(given, Places("execution"), Execution)}
         )
-    groups, mesh, path = prepare(experiment, source)
+    groups, mesh, path = prepare(experiment, places)
     make_directory(path)
     with hold(path), StopSignal().listening() as stop, _shown(display, groups) as show:
         write_experiment(experiment, path)
@@ -124,10 +124,10 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def prepare(experiment: Experiment, source: Source | None = None) -> tuple[list[Group], Mesh, Path]:
+def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[Group], Mesh, Path]:
     """Everything that can be wrong is found here, before anything is written. Raises ConfigError."""
-    source = source or Source("experiment")
-    runs = make_runs(experiment, source, _memory(experiment, source))
+    places = places or Places("experiment")
+    runs = make_runs(experiment, places, _memory(experiment, places))
     check_directory(experiment, runs)
     if lacking := without_control(runs):
         log.warning(
@@ -136,14 +136,14 @@ def prepare(experiment: Experiment, source: Source | None = None) -> tuple[list[
         )
     devices.set_up(experiment.execution.devices)
     groups = make_groups(runs)
-    check_kinds(experiment, groups, source)
-    check_snapshots(experiment, groups, source)
-    with _told_at(source, "execution"):
+    check_kinds(experiment, groups, places)
+    check_snapshots(experiment, groups, places)
+    with _told_at(places, "execution"):
         mesh = devices.make_mesh(experiment.execution.devices)
-    with _told_at(source, "train"):
+    with _told_at(places, "train"):
         for precision in {run.settings.train.precision for run in runs}:
             devices.check_precision(precision, devices.platform(mesh))
-    with _told_at(source, "execution"):
+    with _told_at(places, "execution"):
         for group in groups:
             choose_slots(group, experiment.execution, mesh)
     if fault := devices.known_fault(devices.platform(mesh), provenance.versions()["jaxlib"]):
@@ -151,13 +151,13 @@ def prepare(experiment: Experiment, source: Source | None = None) -> tuple[list[
     return groups, mesh, directory_of(experiment)
 
 
-def _memory(experiment: Experiment, source: Source) -> Callable[[], int]:
+def _memory(experiment: Experiment, places: Places) -> Callable[[], int]:
     """Bytes that the devices have, asked for once, and only if somebody asks: JAX starts then."""
 
     @functools.cache
     def ask() -> int:
         devices.set_up(experiment.execution.devices)
-        with _told_at(source, "execution"):
+        with _told_at(places, "execution"):
             mesh = devices.make_mesh(experiment.execution.devices)
         return devices.memory_limit(devices.platform(mesh))
 
@@ -165,13 +165,13 @@ def _memory(experiment: Experiment, source: Source) -> Callable[[], int]:
 
 
 @contextlib.contextmanager
-def _told_at(source: Source, section: str) -> Iterator[None]:
+def _told_at(places: Places, section: str) -> Iterator[None]:
     """A ValueError 'setting: why' becomes a ConfigError with its place."""
     try:
         yield
     except ValueError as error:
         name, _, why = str(error).partition(": ")
-        raise source.error((section, name), why) from None
+        raise places.error((section, name), why) from None
 
 
 def make_directory(path: Path) -> None:

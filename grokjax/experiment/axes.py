@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from grokjax.experiment.config import Experiment, RunSettings
-from grokjax.experiment.places import Source
+from grokjax.experiment.places import Places
 from grokjax.experiment.setting_names import alternatives, dotted_names, is_class, unknown_setting
 from grokjax.quoting import cut, n_digits, shown
 from grokjax.settings import Role, Settings, role_of
@@ -124,65 +124,65 @@ _FORMS: dict[str, _Form] = {
 }
 
 
-def expand_axes(written: dict[str, Any], source: Source) -> Axes:
+def expand_axes(written: dict[str, Any], places: Places) -> Axes:
     """Every axis with its values, checked as far as no run is needed. Raises ConfigError."""
     seen: dict[str, str] = {}
     for name in written:
         for setting in split_names(name):
-            _check_setting(setting, name, seen, source)
-            _check_override(setting, name, source)
+            _check_setting(setting, name, seen, places)
+            _check_override(setting, name, places)
             seen[setting] = name
-    _check_size(written, source)
-    return {name: _checked_values(name, values, source) for name, values in written.items()}
+    _check_size(written, places)
+    return {name: _checked_values(name, values, places) for name, values in written.items()}
 
 
-def _check_size(written: dict[str, Any], source: Source) -> None:
+def _check_size(written: dict[str, Any], places: Places) -> None:
     """The number of runs, before any list of values is made."""
-    lengths = {name: _length(name, values, source) for name, values in written.items()}
+    lengths = {name: _length(name, values, places) for name, values in written.items()}
     for name, length in lengths.items():
         if length > MAX_RUNS:
             told = f"has {_number(length)} values; at most {MAX_RUNS:,} would be right"
-            raise source.error(("axes", name), told)
+            raise places.error(("axes", name), told)
     n_runs = math.prod(lengths.values())
     if n_runs > MAX_RUNS:
         told = f"make {_number(n_runs)} runs; at most {MAX_RUNS:,} would be right"
-        raise source.error(("axes",), told)
+        raise places.error(("axes",), told)
 
 
 def _number(n: int) -> str:
     return f"{n:,}" if n < 10**15 else f"about 10^{n_digits(n) - 1}"
 
 
-def _length(name: str, written: Any, source: Source) -> int:
+def _length(name: str, written: Any, places: Places) -> int:
     try:
         length = axis_length(written)
     except ValueError as error:
-        raise source.error(("axes", name), f"{error}{_nested(name, written)}") from None
+        raise places.error(("axes", name), f"{error}{_nested(name, written)}") from None
     if not length:
-        raise source.error(("axes", name), "is empty; an axis needs at least one value")
+        raise places.error(("axes", name), "is empty; an axis needs at least one value")
     return length
 
 
-def _check_override(setting: str, axis: str, source: Source) -> None:
+def _check_override(setting: str, axis: str, places: Places) -> None:
     """An override of a setting that varies would change nothing."""
     key = tuple(setting.split("."))
-    if key in source.overrides:
-        raise source.error(
+    if key in places.overrides:
+        raise places.error(
             key,
             f"varies in axes.{axis}, so this changes nothing; replace the axis ('axes.{axis}=[...]') "
             f"or remove it (axes.{axis}=null) as well",
         )
 
 
-def _checked_values(name: str, written: Any, source: Source) -> list[Any]:
+def _checked_values(name: str, written: Any, places: Places) -> list[Any]:
     key, values, n = ("axes", name), expand_axis(written), len(split_names(name))
-    _check_duplicates(values, key, source)
+    _check_duplicates(values, key, places)
     for value in values if n > 1 else ():
         if not isinstance(value, list) or len(value) != n:
             message = (
                 f"moves {n} settings together, so each value is a list of {n}, got {shown(value)}"
             )
-            raise source.error(key, message)
+            raise places.error(key, message)
     return values
 
 
@@ -193,14 +193,14 @@ def _nested(name: str, written: Any) -> str:
     return f" (did you mean the axis '{name}.{inner}'?)" if known else ""
 
 
-def _check_duplicates(values: list[Any], key: tuple[str, ...], source: Source) -> None:
+def _check_duplicates(values: list[Any], key: tuple[str, ...], places: Places) -> None:
     seen: dict[str, Any] = {}
     for value in values:
         known = json.dumps(_whole(value), sort_keys=True, default=str)
         if known in seen:
             first, again = shown(seen[known]), shown(value)
             both = first if first == again else f"{first} and {again}"
-            raise source.error(key, f"has the same value twice ({both}); each value once")
+            raise places.error(key, f"has the same value twice ({both}); each value once")
         seen[known] = value
 
 
@@ -219,20 +219,20 @@ _FIXED = {
 }
 
 
-def _check_setting(name: str, axis: str, seen: dict[str, str], source: Source) -> None:
+def _check_setting(name: str, axis: str, seen: dict[str, str], places: Places) -> None:
     """Whether a setting may vary. Raises ConfigError."""
     key, parts = ("axes", axis), tuple(name.split("."))
     clash = next(
         (s for s in seen if s == name or s.startswith(name + ".") or name.startswith(s + ".")), None
     )
     if clash is not None:
-        raise source.error(key, f"{cut(name)} varies in axes.{cut(seen[clash])} already")
+        raise places.error(key, f"{cut(name)} varies in axes.{cut(seen[clash])} already")
     roles = _roles(name)
     if not roles:
-        raise source.error(key, _prefixed(name, axis, unknown_setting(parts, RunSettings)))
+        raise places.error(key, _prefixed(name, axis, unknown_setting(parts, RunSettings)))
     for role in sorted(roles & _FIXED.keys()):
         message = f"{_FIXED[role]}, not what a run is, so it cannot vary in a grid"
-        raise source.error(key, _prefixed(name, axis, message))
+        raise places.error(key, _prefixed(name, axis, message))
 
 
 def _prefixed(name: str, axis: str, message: str) -> str:

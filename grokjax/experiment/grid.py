@@ -15,7 +15,7 @@ from grokjax.experiment.config import Experiment, RunSettings
 from grokjax.experiment.durations import batches_of, durations
 from grokjax.experiment.identity import group_hash, run_id
 from grokjax.experiment.loading import at_axes, at_point, validate
-from grokjax.experiment.places import Source
+from grokjax.experiment.places import Places
 from grokjax.models import misfit
 from grokjax.probes import unmet
 from grokjax.quoting import shown
@@ -65,29 +65,29 @@ class Group:
 
 
 def make_runs(
-    experiment: Experiment, source: Source | None = None, memory: Memory | None = None
+    experiment: Experiment, places: Places | None = None, memory: Memory | None = None
 ) -> list[Run]:
     """All runs of the grid, in the order of the axes. Raises ConfigError."""
-    source = source or Source("experiment")
-    axes = expand_axes(experiment.axes, source)
-    points = _Points(experiment, source, memory)
+    places = places or Places("experiment")
+    axes = expand_axes(experiment.axes, places)
+    points = _Points(experiment, places, memory)
     runs = [points.run(dict(zip(axes, v, strict=True))) for v in itertools.product(*axes.values())]
-    _check_ids(runs, list(axes), source)
+    _check_ids(runs, list(axes), places)
     return runs
 
 
 class _Points:
     """Makes the run at a point. A section (task, model, ...) is validated once for each set of its values."""
 
-    def __init__(self, experiment: Experiment, source: Source, memory: Memory | None):
-        self.source, self.memory = source, memory
+    def __init__(self, experiment: Experiment, places: Places, memory: Memory | None):
+        self.places, self.memory = places, memory
         self.fixed = {name: getattr(experiment, name) for name in RunSettings.model_fields}
         self.data = {name: given(value) for name, value in self.fixed.items()}
         self._sections: dict[str, Settings] = {}
 
     def run(self, point: dict[str, Any]) -> Run:
         """The run at a point, given by the axes' names. Raises ConfigError."""
-        source = at_axes(self.source, point)
+        places = at_axes(self.places, point)
         data = at_point(self.data, point)
         keys = {}
         for name, value in data.items():
@@ -96,10 +96,10 @@ class _Points:
             elif isinstance(value, dict):
                 keys[name] = f"{name} {json.dumps(value)}"
                 data[name] = self._sections.get(keys[name], value)
-        settings = validate(data, source, RunSettings)
+        settings = validate(data, places, RunSettings)
         self._sections |= {key: getattr(settings, name) for name, key in keys.items()}
-        _check_size(settings, source, self.memory)
-        return resolve(settings, _by_setting(point), source)
+        _check_size(settings, places, self.memory)
+        return resolve(settings, _by_setting(point), places)
 
 
 def given(value: Any) -> Any:
@@ -121,14 +121,14 @@ def _by_setting(point: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def resolve(settings: RunSettings, point: dict[str, Any], source: Source) -> Run:
+def resolve(settings: RunSettings, point: dict[str, Any], places: Places) -> Run:
     """Counts, durations and identities of one run. Raises ConfigError."""
-    n_train = _n_train_of(settings, source)
-    _check_model(settings, source)
-    _check_probes(settings, source)
+    n_train = _n_train_of(settings, places)
+    _check_model(settings, places)
+    _check_probes(settings, places)
     batch_size, batches = batches_of(settings.train.batch_size, n_train)
-    cadence, budget = durations(settings, batches, source)
-    _check_intervention(settings, cadence, budget, source)
+    cadence, budget = durations(settings, batches, places)
+    _check_intervention(settings, cadence, budget, places)
     bucket = bucket_of(n_train, table_of(settings.task).n_rows)
     derived = [bucket, batch_size, batches, dataclasses.astuple(cadence)]
     return Run(
@@ -162,12 +162,12 @@ def _n_train(task: Any, split: Any) -> int:
     return split_of(task, split).n_train
 
 
-def _n_train_of(settings: RunSettings, source: Source) -> int:
+def _n_train_of(settings: RunSettings, places: Places) -> int:
     try:
         return _n_train(settings.task, settings.split)
     except ValueError as error:
         name, _, message = str(error).partition(": ")
-        raise source.error(("split", name), message, because=("task", "split")) from None
+        raise places.error(("split", name), message, because=("task", "split")) from None
 
 
 @functools.lru_cache(maxsize=64)
@@ -175,30 +175,30 @@ def _unfit(task: Any, memory: Memory | None) -> str | None:
     return unfit(task, memory)
 
 
-def _check_size(settings: RunSettings, source: Source, memory: Memory | None) -> None:
+def _check_size(settings: RunSettings, places: Places, memory: Memory | None) -> None:
     """Before the first row of a task is made."""
     wrong = _unfit(settings.task, memory)
     if wrong:
         name, _, message = wrong.partition(": ")
-        raise source.error(("task", name), message, because=("task",))
+        raise places.error(("task", name), message, because=("task",))
 
 
-def _check_model(settings: RunSettings, source: Source) -> None:
+def _check_model(settings: RunSettings, places: Places) -> None:
     wrong = misfit(settings.model.kind, table_of(settings.task))
     if wrong:
-        raise source.error(("model", "kind"), wrong, because=("task", "model"))
+        raise places.error(("model", "kind"), wrong, because=("task", "model"))
 
 
-def _check_probes(settings: RunSettings, source: Source) -> None:
+def _check_probes(settings: RunSettings, places: Places) -> None:
     for probe in settings.probes:
         lacking = unmet(probe, settings.model, table_of(settings.task)) if probe.requires else None
         if lacking:
             message = f"{probe.kind} needs {lacking}; leave it out or change model or task"
-            raise source.error(("probes",), message, because=("model", "task"))
+            raise places.error(("probes",), message, because=("model", "task"))
 
 
 def _check_intervention(
-    settings: RunSettings, cadence: Cadence, budget: int, source: Source
+    settings: RunSettings, cadence: Cadence, budget: int, places: Places
 ) -> None:
     """A step that is no evaluation, or at which the budget has ended, would never be acted upon."""
     when = None if settings.intervention is None else settings.intervention.when
@@ -207,12 +207,12 @@ def _check_intervention(
     key, last = ("intervention", "when", "step"), int(cadence.step_of(budget - 2))
     if when.step > last:
         message = f"step {when.step} is not before the end of the budget; {last} or less would be"
-        raise source.error(key, message, because=("train", "intervention"))
+        raise places.error(key, message, because=("train", "intervention"))
     if not cadence.hits(when.step):
         message = f"step {when.step} is no evaluation, after which interventions are made; "
         near = cadence.count(when.step)
         message += f"{int(cadence.step_of(near - 1))} or {int(cadence.step_of(near))} would be"
-        raise source.error(key, message, because=("train", "intervention"))
+        raise places.error(key, message, because=("train", "intervention"))
 
 
 def without_control(runs: list[Run]) -> list[Run]:
@@ -226,7 +226,7 @@ def without_control(runs: list[Run]) -> list[Run]:
     return [r for r in active if apart_from_it(r) not in controls]
 
 
-def _check_ids(runs: list[Run], axes: list[str], source: Source) -> None:
+def _check_ids(runs: list[Run], axes: list[str], places: Places) -> None:
     first: dict[str, Run] = {}
     for run in runs:
         same = first.setdefault(run.id, run)
@@ -237,7 +237,7 @@ def _check_ids(runs: list[Run], axes: list[str], source: Source) -> None:
             ", ".join(f"{n} = {shown(r.point[n])}" for n in differ) for r in (same, run)
         )
         moved = [axis for axis in axes if set(split_names(axis)) & set(differ)]
-        raise source.error(("axes", moved[-1]), f"{told} are the same run; each run once")
+        raise places.error(("axes", moved[-1]), f"{told} are the same run; each run once")
 
 
 def make_groups(runs: list[Run]) -> list[Group]:

@@ -15,7 +15,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from grokjax.experiment.axes import expand_axes, split_names, tidy_name
 from grokjax.experiment.config import Experiment, RunSettings
 from grokjax.experiment.parsing import MAX_DEPTH, Unreadable, load_yaml, parse_yaml, plain
-from grokjax.experiment.places import ConfigError, Key, Source
+from grokjax.experiment.places import ConfigError, Key, Places
 from grokjax.experiment.sentences import sentences
 from grokjax.experiment.setting_names import is_required
 from grokjax.quoting import cut, cut_path
@@ -23,9 +23,9 @@ from grokjax.settings import Settings
 
 __all__ = [
     "ConfigError",
-    "Source",
+    "Places",
     "load_experiment",
-    "load_with_source",
+    "load_with_places",
     "parse_yaml",
     "validate",
 ]
@@ -35,22 +35,22 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 def load_experiment(path: str | Path, overrides: list[str] | None = None) -> Experiment:
     """Read a configuration file, apply overrides, validate."""
-    return load_with_source(path, overrides or [])[0]
+    return load_with_places(path, overrides or [])[0]
 
 
-def load_with_source(path: str | Path, overrides: list[str]) -> tuple[Experiment, Source]:
+def load_with_places(path: str | Path, overrides: list[str]) -> tuple[Experiment, Places]:
     """As load_experiment, and where each setting came from."""
     data, lines = _read(Path(path))
-    source = Source(str(path), lines)
+    places = Places(str(path), lines)
     for word in overrides:
         key, value = _parse_override(word)
-        source = source.without(key)
+        places = places.without(key)
         if _put(data, key, value):
-            source.overrides[key] = word
-    return experiment_from(data, source), source
+            places.overrides[key] = word
+    return experiment_from(data, places), places
 
 
-def experiment_from(data: dict[str, Any], source: Source) -> Experiment:
+def experiment_from(data: dict[str, Any], places: Places) -> Experiment:
     """Plain data to an Experiment. Raises ConfigError.
 
     A setting that varies keeps the value that is given beside its axis, or its default: runs of a time before the axis
@@ -58,8 +58,8 @@ def experiment_from(data: dict[str, Any], source: Source) -> Experiment:
     """
     axes = data.get("axes")
     if not isinstance(axes, dict) or not axes:
-        return validate(data, source, Experiment)
-    first = {name: values[0] for name, values in expand_axes(axes, source).items()}
+        return validate(data, places, Experiment)
+    first = {name: values[0] for name, values in expand_axes(axes, places).items()}
     lacking = {
         axis: value
         for axis, value in first.items()
@@ -70,7 +70,7 @@ def experiment_from(data: dict[str, Any], source: Source) -> Experiment:
     except (
         ValidationError
     ):  # no run has this base: a point of the grid tells better what is wrong, if anything
-        return validate(at_point(data, first), at_axes(source, first), Experiment)
+        return validate(at_point(data, first), at_axes(places, first), Experiment)
 
 
 def _has_base(data: dict[str, Any]) -> Callable[[str], bool]:
@@ -87,10 +87,10 @@ def _has_base(data: dict[str, Any]) -> Callable[[str], bool]:
     return has
 
 
-def at_axes(source: Source, point: dict[str, Any]) -> Source:
-    """The source of a point's settings: those that vary come from their axes."""
+def at_axes(places: Places, point: dict[str, Any]) -> Places:
+    """The places of a point's settings: those that vary come from their axes."""
     axis_of = {tuple(n.split(".")): axis for axis in point for n in split_names(axis)}
-    return dataclasses.replace(source, axis_of=axis_of, point=point)
+    return dataclasses.replace(places, axis_of=axis_of, point=point)
 
 
 def at_point(data: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
@@ -109,12 +109,12 @@ def _replace(data: dict, path: list[str], value: Any) -> dict:
     return {**data, path[0]: _replace(inner if isinstance(inner, dict) else {}, path[1:], value)}
 
 
-def validate(data: dict[str, Any], source: Source, settings: type[AnySettings]) -> AnySettings:
+def validate(data: dict[str, Any], places: Places, settings: type[AnySettings]) -> AnySettings:
     """Plain data to settings. Raises ConfigError."""
     try:
         return settings.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(sentences(error, source, settings))) from None
+        raise ConfigError("\n".join(sentences(error, places, settings))) from None
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
@@ -131,19 +131,19 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         raise ConfigError(f"{told}: has a null byte, which no path has") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{told}: is not a mapping of settings; see configs/quickstart.yaml")
-    data, source = plain(document), Source(str(path), dict(_lines(document, ())))
+    data, places = plain(document), Places(str(path), dict(_lines(document, ())))
     if isinstance(data.get("axes"), dict):
-        data["axes"] = _tidy(data["axes"], source)
-    return data, source.lines
+        data["axes"] = _tidy(data["axes"], places)
+    return data, places.lines
 
 
-def _tidy(axes: dict[str, Any], source: Source) -> dict[str, Any]:
+def _tidy(axes: dict[str, Any], places: Places) -> dict[str, Any]:
     """Axes under their tidy names. Raises ConfigError."""
     tidy = {tidy_name(name): values for name, values in axes.items()}
     if len(tidy) < len(axes):
         names = [tidy_name(name) for name in axes]
         twice = next(name for name in tidy if names.count(name) > 1)
-        raise source.error(("axes", twice), "is there twice; each axis once")
+        raise places.error(("axes", twice), "is there twice; each axis once")
     return tidy
 
 
@@ -176,7 +176,7 @@ def _parse_override(word: str) -> tuple[Key, Any]:
     if not all(key) or len(key) > MAX_DEPTH or not is_text:
         raise ConfigError(f"{start}: {cut(name)}: is no setting's name; write it as in task.p=47")
     if key == ("axes",) and isinstance(value, dict):
-        value = _tidy(value, Source("", overrides={key: word}))
+        value = _tidy(value, Places("", overrides={key: word}))
     return key, value
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from grokjax.experiment.config import Experiment
 from grokjax.experiment.grid import Group, Run, table_of
-from grokjax.experiment.places import Source
+from grokjax.experiment.places import Places
 from grokjax.measurements import unmet
 
 
-def check_kinds(experiment: Experiment, groups: list[Group], source: Source) -> None:
+def check_kinds(experiment: Experiment, groups: list[Group], places: Places) -> None:
     """Refuse measurements that a model or task of the grid does not offer. Raises ConfigError."""
     for i, measurement in enumerate(experiment.measurements):
         for group in groups:
@@ -18,17 +18,17 @@ def check_kinds(experiment: Experiment, groups: list[Group], source: Source) -> 
             lacking = unmet(measurement, s.model, table_of(s.task))
             if lacking:
                 message = f"{measurement.kind} needs {lacking}; or leave it out"
-                raise source.error(("measurements", str(i), "kind"), message)
+                raise places.error(("measurements", str(i), "kind"), message)
 
 
-def check_snapshots(experiment: Experiment, groups: list[Group], source: Source) -> None:
+def check_snapshots(experiment: Experiment, groups: list[Group], places: Places) -> None:
     """Before training: refuse measurements of weights that will not be saved. Raises ConfigError."""
     for i, measurement in enumerate(experiment.measurements):
         for run in (run for group in groups for run in group.runs):
             missing = _never_saved(measurement.at, run)
             if missing:
                 key = ("measurements", str(i), "at")
-                raise source.error(key, missing, because=("train", "measurements"))
+                raise places.error(key, missing, because=("train", "measurements"))
 
 
 def _never_saved(at: Any, run: Run) -> str | None:

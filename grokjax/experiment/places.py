@@ -16,7 +16,7 @@ class ConfigError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class Places:
     """The lines and overrides that settings came from; at a point of a grid, also the axes."""
 
     path: str
@@ -58,7 +58,7 @@ class Source:
         found = [self.axis_of[key[:n]] for n in range(len(key), 0, -1) if key[:n] in self.axis_of]
         return found[0] if found else None
 
-    def without(self, key: Key) -> Source:
+    def without(self, key: Key) -> Places:
         """What is known after the value at `key` was replaced: nothing at or below it."""
 
         def kept(places: dict) -> dict:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import PydanticUndefined
 
-from grokjax.experiment.places import Key, Source
+from grokjax.experiment.places import Key, Places
 from grokjax.experiment.setting_names import alternatives, closest, is_class, unknown_setting
 from grokjax.quoting import cut, shown
 from grokjax.settings import Settings, kind_of
@@ -32,11 +32,11 @@ class _Traced(NamedTuple):
     """Key of the union without kinds that was passed, e.g. `int | Epochs`."""
 
 
-def sentences(error: ValidationError, source: Source, root: type[Settings]) -> list[str]:
+def sentences(error: ValidationError, places: Places, root: type[Settings]) -> list[str]:
     """One sentence for each setting that is wrong, for the first of them; then how many more there are."""
     wrong = _wrong_settings(error, root)
     told = [
-        source.sentence(*_sentence(detail, root))
+        places.sentence(*_sentence(detail, root))
         for detail in itertools.islice(wrong.values(), MOST)
     ]
     return told + ([f"and {len(wrong) - MOST:,} more"] if len(wrong) > MOST else [])

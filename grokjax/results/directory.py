@@ -12,7 +12,7 @@ from grokjax.experiment.config import SCHEMA, Experiment
 from grokjax.experiment.grid import Run, given, make_runs
 from grokjax.experiment.loading import dump_yaml, experiment_from
 from grokjax.experiment.parsing import parse_yaml
-from grokjax.experiment.places import ConfigError, Source
+from grokjax.experiment.places import ConfigError, Places
 from grokjax.quoting import cut, cut_path, shown
 from grokjax.settings import Settings, leaves
 from grokjax.version import __version__
@@ -80,7 +80,7 @@ def as_data(experiment: Experiment) -> dict[str, Any]:
     Every setting is there, defaults too. Where a section's kind varies only what was given is: defaults are the kind's.
     """
     data = experiment.model_dump(mode="json", exclude={"execution"})
-    data["axes"] = expand_axes(experiment.axes, Source("experiment"))
+    data["axes"] = expand_axes(experiment.axes, Places("experiment"))
     for name in {name for axis in data["axes"] for name in split_names(axis)}:
         section, _, last = name.partition(".")
         if last == "kind":
@@ -105,7 +105,7 @@ def read_experiment(path: Path) -> Experiment:
             f"this one reads up to {SCHEMA}, so update it"
         )
     data.pop("grokjax", None)
-    return experiment_from(data, Source(str(file)))
+    return experiment_from(data, Places(str(file)))
 
 
 def _check_same(old: Experiment, new: Experiment, runs: list[Run], path: Path) -> None:
@@ -160,7 +160,7 @@ class _Varying(tuple):
 def _flat(experiment: Experiment) -> dict[str, Any]:
     """Settings that are part of the runs' identity; of those that vary, all values."""
     found = {n.name: n.value for n in leaves(experiment) if n.role in ("hyper", "shape")}
-    for axis, values in expand_axes(experiment.axes, Source("experiment")).items():
+    for axis, values in expand_axes(experiment.axes, Places("experiment")).items():
         names = split_names(axis)
         for i, name in enumerate(names):
             found[name] = _Varying(v[i] if len(names) > 1 else v for v in values)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from grokjax.experiment.grid import Group, Run
-from grokjax.experiment.places import Key, Source
+from grokjax.experiment.places import Key, Places
 from grokjax.results.store import DONE, GroupStore
 
 
@@ -70,21 +70,21 @@ def _steps(at: Any, shelf: Shelf) -> list[int]:
 _ADVICE = "or train another directory with train.snapshot_every"
 
 
-def check_steps(measurement: Any, shelves: list[Shelf], source: Source, key: Key) -> None:
+def check_steps(measurement: Any, shelves: list[Shelf], places: Places, key: Key) -> None:
     """A snapshot that a run should have and has not is a mistake; one that ended before is none. Raises ConfigError."""
     at = measurement.at
     if at == "all" and not any(set(s.steps.values()) - {None} for s in shelves):
         message = f"all needs snapshots, and none were saved; final would be right, {_ADVICE}"
-        raise source.error(key, message)
+        raise places.error(key, message)
     needs_end = at == "final" or "final" in measurement.requires
     if needs_end and all(s.final is None for s in shelves):
         message = "needs weights of a run's end, and no run has come to its end; train on first"
-        raise source.error(key, message)
+        raise places.error(key, message)
     for step in at if isinstance(at, tuple) else ():
-        _check_step(step, shelves, source, key)
+        _check_step(step, shelves, places, key)
 
 
-def _check_step(step: int, shelves: list[Shelf], source: Source, key: Key) -> None:
+def _check_step(step: int, shelves: list[Shelf], places: Places, key: Key) -> None:
     longest = max(shelves, key=lambda s: s.last)
     lacking = [s for s in shelves if step not in s.steps and step < s.last]
     if lacking:
@@ -93,7 +93,7 @@ def _check_step(step: int, shelves: list[Shelf], source: Source, key: Key) -> No
         told = f"no run has weights of step {step}; run {longest.run.id} has {_told(longest)}"
     else:
         return
-    raise source.error(key, f"{told}; choose among these, {_ADVICE}")
+    raise places.error(key, f"{told}; choose among these, {_ADVICE}")
 
 
 def _told(shelf: Shelf) -> str:

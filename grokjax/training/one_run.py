@@ -15,7 +15,7 @@ from grokjax.losses import LOSSES
 from grokjax.models import Model, Params
 from grokjax.probes import measure
 from grokjax.probes.norms import update_lengths
-from grokjax.probes.snapshot import Snapshot, tree_norm
+from grokjax.probes.view import View, tree_norm
 from grokjax.splits import Rows, add_label_noise, draw_split, row_weights, training_index
 from grokjax.training import passes
 from grokjax.training.runstate import (
@@ -151,7 +151,7 @@ def is_due(setup: Setup, state: RunState) -> jax.Array:
     return at_step & (state.status == RUNNING)
 
 
-def take_snapshot(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> Snapshot:
+def make_view(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> View:
     """One forward pass over the whole table, and what the state carries for probes."""
     data = passes.data_of(setup, data, hyper)
     scale = hyper.model["readout_scale"]
@@ -162,7 +162,7 @@ def take_snapshot(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> Sn
 
     before = jnp.maximum(state.evaluations - 1, 0)
     steps = state.age - setup.cadence.step_of(before)
-    return Snapshot(
+    return View(
         model=setup.model,
         params=state.params,
         logits_NAC=apply(state.params),
@@ -180,7 +180,7 @@ def take_snapshot(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> Sn
         steps=steps,
         init_params=lambda: passes.init_params(setup, hyper),
         apply=apply,
-        features=lambda params: setup.model.features(params, data.plan_table),
+        features=lambda params: setup.model.features(params, data.table_input),
     )
 
 
@@ -189,7 +189,7 @@ def measure_run(
 ) -> dict[str, jax.Array]:
     """The probes of one cadence."""
     with passes.precision(setup):
-        found = measure(setup.probes(every), take_snapshot(setup, data, hyper, state))
+        found = measure(setup.probes(every), make_view(setup, data, hyper, state))
     if every == 1 and state.intervention is not None:
         fired_at = state.intervention.fired_at
         found["intervened_at"] = jnp.where(fired_at < 0, jnp.nan, fired_at.astype(jnp.float32))

@@ -38,7 +38,7 @@ def data_of(setup: Setup, data: Data, hyper: Hyper) -> Data:
         key = jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 4)
         inputs_ND, targets_NA = task.draw(key)
         data = data.replace(  # type: ignore[attr-defined]
-            plan_train=inputs_ND, plan_table=inputs_ND, targets_NA=targets_NA
+            train_input=inputs_ND, table_input=inputs_ND, targets_NA=targets_NA
         )
     if setup.settings.train.subtract_initial:
         with precision(setup):
@@ -74,7 +74,7 @@ def row_logits(
     setup: Setup, data: Data, params: Params, index_N: jax.Array | None = None
 ) -> jax.Array:
     """Logits N A C of some rows of the table (all: None), before the readout scale."""
-    logits_NAC = setup.model.apply(params, data.plan_table, index_N)
+    logits_NAC = setup.model.apply(params, data.table_input, index_N)
     if data.initial_NAC is None:
         return logits_NAC
     return logits_NAC - (data.initial_NAC if index_N is None else data.initial_NAC[index_N])
@@ -87,7 +87,7 @@ def loss_and_gradient(
 
     What examples share is computed once; the rest in blocks of rows that fit a core's cache (`setup.blocks`).
     """
-    plan = data.plan_train
+    plan = data.train_input
     tables, pull_back = jax.vjp(lambda p: setup.model.tables(p, plan), params)
 
     def rows_loss(params: Params, tables: Any, rows: Batch) -> jax.Array:
@@ -119,14 +119,14 @@ def _sum_over(f: Callable[[Any], Any], blocks: Any) -> Any:
 def table_logits(setup: Setup, data: Data, model: Model, params: Params) -> jax.Array:
     """Logits N A C of the whole table, by the run's model or one that differs in its norms."""
     if setup.blocks.table == 1:
-        logits_NAC = model.apply(params, data.plan_table)
+        logits_NAC = model.apply(params, data.table_input)
     else:
-        tables = model.tables(params, data.plan_table)
+        tables = model.tables(params, data.table_input)
         rows = -(-setup.n_rows // setup.blocks.table)
         # The last block is filled up with rows that are computed and thrown away.
         index = jnp.minimum(jnp.arange(rows * setup.blocks.table), setup.n_rows - 1)
         parts = jax.lax.map(
-            lambda index_B: model.read_rows(params, data.plan_table, tables, index_B),
+            lambda index_B: model.read_rows(params, data.table_input, tables, index_B),
             index.reshape(setup.blocks.table, rows),
         )
         logits_NAC = parts.reshape(-1, *parts.shape[2:])[: setup.n_rows]

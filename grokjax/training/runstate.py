@@ -81,8 +81,8 @@ class Data:
     Of a Sample, plans and targets are a run's own: `passes.data_of` puts them here.
     """
 
-    plan_train: Any
-    plan_table: Any
+    train_input: Any
+    table_input: Any
     targets_NA: Any
     mirror_N: Any
     strata_UW: Any
@@ -149,8 +149,8 @@ def make_data(setup: Setup) -> Data:
     strata = split_of(settings.task, settings.split).strata_UW
     drawn = table.drawn
     return Data(
-        plan_train=setup.model.plan(setup.batch_size or setup.bucket),
-        plan_table=setup.model.plan(table.n_rows),
+        train_input=setup.model.plan(setup.batch_size or setup.bucket),
+        table_input=setup.model.plan(table.n_rows),
         targets_NA=None if drawn else jnp.asarray(table.targets_NA, jnp.int32),
         mirror_N=jnp.asarray(table.mirror_N()),
         strata_UW=tuple(jnp.asarray(s) for s in strata),

@@ -21,11 +21,11 @@ class Probe(Settings):
     every: int = extendable(1, ge=1)
     """Evaluations between two measurements."""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """What model and task must offer (models.MEANING), and fields of the Snapshot that are kept on demand only."""
+    """What model and task must offer (models.MEANING), and fields of the View that are kept on demand only."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Snapshot:
+class View:
     """N table rows, A answers, C classes. Everything is of one run; fields a probe does not require may be None."""
 
     model: Model
