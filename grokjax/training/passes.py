@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from grokjax.keys import Purpose, key_for
 from grokjax.losses import LOSSES
 from grokjax.models import Model, Params
 from grokjax.training.runstate import Data, Hyper, Setup
@@ -24,7 +25,7 @@ def precision(setup: Setup) -> contextlib.AbstractContextManager:
 
 def init_params(setup: Setup, hyper: Hyper) -> Params:
     """Parameters at step 0."""
-    key = jax.random.fold_in(jax.random.key(hyper.seeds["init_seed"]), 0)
+    key = key_for(Purpose.INIT, hyper.seeds["init_seed"])
     return setup.model.init(key, hyper.model["init_scale"])
 
 
@@ -35,7 +36,7 @@ def data_of(setup: Setup, data: Data, hyper: Hyper) -> Data:
     """
     task = setup.model.table
     if task.drawn:
-        key = jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 4)
+        key = key_for(Purpose.DRAWN_ROWS, hyper.seeds["split_seed"])
         inputs_ND, targets_NA = task.draw(key)
         data = data.replace(  # type: ignore[attr-defined]
             train_input=inputs_ND, table_input=inputs_ND, targets_NA=targets_NA
