@@ -6,7 +6,7 @@ and optax); `l2` adds to the gradient. They are different things and have differ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Hashable
 from typing import Any, Literal
 
 import jax
@@ -15,6 +15,7 @@ import optax
 from jax.typing import ArrayLike
 from pydantic import model_validator
 
+from grokjax.models.parts import GROUPS, groups_of
 from grokjax.settings import Kind, Settings, hyper, shape
 
 Numbers = dict[str, Any]
@@ -34,8 +35,16 @@ class Schedule(Settings):
     """After warm-up: constant, or half a cosine down to 0 at `horizon`."""
     horizon: int = hyper(100_000, ge=1)
     """Update at which the cosine reaches 0. Part of the run's id, unlike the budget."""
-    decays: Literal["all", "matrices"] = shape("all")
-    """Which parameters decay: all (as the sources do), or those of two or more dimensions."""
+    decays: Literal["all", "matrices", "by_group"] = shape("all")
+    """Which parameters decay: all (as the sources do), those of two or more dimensions, or each group by its factor."""
+    decay_embedding: float = hyper(1.0, introduced=1.0, ge=0)
+    """Factor on the decay of token and position embeddings, with decays: by_group."""
+    decay_matrices: float = hyper(1.0, introduced=1.0, ge=0)
+    """Factor on the decay of the other tensors of two or more dimensions, with decays: by_group."""
+    decay_unembedding: float = hyper(1.0, introduced=1.0, ge=0)
+    """Factor on the decay of the output matrix, with decays: by_group (a tied one is the embedding)."""
+    decay_rest: float = hyper(1.0, introduced=1.0, ge=0)
+    """Factor on the decay of biases, gains and other vectors, with decays: by_group."""
 
     @model_validator(mode="after")
     def _horizon_has_an_effect(self) -> Schedule:
@@ -47,6 +56,17 @@ class Schedule(Settings):
             raise ValueError(
                 f"horizon: {self.horizon} has no effect with schedule: constant; cosine uses it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _factors_have_an_effect(self) -> Schedule:
+        for group in GROUPS:
+            factor = getattr(self, f"decay_{group}")
+            if self.decays != "by_group" and factor != 1.0:
+                raise ValueError(
+                    f"decay_{group}: {factor} has no effect with decays: {self.decays}; "
+                    "set decays: by_group"
+                )
         return self
 
 
@@ -113,34 +133,34 @@ class Adagrad(Schedule):
 def _adamw(s: AdamW, n: Numbers) -> optax.GradientTransformation:
     return optax.chain(
         optax.scale_by_adam(n["beta1"], n["beta2"], n["eps"]),
-        optax.add_decayed_weights(n["weight_decay"], _mask(s)),
+        _decay(s, n, n["weight_decay"]),
     )
 
 
 def _adam(s: Adam, n: Numbers) -> optax.GradientTransformation:
     return optax.chain(
-        optax.add_decayed_weights(n["l2"], _mask(s)),
+        _decay(s, n, n["l2"]),
         optax.scale_by_adam(n["beta1"], n["beta2"], n["eps"]),
     )
 
 
 def _sgd(s: SGD, n: Numbers) -> optax.GradientTransformation:
     return optax.chain(
-        optax.add_decayed_weights(n["l2"], _mask(s)),
+        _decay(s, n, n["l2"]),
         optax.trace(n["momentum"], nesterov=False),
     )
 
 
 def _rmsprop(s: RMSProp, n: Numbers) -> optax.GradientTransformation:
     return optax.chain(
-        optax.add_decayed_weights(n["l2"], _mask(s)),
+        _decay(s, n, n["l2"]),
         optax.scale_by_rms(n["beta2"], n["eps"], eps_in_sqrt=False),
     )
 
 
 def _adagrad(s: Adagrad, n: Numbers) -> optax.GradientTransformation:
     return optax.chain(
-        optax.add_decayed_weights(n["l2"], _mask(s)),
+        _decay(s, n, n["l2"]),
         optax.scale_by_rss(0.0, n["eps"]),
     )
 
@@ -154,10 +174,17 @@ OPTIMIZERS: dict[str, Kind] = {
 }
 
 
-def _mask(s: Schedule) -> Callable[[Any], Any] | None:
+def _decay(s: Schedule, n: Numbers, strength: Any) -> optax.GradientTransformation:
+    """Adds strength times the parameters that decay."""
     if s.decays == "all":
-        return None
-    return lambda params: jax.tree.map(lambda w: w.ndim >= 2, params)
+        return optax.add_decayed_weights(strength)
+    if s.decays == "matrices":
+        mask = lambda params: jax.tree.map(lambda w: w.ndim >= 2, params)  # noqa: E731
+        return optax.add_decayed_weights(strength, mask)
+    each: dict[Hashable, optax.GradientTransformation] = {
+        g: optax.add_decayed_weights(strength * n[f"decay_{g}"]) for g in GROUPS
+    }
+    return optax.partition(each, groups_of)
 
 
 def learning_rate(s: Schedule, n: Numbers, step: ArrayLike) -> jax.Array:

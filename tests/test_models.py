@@ -13,6 +13,7 @@ import pytest
 
 from grokjax.losses import cross_entropy
 from grokjax.models import Model, n_parameters, tensor_names
+from grokjax.models.init import SCHEMES
 from grokjax.models.mlp import MLPSettings
 from grokjax.models.quadratic import QuadraticSettings
 from grokjax.models.transformer import Placement, TransformerSettings
@@ -227,6 +228,26 @@ def test_no_two_tensors_are_drawn_alike():
     square = [x for name, x in w.items() if x.shape == (16, 16)]
     assert len(square) == 12
     assert len({np.asarray(x).tobytes() for x in square}) == 12
+
+
+def test_init_lecun():
+    w = fresh(Model(TransformerSettings(init="lecun", attn_bias=True), P113))
+    for name, spread in (("W_E", 128), ("W_pos", 128), ("blocks.0.W_Q", 128), ("blocks.0.W_in", 128),
+                         ("blocks.0.W_out", 512), ("W_U", 128)):  # fmt: skip
+        np.testing.assert_allclose(
+            np.std(w[name]), spread**-0.5, rtol=0.15 if name == "W_pos" else 0.03
+        )
+    assert not w["blocks.0.b_Q"].any()
+
+
+@pytest.mark.parametrize("init", SCHEMES)
+def test_every_model_takes_every_scheme(init):
+    for settings in (
+        TransformerSettings(init=init, **SMALL),
+        MLPSettings(init=init, d_model=4, hidden=(5,)),
+    ):
+        w = fresh(Model(settings, TINY))
+        assert w["W_E"].any() and all(np.isfinite(x).all() for x in w.values())
 
 
 def test_init_scale_multiplies_tensors_of_two_dimensions():

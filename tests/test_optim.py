@@ -14,6 +14,7 @@ from grokjax.settings import leaves
 from tests import reference
 
 SHAPES = {"W": (5, 4), "b": (4,), "W_3": (2, 3, 2)}
+FACTORS = {"embedding": 0.5, "matrices": 2.0, "unembedding": 0.0, "rest": 3.0}
 
 
 def numbers(s):
@@ -150,3 +151,34 @@ def test_an_eps_below_the_root_of_the_smallest_float_lets_updates_explode(eps, b
     updates, _ = jax.jit(lambda g, st: optim.update(s, numbers(s), 0, g, st, params))(grads, state)
     largest = float(jnp.abs(updates["W"]).max())
     assert (largest <= 1e-3) if bounded else (largest > 1e3)
+
+
+@pytest.mark.parametrize("kind", [AdamW, SGD])
+def test_decay_by_group_is_the_decay_of_each_group_alone(kind):
+    """Each tensor moves as it does where its group's decay is that of all."""
+    rng = np.random.default_rng(0)
+    shapes = {"W_E": (3, 4), "W_pos": (2, 4), "W_Q": (4, 4), "W_U": (4, 3), "b_in": (4,)}
+    groups = dict(
+        zip(shapes, ("embedding", "embedding", "matrices", "unembedding", "rest"), strict=True)
+    )
+    params, grads = (
+        {n: jnp.asarray(rng.normal(size=x), jnp.float32) for n, x in shapes.items()}
+        for _ in range(2)
+    )
+    name = "weight_decay" if kind is AdamW else "l2"
+
+    def moved(strength, **more):
+        s = kind(learning_rate=0.1, **{name: strength}, **more)
+        state = optim.init_optimizer(s, params)
+        return optim.update(s, numbers(s), 0, grads, state, params)[0]
+
+    factors = {f"decay_{group}": factor for group, factor in FACTORS.items()}
+    together = moved(0.3, decays="by_group", **factors)
+    for tensor, group in groups.items():
+        alone = moved(0.3 * FACTORS[group])
+        np.testing.assert_allclose(together[tensor], alone[tensor], rtol=1e-6, err_msg=tensor)
+
+
+def test_a_factor_without_groups_is_refused():
+    with pytest.raises(ValueError, match=r"decay_rest: 0\.0 has no effect with decays: matrices"):
+        SGD(decays="matrices", decay_rest=0.0)

@@ -25,7 +25,9 @@ _measure = functools.partial(
 def probed(*kinds, steps=7, every=7, **changes):
     """(run, state, columns) after `steps` steps, the evaluation before at 0; `every` steps between evaluations."""
     train = {"steps": 5 * every, "eval_every": every}
-    run = OneRun(train=train, probes=[{"kind": k} for k in kinds], **changes)
+    run = OneRun(
+        train=train, probes=[k if isinstance(k, dict) else {"kind": k} for k in kinds], **changes
+    )
     state = run.evaluate(run.start())[0]
     for _ in range(steps // every):
         state = run.train(state)
@@ -127,10 +129,19 @@ def test_entropy_of_attention():
     scores = np.einsum("nqhc,nkhc->nhqk", q, k) / np.sqrt(2)
     scores = np.where(np.tril(np.ones((3, 3), bool)), scores, -np.inf)
     a = np.exp(scores - scores.max(-1, keepdims=True))
-    a = (a / a.sum(-1, keepdims=True)).mean(1)
-    expected = -(a * np.log(np.where(a > 0, a, 1))).sum(-1).mean()
+    by_head = a / a.sum(-1, keepdims=True)
+
+    def entropy(a):
+        return -(a * np.log(np.where(a > 0, a, 1))).sum(-1).mean()
+
+    expected = entropy(by_head.mean(1))
     np.testing.assert_allclose(found["attention_entropy"], expected, rtol=1e-4)
     assert found["attention_entropy"] == found["attention_entropy/0"]
+    assert "attention_entropy/0/0" not in found
+    _, _, split = probed({"kind": "attention_entropy", "by_head": True})
+    for head in range(2):
+        expected = entropy(by_head[:, head])
+        np.testing.assert_allclose(split[f"attention_entropy/0/{head}"], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

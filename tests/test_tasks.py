@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from grokjax.settings import leaves
 from grokjax.tasks import TASKS, make_table
-from grokjax.tasks.modular import OPERATIONS, Modular
+from grokjax.tasks.modular import FORMATS, OPERATIONS, Modular
 from grokjax.tasks.permutation import OPERATIONS as PRODUCTS
 from grokjax.tasks.permutation import Permutation
 
@@ -128,6 +128,8 @@ def test_row_counts_of_the_sources(task, n_rows):
     ("task", "first_row", "n_vocab", "n_classes"),
     [
         (Modular(p=113), [0, 0, 113], 114, 114),
+        (Modular(p=97, format="a b"), [0, 0], 97, 97),
+        (Modular(p=97, format="a b", classes="p+1"), [0, 0], 97, 98),
         (Modular(p=97, format="a op b ="), [0, 97, 0, 98], 99, 99),
         (Modular(p=97, format="a op b =", classes="p"), [0, 97, 0, 98], 99, 97),
         (Modular(p=97, format="a op b =", classes="p+1"), [0, 97, 0, 98], 99, 98),
@@ -144,7 +146,7 @@ def test_layout_follows_format_and_classes(task, first_row, n_vocab, n_classes):
     assert table.answer_positions == (len(first_row) - 1,)
 
 
-@pytest.mark.parametrize("format", ["a b =", "a op b ="])
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("task", SMALL, ids=lambda task: f"{task.kind}-{task.operation}")
 def test_tables_keep_the_contract(task, format):
     table = make_table(task.model_copy(update={"format": format}))
@@ -156,8 +158,10 @@ def test_tables_keep_the_contract(task, format):
     assert table.tokens_NT.min() >= 0 and table.tokens_NT.max() == table.n_vocab - 1
     assert table.targets_NA.min() >= 0 and table.targets_NA.max() < table.n_answers
     assert table.n_answers <= table.n_classes
-    assert (table.tokens_NT[:, 0] == x_N).all() and (table.tokens_NT[:, -2] == y_N).all()
-    assert (table.tokens_NT[:, 1:-2] == table.n_answers).all()
+    symbols = dict(zip(FORMATS[format], table.tokens_NT.T, strict=True))
+    assert (symbols.pop("a") == x_N).all() and (symbols.pop("b") == y_N).all()
+    for i, tokens_N in enumerate(symbols.values()):
+        assert (tokens_N == table.n_answers + i).all()
     assert (np.diff(x_N * table.n_answers + y_N) > 0).all(), "rows ascend in (x, y)"
 
 

@@ -126,13 +126,22 @@ def grokking_mlp(part: Part, fan_in: int, fan_out: int) -> Draw:
     return Draw("normal", 1.0 if part == "embed" else math.sqrt(2 / fan_in))
 
 
+def lecun(part: Part, fan_in: int, fan_out: int) -> Draw:
+    """N(0, 1/fan_in) (LeCun et al. 1998, section 4.6); embedding and positions N(0, 1/d_model); zero biases."""
+    if part == "bias":
+        return Draw("zeros")
+    return Draw("normal", 1 / math.sqrt(fan_out if part in ("embed", "positions") else fan_in))
+
+
 SCHEMES: dict[str, Callable[[Part, int, int], Draw]] = {
     "nanda": nanda,
     "layernorm-grok": layernorm_grok,
     "layernorm-grok-kaiming": layernorm_grok_kaiming,
     "torch": torch_default,
     "grokking-mlp": grokking_mlp,
+    "lecun": lecun,
 }
+"""Every model takes every scheme: a scheme knows the parts that a tensor can play, not the models."""
 
 
 def scale_weights(params: dict, scale: ArrayLike) -> dict:

@@ -33,7 +33,7 @@ class MLPSettings(Settings):
     """Non-linearity of the hidden layers (gelu: the exact form with erf)."""
     bias: bool = shape(True)
     """Biases of all linear layers."""
-    init: Literal["grokking-mlp", "torch"] = shape("grokking-mlp")
+    init: Literal[tuple(SCHEMES)] = shape("grokking-mlp")  # type: ignore[valid-type]
     """Initialisation scheme, named after what it reproduces."""
     init_scale: float = hyper(1.0, gt=0)
     """Factor on every weight matrix and embedding at initialisation."""

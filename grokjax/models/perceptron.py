@@ -34,7 +34,7 @@ class PerceptronSettings(Settings):
     """Biases of the hidden layers."""
     output_bias: bool = shape(False)
     """Bias of the output."""
-    init: Literal["torch", "grokking-mlp"] = shape("torch")
+    init: Literal[tuple(SCHEMES)] = shape("torch")  # type: ignore[valid-type]
     """Initialisation scheme, named after what it reproduces."""
     init_scale: float = hyper(1.0, gt=0)
     """Factor on every weight matrix at initialisation."""

@@ -80,7 +80,7 @@ class TransformerSettings(Settings):
     """Bias of the logits."""
     tied: bool = shape(False)
     """Use the embedding's first n_classes rows as unembedding."""
-    init: Literal["nanda", "layernorm-grok", "layernorm-grok-kaiming", "torch"] = shape("nanda")
+    init: Literal[tuple(SCHEMES)] = shape("nanda")  # type: ignore[valid-type]
     """Initialisation scheme, named after what it reproduces."""
     init_scale: float = hyper(1.0, gt=0)
     """Factor on every weight matrix, embedding and position at initialisation."""

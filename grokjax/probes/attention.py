@@ -20,6 +20,8 @@ class AttentionEntropy(Probe):
     """Entropy of the head-averaged attention weights, over all rows and all query positions (source 004)."""
 
     kind: Literal["attention_entropy"] = shape("attention_entropy")
+    by_head: bool = shape(False)
+    """Also of each head's own weights: attention_entropy/<layer>/<head>."""
     requires: ClassVar[frozenset[str]] = frozenset({"attention"})
 
 
@@ -34,10 +36,16 @@ class Shortcut(Probe):
 
 
 def attention_entropy(s: AttentionEntropy, view: View) -> dict[str, Array]:
-    """attention_entropy: mean over layers, and attention_entropy/<layer>; nats."""
+    """attention_entropy: mean over layers, and attention_entropy/<layer>, where asked for /<head> too; nats."""
     patterns = attention_patterns(view.model, view.params, jnp.asarray(view.model.table.tokens_NT))
     each = [pattern_entropy(p).mean() for p in patterns]
     layers = {f"attention_entropy/{i}": x for i, x in enumerate(each)}
+    if s.by_head:
+        layers |= {
+            f"attention_entropy/{i}/{h}": pattern_entropy(pattern_NHTT[:, [h]]).mean()
+            for i, pattern_NHTT in enumerate(patterns)
+            for h in range(pattern_NHTT.shape[1])
+        }
     return {"attention_entropy": sum(each[1:], each[0]) / len(each), **layers}
 
 

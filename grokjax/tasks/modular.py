@@ -18,7 +18,12 @@ from grokjax.settings import Settings, shape
 from grokjax.tasks.size import Size
 from grokjax.tasks.table import Table
 
-Format = Literal["a b =", "a op b ="]
+FORMATS: dict[str, tuple[str, ...]] = {
+    "a b =": ("a", "b", "="),
+    "a op b =": ("a", "op", "b", "="),
+    "a b": ("a", "b"),
+}
+"""The tokens of a row. Symbols that are no operands get the ids that follow the elements', in this order."""
 Elements = Int[np.ndarray, "*shape"]
 
 MAX_MODULUS = 4096
@@ -71,8 +76,8 @@ class Modular(Settings):
     """What is learned, modulo p; `random` is a fixed table of uniformly drawn answers."""
     p: int = shape(113, ge=2, le=MAX_MODULUS)
     """The modulus: operands and answers are 0 to p-1."""
-    format: Format = shape("a b =")
-    """Tokens of a row: `a b =`, where '=' has id p, or `a op b =`, with ids p and p+1."""
+    format: Literal[tuple(FORMATS)] = shape("a b =")  # type: ignore[valid-type]
+    """Tokens of a row: `a b =`, where '=' has id p, `a op b =`, with ids p and p+1, or the operands alone."""
     classes: Literal["p", "p+1", "vocabulary"] = shape("vocabulary")
     """Number of logits; those from p on never occur as answers, but are trained against."""
     table_seed: int = shape(0, ge=0, lt=2**31)
@@ -129,20 +134,22 @@ def equation_table(
     operands_N2: Int[np.ndarray, "N 2"],
     answers_N: Int[np.ndarray, " N"],
     n_elements: int,
-    format: Format,
+    format: str,
     n_classes: int | None,
 ) -> Table:
     """Lay equations out as tokens, answered at the last; without `n_classes`, over all tokens."""
     x_N, y_N = operands_N2.T
-    columns = [x_N, y_N] if format == "a b =" else [x_N, np.full_like(x_N, n_elements), y_N]
-    equals = n_elements + len(columns) - 2
-    tokens_NT = np.stack([*columns, np.full_like(x_N, equals)], 1)
+    symbols = [s for s in FORMATS[format] if s not in ("a", "b")]
+    columns = {"a": x_N, "b": y_N}
+    columns |= {s: np.full_like(x_N, n_elements + i) for i, s in enumerate(symbols)}
+    tokens_NT = np.stack([columns[s] for s in FORMATS[format]], 1)
+    n_vocab = n_elements + len(symbols)
     return Table(
         tokens_NT=tokens_NT.astype(np.int32),
         targets_NA=answers_N[:, None].astype(np.int32),
         answer_positions=(tokens_NT.shape[1] - 1,),
-        n_vocab=equals + 1,
-        n_classes=equals + 1 if n_classes is None else n_classes,
+        n_vocab=n_vocab,
+        n_classes=n_vocab if n_classes is None else n_classes,
         n_answers=n_elements,
         operands_N2=operands_N2.astype(np.int32),
         commutative=_is_commutative(operands_N2, answers_N, n_elements),

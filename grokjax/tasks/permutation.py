@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from grokjax.settings import Settings, shape
-from grokjax.tasks.modular import Format, equation_table
+from grokjax.tasks.modular import FORMATS, equation_table
 from grokjax.tasks.table import Table
 
 Elements = Int[np.ndarray, "*shape"]
@@ -29,8 +29,8 @@ class Permutation(Settings):
     """All permutations of 3, 4 or 5 points, or the even ones of 5 points."""
     operation: Literal["xy", "xyx^-1", "xyx"] = shape("xy")
     """What is learned; products read from left to right."""
-    format: Format = shape("a b =")
-    """Tokens of a row: `a b =` or `a op b =`; the ids of op and '=' follow the elements'."""
+    format: Literal[tuple(FORMATS)] = shape("a b =")  # type: ignore[valid-type]
+    """Tokens of a row: `a b =`, `a op b =` or `a b`; the ids of op and '=' follow the elements'."""
     classes: Literal["elements", "elements+1", "vocabulary"] = shape("vocabulary")
     """Number of logits; those beyond the elements never occur as answers."""
 

@@ -1,0 +1,25 @@
+"""Which group of parameters a tensor belongs to, for what treats the groups differently (decay, learning rates)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import jax
+
+ParameterGroup = Literal["embedding", "matrices", "unembedding", "rest"]
+GROUPS: tuple[ParameterGroup, ...] = get_args(ParameterGroup)
+
+_BY_NAME: dict[str, ParameterGroup] = {
+    "W_E": "embedding",
+    "W_pos": "embedding",
+    "W_U": "unembedding",
+}
+
+
+def groups_of(params: Any) -> Any:
+    """For each tensor its ParameterGroup: by its name, else matrices (two or more dimensions) and the rest."""
+
+    def group(path: tuple[Any, ...], tensor: Any) -> ParameterGroup:
+        return _BY_NAME.get(path[-1].key, "matrices" if tensor.ndim >= 2 else "rest")
+
+    return jax.tree_util.tree_map_with_path(group, params)
