@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import readings
-from analysis.sources.claims import MissingError
+from analysis.sources.core.claims import MissingError
 from analysis.statistics import Interval, bootstrap, median_interval, median_time
 from grokjax.outcomes import CENSORED, HIT, NOT_OBSERVED, FirstHit
 
