@@ -21,7 +21,7 @@ class Check:
     """
 
     judge: Callable[..., Finding]
-    needs: tuple[str, ...]
+    needs: tuple[str, ...] = ()
     wording: str = "{published}"
 
 

@@ -94,9 +94,9 @@ def _part(part: Any, lookup: Lookup) -> Iterator[Claim]:
 def _spread(row: Mapping[str, Any], lookup: Lookup) -> Iterator[dict[str, Any]]:
     """The row once for each place of its lists, with `read` and `check` as (name, arguments)."""
     calls = {key: _call(key, row.get(key), lookup) for key in ("read", "check")}
-    lists = {key: row[key] for key in SPREAD if isinstance(row.get(key), list)}
     if isinstance(row.get("of"), str) and len(chosen := lookup.configurations(row["of"])) > 1:
-        lists["of"] = chosen
+        row = {**row, "of": list(chosen)}
+    lists = {key: row[key] for key in SPREAD if isinstance(row.get(key), list)}
     for key, (name, arguments) in calls.items():
         lists |= {f"{key} {name}": a for a in arguments if isinstance(a, list)}
     lengths = {key: len(values) for key, values in lists.items()}

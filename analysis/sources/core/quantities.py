@@ -127,21 +127,13 @@ def _peak(runs: xr.Dataset, probe: str, since: float) -> np.ndarray:
     return found
 
 
-QUANTITIES: dict[str, Quantity] = {
-    "at": at,
-    "start": start,
-    "end": end,
-    "peak": peak,
-    "peak_time": peak_time,
-    "trough": trough,
-    "trough_time": trough_time,
-    "settles": settles,
-    "reaches": reaches,
-    "reaches_if_measured": reaches_if_measured,
-    "falls": falls,
-    "earliest": earliest,
-    "mean_rises": mean_rises,
-    "mean_falls": mean_falls,
-    "mean_peak": mean_peak,
-    "mean_low": mean_low,
-}
+def by_name(*functions: Quantity) -> dict[str, Quantity]:
+    """Quantities under the names that they have in Python."""
+    return {function.__name__: function for function in functions}
+
+
+QUANTITIES = by_name(
+    *(at, start, end, peak, peak_time, trough, trough_time, settles),
+    *(reaches, reaches_if_measured, falls, earliest),
+    *(mean_rises, mean_falls, mean_peak, mean_low),
+)

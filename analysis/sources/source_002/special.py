@@ -31,7 +31,7 @@ from analysis.sources.core.estimates import (
     percent_exactly,
     plain,
 )
-from analysis.sources.core.quantities import Quantity, weights
+from analysis.sources.core.quantities import by_name, weights
 from analysis.sources.core.row import Row
 from analysis.sources.core.verdicts import mostly, told
 from analysis.statistics import Interval, bootstrap
@@ -336,28 +336,20 @@ def _last(values: np.ndarray) -> np.ndarray:
     return np.array([row[-1] if len(row) else np.nan for row in known])
 
 
-QUANTITIES: dict[str, Quantity] = {
-    "lost_by_pruning": lost_by_pruning,
-    "share_below": share_below,
-    "share_fed_by": share_fed_by,
-    "norm_of_numbers": norm_of_numbers,
-    "norm_of_signs": norm_of_signs,
-    "dominant_frequencies": dominant_frequencies,
-    "spread_of_radius": spread_of_radius,
-    "speed": speed,
-    "slingshots": slingshots,
-    "when_memorised": when_memorised,
-}
-CHECKS: dict[str, Check] = {
+QUANTITIES = by_name(
+    *(lost_by_pruning, share_below, share_fed_by, norm_of_numbers, norm_of_signs),
+    *(dominant_frequencies, spread_of_radius, speed, slingshots, when_memorised),
+)
+CHECKS = {
     "parameters_by_share": Check(parameters_by_share, ("published",)),
     "slowest_at": Check(slowest_at, ("published",)),
-    "cycles": Check(cycles, ()),
-    "earlier": Check(earlier, ()),
-    "with_slingshot": Check(with_slingshot, ()),
-    "with_slingshot_told": Check(with_slingshot_told, ()),
-    "without_slingshot": Check(without_slingshot, ()),
-    "features_change": Check(features_change, ()),
-    "final_size": Check(final_size, ()),
-    "size_falls": Check(size_falls, ()),
-    "norm": Check(norm, ()),
+    "cycles": Check(cycles),
+    "earlier": Check(earlier),
+    "with_slingshot": Check(with_slingshot),
+    "with_slingshot_told": Check(with_slingshot_told),
+    "without_slingshot": Check(without_slingshot),
+    "features_change": Check(features_change),
+    "final_size": Check(final_size),
+    "size_falls": Check(size_falls),
+    "norm": Check(norm),
 }

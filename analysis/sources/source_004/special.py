@@ -27,7 +27,7 @@ from analysis.sources.core.claims import (
 )
 from analysis.sources.core.configuration import at_hand
 from analysis.sources.core.estimates import Estimate, of_values, plain
-from analysis.sources.core.quantities import Quantity, reaches
+from analysis.sources.core.quantities import by_name, reaches
 from analysis.sources.core.row import Row
 from analysis.statistics import Interval
 
@@ -190,18 +190,14 @@ def correlated(row: Row, results: Results, which: Literal["all", "arrived"]) -> 
     return verdicts.correlated(pairs, row.published)
 
 
-QUANTITIES: dict[str, Quantity] = {
-    "ratio": ratio,
-    "strays": strays,
-    "largest_distance": largest_distance,
-}
-CHECKS: dict[str, Check] = {
+QUANTITIES = by_name(ratio, strays, largest_distance)
+CHECKS = {
     "gain": Check(gain, ("group", "published")),
     "first": Check(first, ("group", "read")),
     "generalisation": Check(generalisation, ("read",)),
     "rises": Check(rises, ("within",)),
     "flips": Check(flips, ("group",)),
-    "trains": Check(trains, ()),
+    "trains": Check(trains),
     "spikes": Check(spikes, ("group",)),
     "correlated": Check(correlated, ("group", "read", "published"), "{published} or more"),
 }
