@@ -123,6 +123,17 @@ def test_lists_make_a_row_each_and_stand_in_their_texts():
     assert found == [("No LN at 1,000", "≈1"), ("M at 20", "≈2,000")]
 
 
+def test_a_list_of_sets_is_all_of_their_configurations():
+    row = "{what: '{of}, {level}', of: [norms, all], read: {reaches: [val_loss, 1]}, published: 3}"
+    assert [claim.what for claim in read(row)] == ["No LN, 1", "M, 1", "all, 1"]
+
+
+def test_a_group_stands_in_place_of_what_the_part_is_of():
+    head = HEAD.replace("of: all", "of: norms")
+    row = "{what: w, group: both, read: {reaches: [val_accuracy, 1]}, check: {order: rising}}"
+    assert [claim.published for claim in read(row, head)] == ["No LN < M < M"]
+
+
 def test_a_group_is_one_row_and_its_order_a_text():
     row = "{what: w, group: both, read: {reaches: [val_accuracy, 1]}, check: {order: falling}}"
     (claim,) = read(row)
@@ -158,6 +169,9 @@ WRONG = {
     "{what: w, of: M, read: {end: val_loss}, published: 3}": "'M' is in several sets; one of 'norms/M', 'rms/M'",
     "{what: '{of}', of: norms, read: {end: val_loss}, published: [1, 2, 3]}": "length: of has 2, published has 3",
     "{what: w, of: norms, read: {at: [val_loss, [1, 2, 3]]}, published: 3}": "lists differ in length",
+    "{what: w, read: {end: val_loss}, published: []}": "published has 0; as many of each",
+    "{what: w, group: norms/M, read: {end: val_loss}, check: {order: rising}}": "two or more configurations would be",
+    "{what: '{of.x}', read: {end: val_loss}, published: 3}": "names what the row has not",
     "{what: w, read: {end: val_loss}}": "'published' is missing; what, of, read, published would be right",
     "{what: w, published: 3}": "'read' is missing",
     "{what: w, read: {end: val_loss}, published: ≈3}": "published: '≈3'; a number would be right",
@@ -193,6 +207,10 @@ def test_what_is_wrong_in_a_row_is_one_sentence_with_its_place(row):
         ("title: T\n", "'configurations' is missing"),
         ("title: T\nconfigurations: {a: {runs: {}}}\nparts: []\n", "configuration 'a'"),
         (HEAD.replace("axis: model.ln, ", "", 1) + ROW, "an axis, or {setting: value}, would be"),
+        (
+            HEAD.replace("{M: mlp-pre}", "[M]") + ROW,
+            "configuration 'rms', runs: ['M']; {name: value} would be",
+        ),
         (HEAD.replace("rms/M", "rms/K") + ROW, "group 'both': unknown configuration 'rms/K'"),
         (HEAD.replace("part: P", "name: P") + ROW, "a part without a name or rows"),
     ],

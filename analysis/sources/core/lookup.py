@@ -99,6 +99,10 @@ def _set(name: str, given: Any, lookup: Lookup) -> Iterator[Configuration]:
     experiment, axis = given["experiment"], given.get("axis")
     if "runs" not in given:
         yield Configuration(name, experiment)
+    if not isinstance(given.get("runs", {}), dict):
+        lookup.wrong(
+            f"configuration '{name}', runs: {given['runs']!r}; {{name: value}} would be right"
+        )
     for own, value in given.get("runs", {}).items():
         settings = {axis: value} if axis else value
         if not isinstance(settings, dict):

@@ -94,20 +94,33 @@ def _part(part: Any, lookup: Lookup) -> Iterator[Claim]:
 def _spread(row: Mapping[str, Any], lookup: Lookup) -> Iterator[dict[str, Any]]:
     """The row once for each place of its lists, with `read` and `check` as (name, arguments)."""
     calls = {key: _call(key, row.get(key), lookup) for key in ("read", "check")}
-    if isinstance(row.get("of"), str) and len(chosen := lookup.configurations(row["of"])) > 1:
-        row = {**row, "of": list(chosen)}
+    row = {key: value for key, value in row.items() if key != "of" or "group" not in row}
+    if "of" in row:
+        row["of"] = _chosen(row["of"], lookup)
     lists = {key: row[key] for key in SPREAD if isinstance(row.get(key), list)}
-    for key, (name, arguments) in calls.items():
-        lists |= {f"{key} {name}": a for a in arguments if isinstance(a, list)}
-    lengths = {key: len(values) for key, values in lists.items()}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{key} has {n}" for key, n in lengths.items())
-        lookup.wrong(f"lists differ in length: {told}; as many of each would be right")
-    for i in range(max(lengths.values(), default=1)):
+    for name, arguments in calls.values():
+        lists |= {f"the argument of {name}": a for a in arguments if isinstance(a, list)}
+    for i in range(_length(lists, lookup)):
         one = {key: lists[key][i] if key in lists else value for key, value in row.items()}
         for key, (name, arguments) in calls.items():
             one[key] = name, [a[i] if isinstance(a, list) else a for a in arguments]
         yield one
+
+
+def _chosen(of: Any, lookup: Lookup) -> list[Configuration] | Configuration:
+    """All configurations that are named, or the only one."""
+    named = of if isinstance(of, list) else [of]
+    found = [one for name in named for one in lookup.configurations(name)]
+    return found if len(found) != 1 or isinstance(of, list) else found[0]
+
+
+def _length(lists: Mapping[str, list], lookup: Lookup) -> int:
+    """Of all lists of a row, each of which must be as long; 1 where it has none."""
+    lengths = {key: len(values) for key, values in lists.items()}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        told = ", ".join(f"{key} has {n}" for key, n in lengths.items())
+        lookup.wrong(f"lists differ in length: {told}; as many of each would be right")
+    return max(lengths.values(), default=1)
 
 
 def _call(key: str, given: Any, lookup: Lookup) -> tuple[str, list[Any]]:
@@ -174,9 +187,9 @@ def _nothing(runs: Any) -> NoReturn:
 
 
 def _row(given: Mapping[str, Any], read: Callable[..., Any], lookup: Lookup) -> Row:
-    named = given.get("group", given.get("of"))
-    each = named if isinstance(named, list) else [named]
-    chosen = [[one] if isinstance(one, Configuration) else lookup.configurations(one) for one in each]  # fmt: skip
+    chosen = _chosen(given["group"], lookup) if "group" in given else [given["of"]]
+    if not isinstance(chosen, list) or ("group" in given and len(chosen) < 2):
+        lookup.wrong(f"group: {given['group']!r}; two or more configurations would be right")
     own = {key: given[key] for key in ("measured", "note", "approx") if key in given}
     own |= {key: float(given[key]) for key in ("published", "other") if key in given}
     if "within" in given:
@@ -184,7 +197,7 @@ def _row(given: Mapping[str, Any], read: Callable[..., Any], lookup: Lookup) -> 
     if "around" in given:
         middle, margin = given["around"]
         own["within"] = round(middle - margin, 12), round(middle + margin, 12)
-    return Row(tuple(one for some in chosen for one in some), read, **own)
+    return Row(tuple(chosen), read, **own)
 
 
 def _fields(given: Mapping[str, Any], row: Row) -> dict[str, Any]:
@@ -207,7 +220,7 @@ def _fields(given: Mapping[str, Any], row: Row) -> dict[str, Any]:
 def _filled(key: str, template: Any, fields: Mapping[str, Any], lookup: Lookup) -> str:
     try:
         return wording.filled(str(template), fields)
-    except (KeyError, IndexError, ValueError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         if error.args == ("published",):
             lookup.wrong("nothing is published; published, within, around or told would be right")
         choices = ", ".join(f"{{{name}}}" for name in fields)
