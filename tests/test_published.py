@@ -170,7 +170,7 @@ WRONG = {
     "{what: '{of}', of: norms, read: {end: val_loss}, published: [1, 2, 3]}": "length: of has 2, published has 3",
     "{what: w, of: norms, read: {at: [val_loss, [1, 2, 3]]}, published: 3}": "lists differ in length",
     "{what: w, read: {end: val_loss}, published: []}": "published has 0; as many of each",
-    "{what: w, group: norms/M, read: {end: val_loss}, check: {order: rising}}": "two or more configurations would be",
+    "{what: w, group: [norms/M], read: {end: val_loss}, check: {order: rising}}": "two or more configurations would be",
     "{what: '{of.x}', read: {end: val_loss}, published: 3}": "names what the row has not",
     "{what: w, read: {end: val_loss}}": "'published' is missing; what, of, read, published would be right",
     "{what: w, published: 3}": "'read' is missing",
