@@ -34,9 +34,10 @@ test: $(DEV_ENV) ## run the tests that take seconds
 soak: $(DEV_ENV) ## run the tests that take minutes
 	.venv-dev/bin/python -m pytest -n auto -m soak
 
-check: $(DEV_ENV) ## format, lint and types
+check: $(DEV_ENV) ## format, lint, order of imports and types
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/ruff check .
+	.venv-dev/bin/lint-imports --no-logo
 	.venv-dev/bin/pyright
 
 benchmark: $(BENCH_ENV) ## compare with PyTorch and plain JAX on this machine, quiet please (10 minutes)

@@ -2,10 +2,10 @@
 
 import sys
 
-from grokjax import interruption
+from grokjax import signals
 
 if __name__ == "__main__":
-    interruption.watch()
-    from grokjax.commands import main  # takes a second, in which a signal is heard already
+    signals.watch()
+    from grokjax.cli.commands import main  # takes a second, in which a signal is heard already
 
     sys.exit(main(sys.argv[1:]))

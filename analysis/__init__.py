@@ -1,9 +1,9 @@
 """From results on disk to outcomes, statistics, a table and figures. Imports no JAX."""
 
-from grokjax import interruption
+from grokjax import signals
 
-if interruption.being_run():
-    interruption.watch()  # before the imports below, which take seconds
+if signals.being_run():
+    signals.watch()  # before the imports below, which take seconds
 
 from analysis.draw import draw_everything
 from analysis.load import ResultsError, load

@@ -9,9 +9,9 @@ from typing import NoReturn, TypeVar
 
 from analysis.draw import draw_everything
 from analysis.load import ResultsError
+from analysis.outcomes import Sustain
 from analysis.phases import PhaseRule
 from analysis.study import Definitions
-from grokjax.outcomes import Sustain
 from grokjax.quoting import cut
 
 N = TypeVar("N", int, float)

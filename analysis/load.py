@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from grokjax.parsing import parse_yaml
+from grokjax.experiment.parsing import parse_yaml
 from grokjax.quoting import cut, cut_path
 
 SCHEMA = 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from grokjax.outcomes import DIVERGED, NOT_OBSERVED, FirstHit, delay, delay_ratio
+from analysis.outcomes import DIVERGED, NOT_OBSERVED, FirstHit, delay, delay_ratio
 
 PHASES = ("comprehension", "grokking", "memorisation", "confusion", "diverged", "undecided")
 

@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from analysis.outcomes import FirstHit, Series, first_hit
 from analysis.study import series
-from grokjax.outcomes import FirstHit, Series, first_hit
 
 Floats = NDArray[np.float64]
 

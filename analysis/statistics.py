@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import CensoredData, binom, ecdf, norm, rankdata
 
-from grokjax.outcomes import CENSORED, DIVERGED, HIT, NOT_OBSERVED, FirstHit
+from analysis.outcomes import CENSORED, DIVERGED, HIT, NOT_OBSERVED, FirstHit
 
 # Products such as 23/24 * ... * 12/13 miss one half by an ulp: the median would be an event late.
 SLACK = 1e-9

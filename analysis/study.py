@@ -10,9 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.cells import Axis, Cell, axes_of, cells_of
+from analysis.outcomes import FirstHit, Series, Sustain, first_hit
 from analysis.phases import PhaseRule, classify
 from analysis.statistics import TimeSummary, summarise
-from grokjax.outcomes import FirstHit, Series, Sustain, first_hit
 
 
 @dataclass(frozen=True)

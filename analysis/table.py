@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from analysis.cells import SEEDS, Cell
+from analysis.outcomes import LEVELS, FirstHit, Series, Sustain, delay, delay_ratio
 from analysis.phases import probabilities
 from analysis.study import Study, accuracy_outcome, series
-from grokjax.outcomes import LEVELS, FirstHit, Series, Sustain, delay, delay_ratio
 
 FINAL = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 COUNTS = ("n_train", "steps_per_epoch", "evaluations_done", "budget_evaluations", "diverged_at")

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from grokjax import devices
+from grokjax.engine import devices
 
 PARTS = ["A", "B", "C", "C full", "D", "E", "evaluation", "gather", "curve"]
 

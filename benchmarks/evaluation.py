@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.workloads import WORKLOADS, Workload
-from grokjax import plan, runstate, training
+from grokjax.training import costs, one_run, runstate
 
 CADENCE = 50
 """Steps between two evaluations."""
@@ -25,12 +25,12 @@ def compare(calls: int = 15) -> list[dict[str, Any]]:
 
 def _measure(workload: Workload, calls: int) -> dict[str, Any]:
     group = workload.group(1)
-    setup = runstate.make_setup(group, plan.row_blocks(group.first, jax.default_backend()))
+    setup = runstate.make_setup(group, costs.row_blocks(group.first, jax.default_backend()))
     data, hyper = runstate.make_data(setup), runstate.make_hyper(group.first)
     hyper = jax.tree.map(jnp.asarray, hyper)
-    state = jax.jit(functools.partial(training.init_run, setup))(data, hyper)
-    evaluate = jax.jit(lambda d, h, s: training.measure_run(setup, d, h, s, 1))
-    train = jax.jit(functools.partial(training.train_block, setup))
+    state = jax.jit(functools.partial(one_run.init_run, setup))(data, hyper)
+    evaluate = jax.jit(lambda d, h, s: one_run.measure_run(setup, d, h, s, 1))
+    train = jax.jit(functools.partial(one_run.train_block, setup))
     times = {f: [_seconds(f, data, hyper, state)] for f in (evaluate, train)}  # compiles
     for _ in range(calls):
         for f, found in times.items():

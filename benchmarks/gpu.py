@@ -19,7 +19,7 @@ import jax
 from benchmarks import gather, jax_peers, limits, report
 from benchmarks.timing import Peer, measure
 from benchmarks.workloads import WORKLOADS, Workload
-from grokjax import devices
+from grokjax.engine import devices
 
 DIAGRAM = {"fractions": 10, "decays": 10, "seeds": 10, "steps": 25_000}
 """The phase diagram that is planned from the measured rate."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import jax
 
-from grokjax import session
-from grokjax.config import Experiment
-from grokjax.tally import Tally
+from grokjax.driver import session
+from grokjax.driver.tally import Tally
+from grokjax.experiment.config import Experiment
 
 GRID = {
     "name": "lengths",

@@ -10,10 +10,11 @@ import numpy as np
 import optax
 
 from benchmarks.workloads import Workload, training_rows
-from grokjax import devices, runstate
-from grokjax.engine import Program
+from grokjax.engine import devices
+from grokjax.engine.program import Program
 from grokjax.losses import cross_entropy
 from grokjax.models import Model
+from grokjax.training import runstate
 
 Loop = Callable[[], int]
 

@@ -11,7 +11,7 @@ import jax
 import matplotlib
 import matplotlib.pyplot as plt
 
-from grokjax import devices
+from grokjax.engine import devices
 
 matplotlib.use("Agg")
 

@@ -51,7 +51,7 @@ def _child(python: str) -> dict[str, Any]:
 
 def _measure() -> dict[str, Any]:
     """Run-steps per second of each workload with one run a device, and seconds until the first call was done."""
-    from grokjax import devices
+    from grokjax.engine import devices
 
     devices.set_up()  # before anything imports a device
     import platform
@@ -67,6 +67,8 @@ def _measure() -> dict[str, Any]:
         w = KNOWN[name]
         peer = Peer(name, lambda w=w: jax_peers.engine(w, jax.device_count()))
         measure([peer], 3, note=lambda _: None)
+        if peer.failed:
+            sys.exit(f"workload {name}: {peer.failed}")
         found[name] = peer.rate
         found[f"{name} compile"] = peer.first_seconds
     return found

@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from grokjax import plan, runstate
-from grokjax.cadence import Cadence
-from grokjax.config import Experiment
-from grokjax.grid import Group, make_groups, make_runs
-from grokjax.runstate import Setup
+from grokjax.experiment.cadence import Cadence
+from grokjax.experiment.config import Experiment
+from grokjax.experiment.grid import Group, make_groups, make_runs
+from grokjax.training import costs, runstate
+from grokjax.training.runstate import Setup
 
 ADAMW = {"kind": "adamw", "learning_rate": 1e-3, "weight_decay": 1.0, "beta2": 0.98}
 POWER = {
@@ -22,7 +22,7 @@ POWER = {
     | {"ln": "post"},
     "optimizer": ADAMW,
 }
-LARGE = 10**9
+LARGE = 4 * 10**8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Workload:
 
     def setup(self, group: Group, platform: str) -> Setup:
         """Static part in which, after two evaluations, only training is timed: blocks of `steps`."""
-        setup = runstate.make_setup(group, plan.row_blocks(group.first, platform))
+        setup = runstate.make_setup(group, costs.row_blocks(group.first, platform))
         unit = max(1, round(self.steps / setup.batches)) * setup.batches
         return dataclasses.replace(setup, cadence=Cadence(10**5 * unit, unit, unit))
 
@@ -111,8 +111,8 @@ def training_rows(group: Group) -> np.ndarray:
     """Row numbers of the table that the group's first run trains on."""
     setup = runstate.make_setup(group)
     data, hyper = runstate.make_data(setup), runstate.make_hyper(group.first)
-    from grokjax import training
+    from grokjax.training import one_run
 
-    return np.asarray(jax.jit(lambda: training.init_rows(setup, data, hyper).index_B)())[
+    return np.asarray(jax.jit(lambda: one_run.init_rows(setup, data, hyper).index_B)())[
         : group.first.n_train
     ]

@@ -9,19 +9,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grokjax.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from grokjax.config import Experiment
+    from grokjax.experiment.config import Experiment
 
 # jax 0.10.1 writes two lines of 2,000 characters for each CPU program that it finds in its own compilation cache.
 # XLA's real errors are Python exceptions. Read when JAX is imported; a value that is set already stays.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-__version__ = "0.1.0"
-
 
 def load(path: str | Path, overrides: list[str] | None = None) -> Experiment:
     """An experiment from a YAML file and overrides such as 'task.p=47'. Raises ConfigError in sentences."""
-    from grokjax.loading import load_experiment
+    from grokjax.experiment.loading import load_experiment
 
     return load_experiment(path, overrides)
 
@@ -32,7 +32,7 @@ def run(experiment: Experiment | str | Path, **execution: Any) -> Path:
     `execution` overrides settings of how it is done here, e.g. out="results/x", slots=64. Read the results with
     `analysis.load(path)`. Raises ConfigError, Locked or Interrupted.
     """
-    from grokjax.session import run_experiment
+    from grokjax.driver.session import run_experiment
 
     return run_experiment(
         load(experiment) if isinstance(experiment, str | Path) else experiment, execution

@@ -8,11 +8,11 @@ import sys
 import time
 from typing import Any
 
-from grokjax import store
-from grokjax.checkpoint import Checkpoints
-from grokjax.commands import main
-from grokjax.engine import Program
-from grokjax.trainer import GroupTrainer
+from grokjax.cli.commands import main
+from grokjax.driver.trainer import GroupTrainer
+from grokjax.engine.program import Program
+from grokjax.results import store
+from grokjax.results.checkpoint import Checkpoints
 
 POINTS = {
     "in a save": (Checkpoints, "save", 0.003),

@@ -8,15 +8,15 @@ import importlib
 import sys
 from typing import Any
 
-from grokjax import interruption
+from grokjax import signals
 
 PLACES = {
-    "before a chunk": "grokjax.engine:Program.advance",
-    "before a group": "grokjax.trainer:GroupTrainer.train",
-    "before a program ahead": "grokjax.engine:Program.compile",
-    "before a checkpoint": "grokjax.trainer:GroupTrainer._checkpoint",
-    "in a plan": "grokjax.estimate:measure_machine",
-    "in a measurement": "grokjax.measure:_each",
+    "before a chunk": "grokjax.engine.program:Program.advance",
+    "before a group": "grokjax.driver.trainer:GroupTrainer.train",
+    "before a program ahead": "grokjax.engine.program:Program.compile",
+    "before a checkpoint": "grokjax.driver.trainer:GroupTrainer._checkpoint",
+    "in a plan": "grokjax.cli.estimate:measure_machine",
+    "in a measurement": "grokjax.driver.measure:_each",
     "before figures": "analysis:draw_everything",
 }
 """Function before whose n-th call the process stands still."""
@@ -26,7 +26,7 @@ def stand_still() -> None:
     """As in a compilation: in C, without the GIL, and no signal wakes it. A mutex that is locked twice."""
     libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(128)
     libc.pthread_mutex_init(mutex, None)
-    interruption.say("standing still")
+    signals.say("standing still")
     libc.pthread_mutex_lock(mutex)
     libc.pthread_mutex_lock(mutex)
 
@@ -49,14 +49,15 @@ def arm(place: str, count: int) -> None:
 
 def compile_ahead() -> None:
     """On CPU too."""
-    from grokjax import programs, session
+    from grokjax.driver import session
+    from grokjax.engine import compile_ahead
 
-    session.compiling_ahead = functools.partial(programs.compiling_ahead, enabled=True)
+    session.compiling_ahead = functools.partial(compile_ahead.compiling_ahead, enabled=True)
 
 
 if __name__ == "__main__":
-    interruption.watch()
-    from grokjax.commands import main
+    signals.watch()
+    from grokjax.cli.commands import main
 
     if sys.argv[1] == "before a program ahead":
         compile_ahead()

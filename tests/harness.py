@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grokjax.store import GroupStore
+from grokjax.results.store import GroupStore
 
 ROOT = Path(__file__).parent.parent
 

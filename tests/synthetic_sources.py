@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from grokjax.measured import Variable, write_measured
+from grokjax.results.measured_store import Variable, write_measured
 from tests.synthetic import PROBES, Point, Row, grid, run_id, run_values, write_results
 
 STEPS = np.arange(0, 6001, 100)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from grokjax import devices, session
-from grokjax.commands import main
-from grokjax.loading import load_with_source
-from grokjax.results import write_experiment
+from grokjax.cli.commands import main
+from grokjax.driver import session
+from grokjax.engine import devices
+from grokjax.experiment.loading import load_with_places
+from grokjax.results.directory import write_experiment
 
 YAML = """\
 name: q
@@ -282,7 +283,7 @@ def existing(*overrides: str) -> Path:
     Path("x.yaml").write_text(YAML)
     path = Path("results/q")
     path.mkdir(parents=True)
-    write_experiment(load_with_source("x.yaml", list(overrides))[0], path)
+    write_experiment(load_with_places("x.yaml", list(overrides))[0], path)
     return path
 
 
@@ -373,7 +374,7 @@ def test_a_directory_that_cannot_be_written(told, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_directory_in_use(told, tmp_path: Path) -> None:
-    from grokjax.locks import hold
+    from grokjax.results.locks import hold
 
     path = existing()
     with hold(path):

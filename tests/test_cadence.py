@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grokjax.cadence import Cadence
+from grokjax.experiment.cadence import Cadence
 
 
 @st.composite

@@ -10,10 +10,10 @@ import xarray as xr
 
 import analysis
 from analysis.__main__ import main as analyse
-from grokjax.commands import main
-from grokjax.grid import make_runs
-from grokjax.loading import load_experiment
-from grokjax.results import read_experiment, write_experiment
+from grokjax.cli.commands import main
+from grokjax.experiment.grid import make_runs
+from grokjax.experiment.loading import load_experiment
+from grokjax.results.directory import read_experiment, write_experiment
 from tests.harness import ROOT
 from tests.toys import CONFIGS, ONE_OF_EACH, first_values, measurements, toy
 

@@ -6,8 +6,10 @@ import logging
 
 import pytest
 
-from grokjax import devices, provenance, session
-from grokjax.loading import load_experiment
+from grokjax.driver import session
+from grokjax.engine import devices
+from grokjax.experiment.loading import load_experiment
+from grokjax.results import provenance
 from tests.harness import write_grid
 
 

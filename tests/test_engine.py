@@ -9,10 +9,12 @@ import jax
 import numpy as np
 import pytest
 
-from grokjax import devices, plan, runstate, session
-from grokjax.engine import Program
-from grokjax.grid import Group, make_groups, make_runs
-from grokjax.loading import load_experiment, load_with_source
+from grokjax.driver import session
+from grokjax.engine import devices
+from grokjax.engine.program import Program
+from grokjax.experiment.grid import Group, make_groups, make_runs
+from grokjax.experiment.loading import load_experiment, load_with_places
+from grokjax.training import costs, runstate
 from tests.harness import assert_same, results, write_grid
 
 
@@ -37,7 +39,7 @@ PARITY = [
 
 def make_program(group: Group, n_devices: int, slots: int, tile: int) -> Program:
     return Program(
-        runstate.make_setup(group, plan.row_blocks(group.first, "cpu")),
+        runstate.make_setup(group, costs.row_blocks(group.first, "cpu")),
         devices.make_mesh(n_devices),
         slots,
         tile,
@@ -177,13 +179,13 @@ def test_estimated_memory_is_within_a_factor_of_1_5_of_the_compiled_program(conf
     ).compile()
     found = compiled.memory_analysis()
     actual = found.argument_size_in_bytes + found.temp_size_in_bytes
-    estimate = plan.needed_bytes(plan.cost(group.first), 8, 2, 1)
+    estimate = costs.needed_bytes(costs.cost(group.first), 8, 2, 1)
     assert actual / 1.5 < estimate < actual * 1.5, (overrides, estimate / actual)
 
 
 def run(config: Path, out: Path, *overrides: str) -> dict:
-    experiment, source = load_with_source(config, [*overrides, f"execution.out={out}"])
-    session.run_experiment(experiment, source=source, display=lambda tally: None)
+    experiment, places = load_with_places(config, [*overrides, f"execution.out={out}"])
+    session.run_experiment(experiment, places=places, display=lambda tally: None)
     return results(out)
 
 

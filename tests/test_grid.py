@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from grokjax import config, identity
-from grokjax.axes import expand_axis
-from grokjax.grid import Run, make_groups, make_runs
-from grokjax.identity import run_id
+from grokjax.experiment import config, identity
+from grokjax.experiment.axes import expand_axis
+from grokjax.experiment.grid import Run, make_groups, make_runs
+from grokjax.experiment.identity import run_id
+from grokjax.experiment.loading import experiment_from, load_with_places
+from grokjax.experiment.places import ConfigError, Places
 from grokjax.interventions import ACTIONS, TRIGGERS
-from grokjax.loading import experiment_from, load_with_source
 from grokjax.settings import Settings, leaves, role_of, shape
-from grokjax.source import ConfigError, Source
 
 BASE: dict[str, Any] = {
     "name": "q",
@@ -36,7 +36,7 @@ def runs_of(**changes: Any) -> list[Run]:
         for section in sections:
             inner = inner[section]
         inner[last] = value
-    return make_runs(experiment_from(data, Source("test")))
+    return make_runs(experiment_from(data, Places("test")))
 
 
 def id_of(**changes: Any) -> str:
@@ -300,7 +300,7 @@ axes:
 @pytest.fixture
 def load(tmp_path: Path):
     (tmp_path / "x.yaml").write_text(YAML)
-    return lambda *overrides: load_with_source(tmp_path / "x.yaml", list(overrides))[0]
+    return lambda *overrides: load_with_places(tmp_path / "x.yaml", list(overrides))[0]
 
 
 def test_overrides_replace(load) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from grokjax.grid import Group
-from grokjax.group_names import group_names
+from grokjax.driver.group_names import group_names
+from grokjax.experiment.grid import Group
 from tests.test_progress import EXPERIMENT, groups_of
 
 

@@ -10,10 +10,10 @@ import pytest
 from safetensors.numpy import load_file
 
 import analysis
-from grokjax.grid import make_runs
-from grokjax.loading import load_experiment
-from grokjax.results import read_experiment, write_experiment
-from grokjax.session import run_experiment
+from grokjax.driver.session import run_experiment
+from grokjax.experiment.grid import make_runs
+from grokjax.experiment.loading import load_experiment
+from grokjax.results.directory import read_experiment, write_experiment
 from tests.harness import write_grid
 
 TINY = ["train.steps=8", "axes.seed=[0]", "axes.optimizer.weight_decay=null"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from grokjax.commands import main
-from grokjax.config import Experiment
-from grokjax.help import WIDTH, help_text
+from grokjax.cli.commands import main
+from grokjax.cli.help import WIDTH, help_text
+from grokjax.experiment.config import Experiment
 from grokjax.settings import Settings, kind_of, role_of
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import grokjax
-from grokjax import session
-from grokjax.commands import main
-from grokjax.parsing import Unreadable, parse_yaml
+from grokjax.cli.commands import main
+from grokjax.driver import session
+from grokjax.experiment.parsing import Unreadable, parse_yaml
+from grokjax.experiment.places import ConfigError
 from grokjax.quoting import cut, shown
-from grokjax.source import ConfigError
 from tests import test_bad_input
 
 YAML = test_bad_input.YAML

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from grokjax import optim
-from grokjax.config import Experiment
-from grokjax.grid import make_runs, without_control
+from grokjax.experiment.config import Experiment
+from grokjax.experiment.grid import make_runs, without_control
+from grokjax.experiment.places import ConfigError
 from grokjax.models import tensor_names
 from grokjax.optim import OPTIMIZERS
-from grokjax.source import ConfigError
 from tests.test_training import MLP, OneRun, configure
 
 AT_4 = {"kind": "step", "step": 4}

@@ -9,10 +9,10 @@ import pytest
 
 import analysis
 import grokjax
-from grokjax import passes, runstate, training
-from grokjax.grid import make_groups, make_runs
-from grokjax.loading import load_with_source
+from grokjax.experiment.grid import make_groups, make_runs
+from grokjax.experiment.loading import load_with_places
 from grokjax.splits import row_weights
+from grokjax.training import one_run, passes, runstate
 from tests.harness import ROOT
 
 
@@ -34,7 +34,7 @@ def test_source_002_memorises_in_epochs_70_to_200(tmp_path):
 @pytest.mark.parametrize(("seed", "silent"), [(456, 49), (789, 36)])
 def test_units_that_never_fire_make_an_eps_of_0_impossible(seed, silent):
     """Of source 004's network with Kaiming initialisation: gradients that are exactly 0 at step 0."""
-    experiment, source = load_with_source(
+    experiment, source = load_with_places(
         ROOT / "configs" / "source_004" / "eps0.yaml",
         ["axes.optimizer.eps=[0]", "axes.model.readout_scale=[1]", f"axes.seed=[{seed}]"],
     )
@@ -44,7 +44,7 @@ def test_units_that_never_fire_make_an_eps_of_0_impossible(seed, silent):
     hyper = jax.tree.map(jnp.asarray, hyper)
 
     def gradient():
-        state = training.init_run(setup, data, hyper)
+        state = one_run.init_run(setup, data, hyper)
         weights = row_weights(hyper.n_train, setup.bucket)
         batch = passes.batch_of(data, state.rows.labels_NA, state.rows.index_B, weights)
         return passes.loss_and_gradient(setup, data, hyper, state.params, batch)[1]

@@ -10,7 +10,7 @@ import pytest
 
 import analysis
 import grokjax
-from grokjax.config import Experiment
+from grokjax.experiment.config import Experiment
 
 TRANSFORMER = {"kind": "transformer", "d_model": 32, "n_heads": 2, "d_mlp": 64}
 MLP = {"kind": "mlp", "d_model": 32, "hidden": [64]}

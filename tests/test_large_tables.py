@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grokjax import plan, runstate, training
-from grokjax.grid import make_groups, make_runs, table_of
-from grokjax.loading import load_experiment
+from grokjax.experiment.grid import make_groups, make_runs
+from grokjax.experiment.loading import load_experiment
 from grokjax.models import tensor_names
+from grokjax.training import costs, one_run, runstate
 from tests import reference
 from tests.harness import write_grid
 
@@ -37,16 +37,16 @@ def test_a_compiled_evaluation_of_39601_rows_agrees_with_float64(model, tmp_path
     overrides = ["task.p=199", MODELS[model], "axes.optimizer.weight_decay=null"]
     experiment = load_experiment(write_grid(tmp_path / "large.yaml", seeds=1), overrides)
     (group,) = make_groups(make_runs(experiment))
-    setup = runstate.make_setup(group, plan.row_blocks(group.first, "cpu"))
+    setup = runstate.make_setup(group, costs.row_blocks(group.first, "cpu"))
     data, hyper = runstate.make_data(setup), runstate.make_hyper(group.first)
     hyper = jax.tree.map(lambda x: jnp.asarray(x)[None], hyper)
 
     def evaluate(hyper):
-        state = training.init_run(setup, data, hyper)
-        return training.measure_run(setup, data, hyper, state, 1), state.params, state.rows.train_N
+        state = one_run.init_run(setup, data, hyper)
+        return one_run.measure_run(setup, data, hyper, state, 1), state.params, state.rows.train_N
 
     measured, params, train_N = jax.jit(jax.vmap(evaluate))(hyper)
-    table, train_N = table_of(group.first.settings.task), np.asarray(train_N)[0]
+    table, train_N = group.first.table, np.asarray(train_N)[0]
     assert table.n_rows == ROWS > 32_768
     named = tensor_names(jax.tree.map(lambda x: np.asarray(x)[0], params))
     logits = reference.logits(reference.as_float64(named), group.first.settings.model, table)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 import grokjax
-from grokjax.grid import make_runs
-from grokjax.loading import dump_yaml, experiment_from, load_with_source, parse_yaml
-from grokjax.results import read_experiment, write_experiment
-from grokjax.source import Source
+from grokjax.experiment.grid import make_runs
+from grokjax.experiment.loading import dump_yaml, experiment_from, load_with_places, parse_yaml
+from grokjax.experiment.places import Places
+from grokjax.results.directory import read_experiment, write_experiment
 
 YAML = """\
 # A comment.
@@ -61,9 +61,9 @@ def test_a_setting_that_varies_keeps_the_value_beside_its_axis(path: Path) -> No
 
 
 def test_places(path: Path) -> None:
-    _, source = load_with_source(path, ["task.p=7", "train={steps: 50}"])
+    _, places = load_with_places(path, ["task.p=7", "train={steps: 50}"])
     name = str(path)
-    places: dict[tuple[str, ...], str] = {
+    expected: dict[tuple[str, ...], str] = {
         ("optimizer", "weight_decay"): f"{name}:9",
         ("optimizer", "beta1"): f"{name}:7",
         ("probes", "0", "every"): f"{name}:14",
@@ -75,14 +75,14 @@ def test_places(path: Path) -> None:
         ("train", "steps"): "override train={steps: 50}",
         ("nothing",): name,
     }
-    assert {key: source.place(key) for key in places} == places
+    assert {key: places.place(key) for key in expected} == expected
 
 
 def test_the_last_override_takes_the_place_of_those_below_it(path: Path) -> None:
-    _, source = load_with_source(path, ["task.p=7", "task={kind: modular, p: 11}"])
-    assert source.place(("task", "p")) == "override task={kind: modular, p: 11}"
-    _, source = load_with_source(path, ["task={kind: modular, p: 11}", "task.p=7"])
-    assert source.place(("task", "p")) == "override task.p=7"
+    _, places = load_with_places(path, ["task.p=7", "task={kind: modular, p: 11}"])
+    assert places.place(("task", "p")) == "override task={kind: modular, p: 11}"
+    _, places = load_with_places(path, ["task={kind: modular, p: 11}", "task.p=7"])
+    assert places.place(("task", "p")) == "override task.p=7"
 
 
 @pytest.mark.parametrize(
@@ -145,12 +145,12 @@ def test_experiment_yaml_reads_back_as_the_same_runs(path: Path, tmp_path: Path)
 def test_anchors_and_merged_keys_are_understood(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text(YAML)
-    with pytest.raises(grokjax.loading.ConfigError) as error:  # type: ignore[attr-defined]
-        load_with_source(file, [])
+    with pytest.raises(grokjax.experiment.loading.ConfigError) as error:  # type: ignore[attr-defined]
+        load_with_places(file, [])
     assert str(error.value) == f"{file}:2: base: unknown setting; see --help"
 
 
 def test_experiments_from_python(path: Path) -> None:
     data = parse_yaml(path.read_text())
-    experiment = experiment_from(data, Source("here"))
+    experiment = experiment_from(data, Places("here"))
     assert [r.id for r in make_runs(experiment)] == [r.id for r in make_runs(grokjax.load(path))]

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from grokjax.locks import Locked, hold
+from grokjax.results.locks import Locked, hold
 
 ROOT = Path(__file__).parent.parent
 HOLDER = """
 import sys
 from pathlib import Path
-from grokjax.locks import hold
+from grokjax.results.locks import hold
 with hold(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()

@@ -21,20 +21,20 @@ import xarray as xr
 from analysis import load
 from analysis.load import ResultsError
 from analysis.measured import at_the_end, load_measured
-from grokjax import passes, runstate, training
-from grokjax.commands import main
-from grokjax.config import Experiment
-from grokjax.grid import make_groups, make_runs, table_of
-from grokjax.locks import hold
-from grokjax.measure import measure_directory
+from grokjax.cli.commands import main
+from grokjax.driver.measure import measure_directory
+from grokjax.driver.session import run_experiment
+from grokjax.experiment.config import Experiment
+from grokjax.experiment.grid import make_groups, make_runs
+from grokjax.experiment.places import ConfigError
 from grokjax.measurements import MEASUREMENTS, kernel
 from grokjax.measurements.projection import principal_components
 from grokjax.models import tensor_names
-from grokjax.results import check_directory, directory_of, write_experiment
-from grokjax.session import run_experiment
-from grokjax.shelves import shelves_of
-from grokjax.source import ConfigError
-from grokjax.store import GroupStore, Progress
+from grokjax.results.directory import check_directory, directory_of, write_experiment
+from grokjax.results.locks import hold
+from grokjax.results.saved_weights import shelves_of
+from grokjax.results.store import GroupStore, Progress
+from grokjax.training import one_run, passes, runstate
 from tests import reference
 
 TRANSFORMER = {"kind": "transformer", "d_model": 6, "n_heads": 2, "d_mlp": 7, "ln": "mlp-pre"}
@@ -110,15 +110,15 @@ class Made:
     def rows(self, run):
         """Inputs, targets, labels and training mask of a run, alone and unbatched."""
         setup, data, hyper = self.setups[run.group], self.data[run.group], runstate.make_hyper(run)
-        rows = jax.jit(training.init_rows, static_argnums=0)(setup, data, hyper)
+        rows = jax.jit(one_run.init_rows, static_argnums=0)(setup, data, hyper)
         own = jax.jit(passes.data_of, static_argnums=0)(setup, data, hyper)
-        table = table_of(run.settings.task)
+        table = run.table
         inputs = getattr(table, "tokens_NT", None)
-        inputs = np.asarray(own.plan_table) if inputs is None else inputs
+        inputs = np.asarray(own.table_input) if inputs is None else inputs
         return (*map(np.asarray, (inputs, own.targets_NA, rows.labels_NA, rows.train_N)),)
 
     def logits(self, run, params, inputs=None):
-        s, table = run.settings.model, table_of(run.settings.task)
+        s, table = run.settings.model, run.table
         inputs = self.rows(run)[0] if inputs is None else inputs
         return reference.logits(params, s, table, inputs) * s.readout_scale
 
@@ -309,7 +309,7 @@ def test_projections_are_those_on_the_covariances_eigenvectors(made, model) -> N
     found = directory.measure(kind="pca", of="both", rows_y=3, at="all")
     assert list(found["token"]) == list(range(6)) and list(found["x"]) == list(range(5))
     for run, _, weights, one in directory.each(found):
-        rows = [i for i, (x, y) in enumerate(table_of(run.settings.task).operands_N2) if y == 3]
+        rows = [i for i, (x, y) in enumerate(run.table.operands_N2) if y == 3]
         points = {"embedding": weights["W_E"], "logits": directory.logits(run, weights)[rows, 0]}
         for name, x in points.items():
             xy, share = by_covariance(x)
@@ -467,7 +467,7 @@ def bytes_below(path: Path) -> dict[str, bytes]:
 def test_many_sets_of_weights_go_in_several_calls_of_one_program(made, monkeypatch) -> None:
     directory = made["mlp"]
     whole = directory.measure(kind="pruning", at="all")
-    monkeypatch.setattr("grokjax.measure.BATCH", 4)
+    monkeypatch.setattr("grokjax.driver.measure.BATCH", 4)
     xr.testing.assert_identical(directory.measure(kind="pruning", at="all"), whole)
 
 
@@ -641,7 +641,7 @@ def test_loading_what_was_not_measured(made, tmp_path) -> None:
 
 
 def test_loading_needs_no_jax() -> None:
-    code = "import analysis.measured, grokjax.measured, sys; sys.exit('jax' in sys.modules)"
+    code = "import analysis.measured, grokjax.results.measured_store, sys; sys.exit('jax' in sys.modules)"
     root = Path(__file__).parent.parent
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
 

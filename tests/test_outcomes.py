@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from grokjax.outcomes import Series, Sustain, delay, delay_ratio, first_hit
+from analysis.outcomes import Series, Sustain, delay, delay_ratio, first_hit
 
 STEPS = np.array([0.0, 10.0, 20.0, 40.0, 80.0])
 

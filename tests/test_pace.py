@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from grokjax import runstate
-from grokjax.config import Execution, Experiment
-from grokjax.grid import make_groups, make_runs
-from grokjax.pace import Pace, limits
+from grokjax.engine.pace import Pace, limits
+from grokjax.experiment.config import Execution, Experiment
+from grokjax.experiment.grid import make_groups, make_runs
+from grokjax.training import runstate
 from tests.test_training import configure
 
 

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from analysis.outcomes import STATES, FirstHit
 from analysis.phases import PHASES, PhaseRule, classify, most_probable, probabilities
-from grokjax.outcomes import STATES, FirstHit
 
 
 def outcome(time, status):

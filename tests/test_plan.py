@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from grokjax import estimate, passes, plan, probe_cost, runstate, training
-from grokjax.devices import make_mesh
-from grokjax.grid import make_groups, make_runs
-from grokjax.loading import load_experiment
+from grokjax.cli import estimate, probe_cost
+from grokjax.engine.devices import make_mesh
+from grokjax.experiment.grid import make_groups, make_runs
+from grokjax.experiment.loading import load_experiment
 from grokjax.splits import row_weights
+from grokjax.training import costs, one_run, passes, runstate
 from tests.harness import write_grid
 
 NANDA = ["task.p=113", "split.train_fraction=0.3", "model={kind: transformer}"]
@@ -23,7 +24,7 @@ def first_run(tmp_path, *overrides):
 
 
 def test_rows_of_a_step_are_the_distinct_ones(tmp_path):
-    cost = plan.cost(first_run(tmp_path, *NANDA).first)
+    cost = costs.cost(first_run(tmp_path, *NANDA).first)
     bucket = 3840  # four binary digits above 3,830
     assert first_run(tmp_path, *NANDA).first.bucket == bucket
     assert cost.rows == [113 + 113 + 1, bucket]
@@ -49,7 +50,7 @@ def test_counted_operations_are_those_of_the_compiled_gradient(tmp_path, overrid
         jax.tree.map(jax.numpy.asarray, runstate.make_hyper(group.first)),
     )
     data = passes.data_of(setup, data, hyper)
-    state = training.init_run(setup, data, hyper)
+    state = one_run.init_run(setup, data, hyper)
     weights = row_weights(hyper.n_train, setup.bucket)
 
     def gradient(params):
@@ -59,19 +60,19 @@ def test_counted_operations_are_those_of_the_compiled_gradient(tmp_path, overrid
 
     compiled = jax.jit(gradient).lower(state.params).compile()
     actual = compiled.cost_analysis()["flops"]
-    counted = plan.cost(group.first).step_flops
+    counted = costs.cost(group.first).step_flops
     assert actual / 1.6 < counted < actual * 1.6
 
 
 def test_time_counts_steps_evaluations_and_compilation(tmp_path):
     group = first_run(tmp_path)
-    cost = plan.cost(group.first)
-    machine = plan.Machine(flops_per_second=1e9, seconds_per_step=1e-3, seconds_per_program=5.0)
+    cost = costs.cost(group.first)
+    machine = costs.Machine(flops_per_second=1e9, seconds_per_step=1e-3, seconds_per_program=5.0)
     steps, evaluations = 9 * 80, 9 * 21
     by_hand = (
         5 + (steps * cost.step_flops + evaluations * cost.evaluation_flops) / 1e9 + steps / 1e3
     )
-    assert plan.seconds(group, cost, machine) == pytest.approx(by_hand)
+    assert costs.seconds(group, cost, machine) == pytest.approx(by_hand)
 
 
 def test_the_machine_is_measured():
@@ -94,13 +95,13 @@ def test_the_text_says_what_a_user_needs_and_writes_nothing(tmp_path):
     ("seconds", "told"), [(5, "5 s"), (100, "2 min"), (7200, "2.0 h"), (float("inf"), "unknown")]
 )
 def test_durations_in_words(seconds, told):
-    assert plan.in_words(float(seconds)) == told
+    assert costs.in_words(float(seconds)) == told
 
 
 def test_probes_are_priced(tmp_path):
     dear = "probes=[{kind: norms}, {kind: shortcut, every: 2}, {kind: shortcut, every: 4}]"
     group = first_run(tmp_path, "model.ln=pre", dear)
-    cost = plan.cost(group.first)
+    cost = costs.cost(group.first)
     norms, often, seldom = probe_cost.probe_costs(group, cost.step_flops)
     assert often.flops == seldom.flops > 10 * norms.flops
     # Two forward passes over the table, in operations that the plan counts too.

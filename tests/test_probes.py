@@ -9,17 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grokjax import training
 from grokjax.models import tensor_names
 from grokjax.probes.features import eigenvalues, ranks
 from grokjax.probes.fourier import concentration, frequency_shares
+from grokjax.training import one_run
 from tests import reference
 from tests.test_training import MLP, OneRun
 
 FOUR_TOKENS = {"kind": "modular", "operation": "x+y", "p": 5, "format": "a op b ="}
 _measure = functools.partial(
     jax.jit, static_argnums=(0, 4), compiler_options={"xla_backend_optimization_level": 0}
-)(training.measure_run)
+)(one_run.measure_run)
 
 
 def probed(*kinds, steps=7, every=7, **changes):
@@ -97,7 +97,7 @@ def test_ranks_of_known_spectra():
 
 def test_feature_ranks_are_those_of_the_rows_of_each_side():
     run, state, found = probed("feature_rank", "feature_spectrum")
-    Z = np.asarray(run.setup.model.features(state.params, run.data.plan_table))[:, 0]
+    Z = np.asarray(run.setup.model.features(state.params, run.data.table_input))[:, 0]
     train = np.asarray(state.rows.train_N)
     for side, mask in (("train", train), ("val", ~train)):
         expected = np.linalg.eigvalsh(Z[mask].T.astype(np.float64) @ Z[mask])
@@ -114,9 +114,9 @@ def test_feature_ranks_are_those_of_the_rows_of_each_side():
 def test_features_times_the_output_matrix_are_the_logits(model):
     run, state, _ = probed(**({} if model is None else {"model": model}))
     m = run.setup.model
-    features = m.features(state.params, run.data.plan_table)
+    features = m.features(state.params, run.data.table_input)
     logits = features @ m.output_matrix(state.params) + state.params.get("b_U", 0)
-    np.testing.assert_allclose(logits, m.apply(state.params, run.data.plan_table), atol=1e-5)
+    np.testing.assert_allclose(logits, m.apply(state.params, run.data.table_input), atol=1e-5)
 
 
 def test_entropy_of_attention():
@@ -169,7 +169,7 @@ def test_speed_is_the_mean_size_of_the_steps():
 
 def test_features_change_since_the_last_evaluation():
     run, state, found = probed("feature_change")
-    plan, model = run.data.plan_table, run.setup.model
+    plan, model = run.data.table_input, run.setup.model
     now, before = (np.asarray(model.features(p, plan)) for p in (state.params, state.previous))
     expected = np.linalg.norm(now - before) / np.linalg.norm(before)
     np.testing.assert_allclose(found["feature_change"], expected, rtol=1e-4)

@@ -7,20 +7,21 @@ import time
 
 import pytest
 
-from grokjax import devices, session
-from grokjax.config import Execution
-from grokjax.engine import Program
-from grokjax.grid import make_groups, make_runs
-from grokjax.loading import load_experiment, load_with_source
-from grokjax.programs import compiling_ahead
-from grokjax.schedule import Slots
-from grokjax.trainer import GroupTrainer, Interrupted
+from grokjax.driver import session
+from grokjax.driver.trainer import GroupTrainer, Interrupted
+from grokjax.engine import devices
+from grokjax.engine.compile_ahead import compiling_ahead
+from grokjax.engine.program import Program
+from grokjax.engine.slots import Slots
+from grokjax.experiment.config import Execution
+from grokjax.experiment.grid import make_groups, make_runs
+from grokjax.experiment.loading import load_experiment, load_with_places
 from tests.harness import assert_same, results, write_grid
 
 
 def run(config, out, *overrides):
-    experiment, source = load_with_source(config, [*overrides, f"execution.out={out}"])
-    session.run_experiment(experiment, source=source, display=lambda tally: None)
+    experiment, places = load_with_places(config, [*overrides, f"execution.out={out}"])
+    session.run_experiment(experiment, places=places, display=lambda tally: None)
     return results(out)
 
 

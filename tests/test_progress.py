@@ -8,11 +8,11 @@ import logging
 import pytest
 from rich.console import Console
 
-from grokjax import plan
-from grokjax.config import Experiment
-from grokjax.grid import Group, make_groups, make_runs
-from grokjax.progress import MOST_ROWS, Display
-from grokjax.tally import LEVEL, Tally, level_of
+from grokjax.driver.progress import MOST_ROWS, Display
+from grokjax.driver.tally import LEVEL, Tally, level_of
+from grokjax.experiment.config import Experiment
+from grokjax.experiment.grid import Group, make_groups, make_runs
+from grokjax.training import costs
 
 EXPERIMENT = {
     "name": "x",
@@ -123,7 +123,7 @@ def test_a_long_table_shows_the_groups_that_train_now_and_says_so():
 def test_groups_that_have_not_begun_are_estimated_by_their_operations():
     """A group with twice the operations a step takes twice as long a step, compilation added."""
     groups = groups_of({"model.d_mlp": [8, 512], "seed": [0, 1]})
-    small, large = (plan.cost(group.first) for group in groups)
+    small, large = (costs.cost(group.first) for group in groups)
     display = Display(groups)
     display.tallies = {
         groups[0].hash: tally(groups[0].hash, run_steps=1000, train_seconds=100.0, steps_left=1000,
@@ -135,8 +135,8 @@ def test_groups_that_have_not_begun_are_estimated_by_their_operations():
     )
     assert slower > 5
     expected = 100 + 50 + 2000 * 0.1 * slower
-    assert rows_of(display)[-1]["at most"] == plan.in_words(expected)
-    assert rows_of(display)[0]["at most"] == plan.in_words(100.0)
+    assert rows_of(display)[-1]["at most"] == costs.in_words(expected)
+    assert rows_of(display)[0]["at most"] == costs.in_words(100.0)
 
 
 def test_without_a_measured_speed_the_time_is_unknown():

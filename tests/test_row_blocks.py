@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grokjax import passes, plan, runstate, training
-from grokjax.config import Experiment
-from grokjax.grid import make_groups, make_runs
-from grokjax.plan import RowBlocks
+from grokjax.experiment.config import Experiment
+from grokjax.experiment.grid import make_groups, make_runs
 from grokjax.probes.metrics import first_largest
+from grokjax.training import costs, one_run, passes, runstate
+from grokjax.training.costs import RowBlocks
 from tests.test_training import configure
 
 MODELS = {
@@ -37,7 +37,7 @@ def test_parts_change_nothing_but_the_order_of_sums(model):
     assert whole.bucket == 36
     data, hyper = runstate.make_data(whole), runstate.make_hyper(group.first)
     hyper = jax.tree.map(jnp.asarray, hyper)
-    state = jax.jit(lambda: training.init_run(whole, data, hyper))()
+    state = jax.jit(lambda: one_run.init_run(whole, data, hyper))()
     index = state.rows.index_B
     batch = passes.Batch(index, jnp.arange(36.0) / 630, data.targets_NA[index])
 
@@ -66,16 +66,16 @@ def nanda(**changes):
 
 
 def test_parts_on_cpu_keep_the_widest_activation_in_the_cache():
-    blocks = plan.row_blocks(nanda(), "cpu")
+    blocks = costs.row_blocks(nanda(), "cpu")
     assert blocks.train == 8  # 3,840 rows of 512: 480 each
     assert -(-12769 // blocks.table) * 512 <= 5 * 2**16
     epochs = {"steps": {"epochs": 2}, "eval_every": {"epochs": 1}}
-    assert plan.row_blocks(nanda(train=epochs | {"batch_size": 512}), "cpu").train == 1
-    assert plan.row_blocks(nanda(train=epochs | {"batch_size": 1021}), "cpu").train == 1  # odd
+    assert costs.row_blocks(nanda(train=epochs | {"batch_size": 512}), "cpu").train == 1
+    assert costs.row_blocks(nanda(train=epochs | {"batch_size": 1021}), "cpu").train == 1  # odd
 
 
 def test_there_are_no_parts_on_accelerators():
-    assert plan.row_blocks(nanda(), "gpu") == RowBlocks(1, 1)
+    assert costs.row_blocks(nanda(), "gpu") == RowBlocks(1, 1)
 
 
 def test_first_largest_is_argmax():

@@ -13,17 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grokjax import passes, session
-from grokjax.config import Experiment
-from grokjax.grid import make_runs
-from grokjax.loading import load_with_source
+from grokjax.driver import session
+from grokjax.experiment.config import Experiment
+from grokjax.experiment.grid import make_runs
+from grokjax.experiment.loading import load_with_places
+from grokjax.experiment.places import ConfigError
 from grokjax.losses import hinge
 from grokjax.models import Model, n_parameters, tensor_names
 from grokjax.models.perceptron import PerceptronSettings
-from grokjax.plan import RowBlocks
-from grokjax.source import ConfigError
 from grokjax.tasks import make_table
 from grokjax.tasks.parity import SparseParity
+from grokjax.training import passes
+from grokjax.training.costs import RowBlocks
 from tests import reference
 from tests.harness import ROOT, assert_same, command, environment, results
 from tests.test_models import assert_uniform, fresh, random_params
@@ -49,7 +50,7 @@ def rows_of(**changes):
     """Inputs and targets of one run, as NumPy."""
     one = OneRun(**(PARITY | changes))
     data = jax.jit(lambda h: passes.data_of(one.setup, one.data, h))(one.hyper)
-    return np.asarray(data.plan_table), np.asarray(data.targets_NA)
+    return np.asarray(data.table_input), np.asarray(data.targets_NA)
 
 
 # Rows -----------------------------------------------------------------------------------------------------------------
@@ -276,8 +277,8 @@ def config(tmp_path) -> Path:
 
 
 def run(config: Path, out: Path, *overrides: str) -> dict:
-    experiment, source = load_with_source(config, [*overrides, f"execution.out={out}"])
-    session.run_experiment(experiment, source=source, display=lambda tally: None)
+    experiment, places = load_with_places(config, [*overrides, f"execution.out={out}"])
+    session.run_experiment(experiment, places=places, display=lambda tally: None)
     return results(out)
 
 
@@ -346,7 +347,7 @@ def test_what_does_not_fit_together_is_refused(changes, sentence):
 
 def test_more_deciding_bits_than_bits_are_refused(config):
     with pytest.raises(ConfigError) as told:
-        load_with_source(config, ["task.k=8"])
+        load_with_places(config, ["task.k=8"])
     assert str(told.value) == (
         "override task.k=8: task.k: 8 is more than n_bits = 7; at most 7 would be right"
     )

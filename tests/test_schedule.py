@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from grokjax.schedule import Slots
+from grokjax.engine.slots import Slots
 
 
 class Simulated(NamedTuple):
@@ -115,7 +115,7 @@ def test_likely_long_runs_start_first_and_ties_keep_the_order_of_the_grid() -> N
 
 
 def test_small_fractions_and_small_decays_start_first() -> None:
-    from grokjax.trainer import likely_length
+    from grokjax.driver.trainer import likely_length
     from tests.test_grid import runs_of
 
     runs = runs_of(

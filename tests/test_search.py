@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grokjax.search import Memory, TileSearch
+from grokjax.engine.tile_search import Memory, TileSearch
 
 
 def found(rates: dict[int, float], most: int) -> tuple[int, list[int]]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from analysis.outcomes import FirstHit
 from analysis.statistics import (
     Interval,
     bootstrap,
@@ -17,7 +18,6 @@ from analysis.statistics import (
     summarise,
     wilson,
 )
-from grokjax.outcomes import FirstHit
 
 
 def exact_curve(times, events):

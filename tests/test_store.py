@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grokjax.store import GroupStore
+from grokjax.results.store import GroupStore
 
 BASE = np.arange(24, dtype=np.float32).reshape(4, 6)
 ARRAYS = {

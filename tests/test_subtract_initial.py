@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from analysis.load import load
-from grokjax import measure, passes, plan, session, training
-from grokjax.config import Experiment
-from grokjax.grid import make_runs
+from grokjax.driver import measure, session
+from grokjax.experiment.config import Experiment
+from grokjax.experiment.grid import make_runs
 from grokjax.losses import LOSSES
-from grokjax.plan import RowBlocks
+from grokjax.training import costs, one_run, passes
+from grokjax.training.costs import RowBlocks
 from tests.test_training import TRANSFORMER, OneRun, configure
 
 SUBTRACTED = {"steps": 40, "eval_every": 1, "subtract_initial": True}
@@ -25,12 +26,12 @@ MODELS = {
 }
 
 
-def one_run(**changes):
+def subtracted(**changes):
     return OneRun(train=SUBTRACTED, **changes)
 
 
 def test_every_run_starts_with_the_loss_of_equal_logits():
-    one = one_run()
+    one = subtracted()
     _, found = one.evaluate(one.start())
     assert float(found["val_loss"]) == pytest.approx(math.log(6), abs=1e-6)
     assert float(found["train_loss"]) == pytest.approx(math.log(6), abs=1e-6)
@@ -39,7 +40,7 @@ def test_every_run_starts_with_the_loss_of_equal_logits():
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("blocks", [RowBlocks(1, 1), RowBlocks(2, 3)], ids=["whole", "parts"])
 def test_loss_and_gradient_are_those_of_the_dense_forward_pass(model, blocks):
-    one = one_run(model=MODELS[model])
+    one = subtracted(model=MODELS[model])
     start, setup = one.start(), dataclasses.replace(one.setup, blocks=blocks)
     other = jax.tree.map(lambda x: x * 1.3 + 0.1, start.params)
     tokens, targets = jnp.asarray(one.table.tokens_NT), jnp.asarray(one.table.targets_NA)
@@ -62,14 +63,14 @@ def test_loss_and_gradient_are_those_of_the_dense_forward_pass(model, blocks):
 
 
 def test_evaluations_and_measurements_see_the_same_logits():
-    one = one_run()
+    one = subtracted()
     state = one.train(one.evaluate(one.start())[0])
     tokens = jnp.asarray(one.table.tokens_NT)
     start = one.start().params
     expected = one.setup.model.dense(state.params, tokens) - one.setup.model.dense(start, tokens)
     assert float(jnp.abs(expected).max()) > 1e-3
-    snap = training.take_snapshot(one.setup, one.data, one.hyper, state)
-    np.testing.assert_allclose(snap.logits_NAC, expected, atol=2e-6)
+    view = one_run.make_view(one.setup, one.data, one.hyper, state)
+    np.testing.assert_allclose(view.logits_NAC, expected, atol=2e-6)
     saved = measure.saved(one.setup, one.data, one.hyper, state.params, None)
     some = jnp.array([3, 11, 3])
     np.testing.assert_allclose(saved.logits(state.params, some), expected[some], atol=2e-6)
@@ -92,7 +93,7 @@ def test_a_grid_trains_and_learns_another_way(tmp_path):
 
 def test_what_it_costs_is_counted():
     cost = {
-        on: plan.cost(make_runs(Experiment.model_validate(configure(train=train)))[0])
+        on: costs.cost(make_runs(Experiment.model_validate(configure(train=train)))[0])
         for on, train in ((True, SUBTRACTED), (False, SUBTRACTED | {"subtract_initial": False}))
     }
     assert cost[True].evaluation_flops == 3 * cost[False].evaluation_flops

@@ -5,9 +5,10 @@ from __future__ import annotations
 # ruff: noqa: E501 - a sentence is read as a whole
 import pytest
 
-from grokjax import grid, session
-from grokjax.axes import expand_axes
-from grokjax.source import Source
+from grokjax.driver import session
+from grokjax.experiment import grid
+from grokjax.experiment.axes import expand_axes
+from grokjax.experiment.places import Places
 from grokjax.tasks import TASKS, unfit
 from tests import test_bad_input
 
@@ -67,7 +68,7 @@ def test_samples_that_are_too_large(
 
 def test_grids_of_a_hundred_thousand_runs_are_allowed() -> None:
     axes = {"seed": {"range": 100_000}, "optimizer.eps": {"linspace": [1e-8, 1e-7, 2]}}
-    assert len(expand_axes(axes, Source("x.yaml"))["seed"]) == 100_000
+    assert len(expand_axes(axes, Places("x.yaml"))["seed"]) == 100_000
 
 
 def test_what_would_be_right_is_right() -> None:

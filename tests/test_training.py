@@ -1,4 +1,4 @@
-"""One run through `grokjax.training`, against the NumPy reference and against brute force."""
+"""One run through `grokjax.training.one_run`, against the NumPy reference and against brute force."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grokjax import runstate, training
-from grokjax.config import Experiment
-from grokjax.grid import make_groups, make_runs
+from grokjax.experiment.config import Experiment
+from grokjax.experiment.grid import make_groups, make_runs
 from grokjax.models import tensor_names
 from grokjax.probes.norms import spectral_norm
-from grokjax.training import DIVERGED, FINISHED, RUNNING, STOPPED
+from grokjax.training import one_run, runstate
+from grokjax.training.one_run import DIVERGED, FINISHED, RUNNING, STOPPED
 from tests import reference
 
 TRANSFORMER = {"kind": "transformer", "d_model": 4, "n_heads": 2, "d_mlp": 6, "ln": "mlp-pre"}
@@ -45,13 +45,13 @@ def configure(**changes):
 _jit = functools.partial(
     jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0}
 )
-_start, _train = _jit(training.init_run), _jit(training.train_block)
+_start, _train = _jit(one_run.init_run), _jit(one_run.train_block)
 
 
 @_jit
 def _evaluate(setup, data, hyper, state):
-    found = training.measure_run(setup, data, hyper, state, 1)
-    return training.conclude(setup, hyper, state, found), found
+    found = one_run.measure_run(setup, data, hyper, state, 1)
+    return one_run.conclude(setup, hyper, state, found), found
 
 
 class OneRun:
@@ -158,8 +158,8 @@ def record_epoch(one, state, monkeypatch):
         return state
 
     with monkeypatch.context() as patch, jax.disable_jit():
-        patch.setattr(training, "step", step)
-        training.train_epoch(one.setup, one.data, one.hyper, state)
+        patch.setattr(one_run, "step", step)
+        one_run.train_epoch(one.setup, one.data, one.hyper, state)
     return seen
 
 
@@ -193,7 +193,7 @@ def order(state, age=0, **changes):
     """Rows in the order of the epoch that begins at this age."""
     one = OneRun(**(BATCHES | changes))
     state = dataclasses.replace(state, age=jnp.int32(age))
-    index_B, weights_B = training.epoch_order(one.setup, one.hyper, state)
+    index_B, weights_B = one_run.epoch_order(one.setup, one.hyper, state)
     return np.asarray(index_B)[np.asarray(weights_B) == 1].tolist()
 
 
@@ -355,7 +355,7 @@ def concluded():
     @jax.jit
     def conclude(state, measured, stop, budget):
         hyper = one.hyper.replace(stop=stop, budget=budget)
-        state = training.conclude(one.setup, hyper, state, measured)
+        state = one_run.conclude(one.setup, hyper, state, measured)
         return dataclasses.replace(state, age=one.setup.cadence.step_of(state.evaluations))
 
     return one.start(), conclude
@@ -388,7 +388,7 @@ def test_a_run_without_stop_rule_uses_its_budget_although_it_is_right():
     assert int(states[-1].age) == 3
     perfect = {"val_accuracy": jnp.float32(1), "train_loss": jnp.float32(0)}
     start = one.start()
-    assert int(training.conclude(one.setup, one.hyper, start, perfect).status) == RUNNING
+    assert int(one_run.conclude(one.setup, one.hyper, start, perfect).status) == RUNNING
 
 
 def test_a_stop_rule_ends_a_run():

@@ -1,6 +1,6 @@
 """A program of a user's: run.py with a task, a model, a probe and an optimiser listed in their dictionaries only.
 
-Run by tests/test_kinds.py in a process of its own, because the dictionaries are read when `grokjax.config` is imported.
+Run by tests/test_kinds.py in a process of its own, because `grokjax.experiment.config` reads the dictionaries once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import optax
 from grokjax import optim
 from grokjax.models import MODELS, ModelKind
 from grokjax.probes import PROBES
-from grokjax.probes.snapshot import Probe
+from grokjax.probes.view import Probe
 from grokjax.settings import Kind, Settings, hyper, shape
 from grokjax.tasks import TASKS, Table, TaskKind
 
@@ -92,6 +92,6 @@ PROBES["largest"] = Kind(Largest, largest)
 optim.OPTIMIZERS["signs"] = Kind(Signs, signs)
 
 if __name__ == "__main__":
-    from grokjax.commands import main
+    from grokjax.cli.commands import main
 
     sys.exit(main(sys.argv[1:]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from grokjax.axes import expand_axes, split_names
-from grokjax.loading import load_with_source, parse_yaml
-from grokjax.source import Source
+from grokjax.experiment.axes import expand_axes, split_names
+from grokjax.experiment.loading import load_with_places, parse_yaml
+from grokjax.experiment.places import Places
 from tests.harness import ROOT
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -52,7 +52,7 @@ def toy(config: Path, points: int, seeds: int = 1, evaluations: int = 2) -> list
         *(["train.batch_size=8"] if isinstance(written["train"].get("batch_size"), int) else []),
         *(["intervention.when.step=0"] if "intervention" in written else []),
     ]
-    for axis, values in expand_axes(written["axes"], Source("toy")).items():
+    for axis, values in expand_axes(written["axes"], Places("toy")).items():
         kept = _OF_AXES.get(axis, values)[: seeds if axis == "seed" else points]
         words.append(f"axes.{', '.join(split_names(axis))}={_flow(kept)}")
     return [*words, "execution.devices=1", "execution.slots=2"]
@@ -60,7 +60,7 @@ def toy(config: Path, points: int, seeds: int = 1, evaluations: int = 2) -> list
 
 def first_values(config: Path) -> list[str]:
     """Overrides: of each axis the first value, all else at its real size."""
-    axes = expand_axes(parse_yaml(config.read_text())["axes"], Source("toy"))
+    axes = expand_axes(parse_yaml(config.read_text())["axes"], Places("toy"))
     return [f"axes.{', '.join(split_names(a))}={_flow(values[:1])}" for a, values in axes.items()]
 
 
@@ -73,7 +73,7 @@ def _flow(values: list[Any]) -> str:
 
 def measurements(config: Path) -> list[str]:
     """What `--measure` is told, where the configuration names nothing."""
-    experiment, _ = load_with_source(config, [])
+    experiment, _ = load_with_places(config, [])
     if experiment.measurements:
         return []
     kind = "effective_sparsity" if experiment.model.kind == "perceptron" else "pruning"

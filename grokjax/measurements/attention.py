@@ -32,6 +32,6 @@ def labels(s: AttentionEntropy, model: Model) -> dict[str, Any]:
 
 
 def attention_entropy(s: AttentionEntropy, saved: Saved) -> dict[str, Array]:
-    patterns = attention_patterns(saved.snap.model, saved.params, saved.inputs)
+    patterns = attention_patterns(saved.view.model, saved.params, saved.inputs)
     each_LT = jnp.stack([pattern_entropy(pattern_NHTT) for pattern_NHTT in patterns])
     return {"entropy": each_LT.mean(1), "entropy_by_position": each_LT}

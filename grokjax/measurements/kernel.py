@@ -42,14 +42,14 @@ def labels(s: NTK, model: Model) -> dict[str, Any]:
 def ntk(s: NTK, saved: Saved) -> dict[str, Array]:
     """distance, the Gram matrix's own Frobenius norm, and how many rows it is of."""
     rows_n, real_n = drawn_rows(s.n_rows, saved)
-    now, start = (gram(saved, p, rows_n, real_n) for p in (saved.params, saved.snap.init_params()))
+    now, start = (gram(saved, p, rows_n, real_n) for p in (saved.params, saved.view.init_params()))
     distance = jnp.linalg.norm(now - start) / jnp.linalg.norm(start)
     return {"distance": distance, "norm": jnp.linalg.norm(now), "rows": real_n.sum()}
 
 
 def drawn_rows(n: int, saved: Saved) -> tuple[Array, Array]:
     """Table rows (n,), and which of them count: the bucket is filled up behind the training rows."""
-    index_B = saved.snap.rows.index_B
+    index_B = saved.view.rows.index_B
     score_B = jax.random.uniform(jax.random.fold_in(saved.key, 0), index_B.shape)
     order = jnp.argsort(jnp.where(saved.real_B, score_B, 2.0))[: min(n, len(index_B))]
     return index_B[order], saved.real_B[order]
@@ -74,7 +74,7 @@ def gram(saved: Saved, params: Params, rows_n: Array, real_n: Array) -> Array:
 
 def gradients(saved: Saved, params: Params, rows_n: Array, real_n: Array) -> Array:
     """Gradient of the sum of a row's logits by all parameters, (n, parameters); 0 for rows that do not count."""
-    model = saved.snap.model
+    model = saved.view.model
 
     def total(params: Params, row: Array) -> Array:
         return _summed(model, model.dense(params, row[None])) * saved.scale

@@ -97,11 +97,11 @@ class Fewest(NamedTuple):
 def fewest_neurons(saved: Saved, params: Params) -> Fewest:
     """Tries 1, 2, ... neurons until the predictions on the training rows are those of the full network."""
     model, place_F, full_BA = (
-        saved.snap.model,
-        places_F(saved.snap.model, params),
+        saved.view.model,
+        places_F(saved.view.model, params),
         saved.answers_BA(params),
     )
-    labels_BA = saved.snap.rows.labels_NA[saved.snap.rows.index_B]
+    labels_BA = saved.view.rows.labels_NA[saved.view.rows.index_B]
     real_B1, most = saved.real_B[:, None], len(place_F)
 
     def n_right(answers_BA: Array) -> Array:
@@ -123,7 +123,7 @@ def fewest_neurons(saved: Saved, params: Params) -> Fewest:
 
 def effective_sparsity(s: EffectiveSparsity, saved: Saved) -> dict[str, Array]:
     fewest = fewest_neurons(saved, saved.params)
-    n = len(places_F(saved.snap.model, saved.params))
+    n = len(places_F(saved.view.model, saved.params))
     found = {
         "neurons_same_accuracy": fewest.same_accuracy,
         "neurons_same_predictions": fewest.same_predictions,
@@ -146,25 +146,25 @@ def part_labels(s: Subnetworks, model: Model) -> dict[str, Any]:
 
 def subnetworks(s: Subnetworks, saved: Saved) -> dict[str, Array]:
     assert saved.final is not None
-    place_F = places_F(saved.snap.model, saved.final)
+    place_F = places_F(saved.view.model, saved.final)
     n = fewest_neurons(saved, saved.final).same_accuracy
     random_F = jax.random.permutation(jax.random.fold_in(saved.key, 1), len(place_F))
     masks_3F = jnp.stack([place_F < n, place_F >= n, random_F < n])
-    full_NA = first_largest(saved.snap.apply(saved.params))
+    full_NA = first_largest(saved.view.apply(saved.params))
     return jax.lax.map(lambda mask_F: _alone(saved, mask_F, full_NA), masks_3F)
 
 
 def _alone(saved: Saved, mask_F: Array, full_NA: Array) -> dict[str, Array]:
-    snap, layer = saved.snap, hidden_layer(saved.snap.model, saved.params)
+    view, layer = saved.view, hidden_layer(saved.view.model, saved.params)
     squares_F = (layer.W_in_DF**2).sum(0) + (layer.W_out_FD**2).sum(1)
-    logits_NAC = snap.apply(only(snap.model, saved.params, mask_F))
-    fitted_NA = is_answer(logits_NAC, snap.rows.labels_NA).astype(jnp.float32)
-    right_NA = is_answer(logits_NAC, snap.targets_NA).astype(jnp.float32)
+    logits_NAC = view.apply(only(view.model, saved.params, mask_F))
+    fitted_NA = is_answer(logits_NAC, view.rows.labels_NA).astype(jnp.float32)
+    right_NA = is_answer(logits_NAC, view.targets_NA).astype(jnp.float32)
     found = {
         "size": mask_F.sum(),
         "norm": jnp.sqrt(jnp.where(mask_F, squares_F, 0).sum()),
         "faithfulness": (first_largest(logits_NAC) == full_NA).mean(),
-        "train_accuracy": masked_mean(fitted_NA, snap.rows.train_N),
-        "val_accuracy": masked_mean(right_NA, snap.val_N),
+        "train_accuracy": masked_mean(fitted_NA, view.rows.train_N),
+        "val_accuracy": masked_mean(right_NA, view.val_N),
     }
     return {name: jnp.where(_finite(saved.params), x, jnp.nan) for name, x in found.items()}

@@ -49,7 +49,7 @@ def pca(s: PCA, saved: Saved) -> dict[str, Array]:
     if s.of != "logits":
         found["embedding"] = saved.params["W_E"]
     if s.of != "embedding":
-        rows = jnp.asarray(_rows(s, saved.snap.model))
+        rows = jnp.asarray(_rows(s, saved.view.model))
         found["logits"] = saved.logits(saved.params, rows).reshape(len(rows), -1)
     return found
 

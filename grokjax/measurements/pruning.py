@@ -43,17 +43,17 @@ def pruning(s: Pruning, saved: Saved) -> dict[str, Array]:
 
 
 def _pruned(saved: Saved, threshold: Array) -> dict[str, Array]:
-    snap, leaves = saved.snap, jax.tree.leaves(saved.params)
+    view, leaves = saved.view, jax.tree.leaves(saved.params)
     below = jnp.stack([(jnp.abs(w) < threshold).sum() for w in leaves]).sum()
     pruned = jax.tree.map(lambda w: jnp.where(jnp.abs(w) < threshold, 0, w), saved.params)
-    logits_NAC = snap.apply(pruned)
+    logits_NAC = view.apply(pruned)
     found = {"share_pruned": below / sum(w.size for w in leaves)}
     sides = {
-        "train": (snap.rows.train_N, snap.rows.labels_NA),
-        "val": (snap.val_N, snap.targets_NA),
+        "train": (view.rows.train_N, view.rows.labels_NA),
+        "val": (view.val_N, view.targets_NA),
     }
     for side, (mask_N, wanted_NA) in sides.items():
         right_NA = is_answer(logits_NAC, wanted_NA).astype(jnp.float32)
-        found[f"{side}_loss"] = masked_mean(snap.per_row_loss(logits_NAC, wanted_NA), mask_N)
+        found[f"{side}_loss"] = masked_mean(view.per_row_loss(logits_NAC, wanted_NA), mask_N)
         found[f"{side}_accuracy"] = masked_mean(right_NA, mask_N)
     return found

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from grokjax.models import Params
 from grokjax.probes.metrics import first_largest
-from grokjax.probes.snapshot import Snapshot
+from grokjax.probes.view import View
 from grokjax.settings import Settings, execution
 
 Steps = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
@@ -34,7 +34,7 @@ class Measurement(Settings):
 class Saved:
     """B rows of the bucket of training rows. Everything is of one run, its rows those that it trained on."""
 
-    snap: Snapshot
+    view: View
     """As a probe sees it. What only a training in progress knows (gradients, updates, steps) is missing."""
     final: Params | None
     """Weights at the end of the run (requires 'final')."""
@@ -43,7 +43,7 @@ class Saved:
     scale: Any
     """Readout scale: a factor on the logits."""
     real_B: Any
-    """Which entries of `snap.rows.index_B` are training rows; behind them the bucket is filled up."""
+    """Which entries of `view.rows.index_B` are training rows; behind them the bucket is filled up."""
     key: Any
     """For what a measurement draws. From the run's split_seed, and used for nothing else."""
     logits: Callable[[Params, jax.Array], jax.Array]
@@ -51,8 +51,8 @@ class Saved:
 
     @property
     def params(self) -> Params:
-        return self.snap.params
+        return self.view.params
 
     def answers_BA(self, params: Params) -> jax.Array:
         """Predicted classes on the bucket of training rows."""
-        return first_largest(self.logits(params, self.snap.rows.index_B))
+        return first_largest(self.logits(params, self.view.rows.index_B))

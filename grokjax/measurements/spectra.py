@@ -35,7 +35,7 @@ def fourier_labels(s: EmbeddingFourier, model: Model) -> dict[str, Any]:
 
 def embedding_fourier(s: EmbeddingFourier, saved: Saved) -> dict[str, Array]:
     return {
-        "energy_share": frequency_shares(saved.params["W_E"][: saved.snap.model.table.n_answers])
+        "energy_share": frequency_shares(saved.params["W_E"][: saved.view.model.table.n_answers])
     }
 
 
@@ -47,8 +47,8 @@ def spectrum_labels(s: Spectrum, model: Model) -> dict[str, Any]:
 
 def spectrum(s: Spectrum, saved: Saved) -> dict[str, Array]:
     """The features; `decompose` turns them into eigenvalues."""
-    snap = saved.snap
-    return {"features": snap.features(saved.params), "train": snap.rows.train_N}
+    view = saved.view
+    return {"features": view.features(saved.params), "train": view.rows.train_N}
 
 
 def decompose(s: Spectrum, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -24,7 +24,7 @@ from jax.typing import ArrayLike
 Part = Literal["embed", "positions", "qkv", "attn_out", "mlp_in", "mlp_out", "unembed", "bias"]
 
 
-class Source:
+class Stream:
     """Uniform numbers in (-1, 1), handed out in the order of asking. Without numbers it only counts."""
 
     def __init__(self, uniform: jax.Array | None = None):
@@ -35,22 +35,22 @@ class Source:
         return jnp.zeros(n) if self.uniform is None else self.uniform[start : self.taken]
 
 
-_SOURCE: contextvars.ContextVar[Source] = contextvars.ContextVar("source")
+_STREAM: contextvars.ContextVar[Stream] = contextvars.ContextVar("stream")
 
 
 @contextlib.contextmanager
-def drawing_from(source: Source) -> Iterator[None]:
-    """Draws made in this block take their numbers from the source."""
-    token = _SOURCE.set(source)
+def drawing_from(stream: Stream) -> Iterator[None]:
+    """Draws made in this block take their numbers from the stream."""
+    token = _STREAM.set(stream)
     try:
         yield
     finally:
-        _SOURCE.reset(token)
+        _STREAM.reset(token)
 
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """A flax initialiser: a distribution around 0 and its scale. Its numbers come from a Source, not from the key."""
+    """A flax initialiser: a distribution around 0 and its scale. Its numbers come from a Stream, not from the key."""
 
     distribution: Literal["zeros", "uniform", "normal", "truncated"]
     """uniform: up to ± scale; normal: standard deviation scale; truncated: a normal cut at two standard deviations."""
@@ -59,8 +59,8 @@ class Draw:
     def __call__(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         if self.distribution == "zeros":
             return jnp.zeros(shape)
-        source = _SOURCE.get(None) or Source()  # flax asks for shapes outside of any source
-        u = source.take(math.prod(shape)).reshape(shape)
+        stream = _STREAM.get(None) or Stream()  # flax asks for shapes outside of any stream
+        u = stream.take(math.prod(shape)).reshape(shape)
         if self.distribution == "uniform":
             return self.scale * u
         within = math.erf(math.sqrt(2)) if self.distribution == "truncated" else 1.0
@@ -69,13 +69,13 @@ class Draw:
 
 def draw_all(init: Callable[[], Any], key: jax.Array) -> Any:
     """Parameters by `init`, whose draws come from one vector of numbers."""
-    count = Source()
+    count = Stream()
     with drawing_from(count):
         jax.eval_shape(init)
     least = jnp.nextafter(
         jnp.float32(-1), jnp.float32(0)
     )  # the inverse error function of -1 is not finite
-    with drawing_from(Source(jax.random.uniform(key, (count.taken,), minval=least, maxval=1.0))):
+    with drawing_from(Stream(jax.random.uniform(key, (count.taken,), minval=least, maxval=1.0))):
         return init()
 
 

@@ -23,7 +23,7 @@ from grokjax.tasks.table import Table
 
 @struct.dataclass
 class Scores:
-    """Distinct (query row, key row) pairs of one block and one source, when fewer than the block's rows."""
+    """Distinct (query row, key row) pairs of one block and one of its inputs, when fewer than the block's rows."""
 
     query_P: Any
     key_P: Any
@@ -32,12 +32,12 @@ class Scores:
 
 
 @struct.dataclass
-class Source:
+class BlockInput:
     """What a block reads of one block of the depth below."""
 
     block: int = struct.field(pytree_node=False)
     rows: Any
-    """Row of the source for each row of the block, or of the table. None: example i reads example i."""
+    """Row of that block for each row of the block, or of the table. None: example i reads example i."""
     scores: Any
 
 
@@ -49,8 +49,8 @@ class Block:
     size: int | None = struct.field(pytree_node=False)
     """Number of distinct rows; None: one row per executed example."""
     own: int = struct.field(pytree_node=False)
-    """Index in `sources` of the block of the same position (its residual stream)."""
-    sources: Any
+    """Index in `inputs` of the block of the same position (its residual stream)."""
+    inputs: Any
     """In depth 0 empty."""
     tokens: Any
     """Depth 0: the token of each distinct row, or of each table row."""
@@ -116,28 +116,28 @@ def _embedding_block(c: _Contexts, tokens_MT: np.ndarray) -> Block:
 def _layer_block(c: _Contexts, below: list[_Contexts], causal: bool, n_executed: int) -> Block:
     visible = [i for i, b in enumerate(below) if not causal or b.position <= c.position]
     own = next(i for i in visible if below[i].position == c.position)
-    sources = tuple(_source(c, below, i, below[own], n_executed) for i in visible)
-    return Block(c.position, c.size, visible.index(own), sources, None, _array(c.codes_M))
+    inputs = tuple(_input_of(c, below, i, below[own], n_executed) for i in visible)
+    return Block(c.position, c.size, visible.index(own), inputs, None, _array(c.codes_M))
 
 
-def _source(
+def _input_of(
     c: _Contexts, below: list[_Contexts], i: int, own: _Contexts, n_executed: int
-) -> Source:
+) -> BlockInput:
     rows, query_rows = _rows_of(below[i], c), _rows_of(own, c)
     if rows is None or query_rows is None:
-        return Source(i, _array(rows), None)
+        return BlockInput(i, _array(rows), None)
     pairs, codes = np.unique(np.stack([query_rows, rows], 1), axis=0, return_inverse=True)
     if len(pairs) >= (c.size or n_executed):
-        return Source(i, _array(rows), None)
+        return BlockInput(i, _array(rows), None)
     pair_of = jnp.asarray(codes.reshape(-1), jnp.int32)
-    return Source(i, _array(rows), Scores(_array(pairs[:, 0]), _array(pairs[:, 1]), pair_of))
+    return BlockInput(i, _array(rows), Scores(_array(pairs[:, 0]), _array(pairs[:, 1]), pair_of))
 
 
-def _rows_of(source: _Contexts, reader: _Contexts) -> np.ndarray | None:
-    """Row of `source` for each row of `reader` (or of the table, where the reader is not shared)."""
-    if source.codes_M is None:
+def _rows_of(below: _Contexts, reader: _Contexts) -> np.ndarray | None:
+    """Row of `below` for each row of `reader` (or of the table, where the reader is not shared)."""
+    if below.codes_M is None:
         return None
-    return source.codes_M if reader.first is None else source.codes_M[reader.first]
+    return below.codes_M if reader.first is None else below.codes_M[reader.first]
 
 
 def _array(x: np.ndarray | None) -> jax.Array | None:
@@ -169,7 +169,7 @@ class Layer:
     keys: Any
     values: Any
     pairs: Any
-    """Scores of distinct pairs: for each block, for each of its sources."""
+    """Scores of distinct pairs: for each block, for each of its inputs."""
     made: Any
     """Residual stream after the layer."""
 
@@ -211,7 +211,7 @@ def _nothing(plan: Plan) -> Tables:
     layers = []
     for below, blocks in itertools.pairwise(plan):
         unread: list = [None] * len(below)
-        pairs: list = [[None] * len(b.sources) for b in blocks]
+        pairs: list = [[None] * len(b.inputs) for b in blocks]
         layers.append(Layer(unread, unread, unread, pairs, [None] * len(blocks)))
     return Tables([None] * len(plan[0]), layers, [None] * len(plan[-1]))
 
@@ -249,7 +249,7 @@ def _fill(f: Callable, known: list, wanted: list[int], *inputs: list) -> list:
 
 def _project(block, blocks, layer: Layer, x: list, wanted: list[int]) -> Layer:
     """Keys and values of the wanted blocks below, and queries of those that some block continues."""
-    owners = {b.sources[b.own].block for b in blocks}
+    owners = {b.inputs[b.own].block for b in blocks}
     return layer.replace(  # type: ignore[attr-defined]
         queries=_fill(block.queries, layer.queries, [i for i in wanted if i in owners], x),
         keys=_fill(block.keys, layer.keys, wanted, x),
@@ -262,23 +262,23 @@ def _mix_and_finish(block, blocks, layer: Layer, x: list, wanted: list[int], ind
     resid: list = [None] * len(blocks)
     for i in wanted:
         b = blocks[i]
-        own = b.sources[b.own]
+        own = b.inputs[b.own]
         z[i] = _attend(block, b, layer, layer.pairs[i], index_N)
         resid_pre = look_up(x[own.block], _read(b, own, index_N))
         resid[i] = jnp.broadcast_to(resid_pre, z[i].shape)
     return layer.replace(made=_fill(block.finish, layer.made, wanted, resid, z))  # type: ignore[attr-defined]
 
 
-def _read(b: Block, source: Source, index_N: jax.Array | None) -> jax.Array | None:
-    return _select(source.rows, b.size is not None, index_N)
+def _read(b: Block, below: BlockInput, index_N: jax.Array | None) -> jax.Array | None:
+    return _select(below.rows, b.size is not None, index_N)
 
 
 def _attend(block, b: Block, layer: Layer, pairs: list, index_N) -> jax.Array:
     """Mixed values N D of one block."""
-    own = b.sources[b.own]
+    own = b.inputs[b.own]
     q = layer.queries[own.block]
     scores = []
-    for s, known in zip(b.sources, pairs, strict=True):
+    for s, known in zip(b.inputs, pairs, strict=True):
         if known is None:
             k_ND = look_up(layer.keys[s.block], _read(b, s, index_N))
             scores.append(_dot(block, look_up(q, _read(b, own, index_N)), k_ND))
@@ -286,19 +286,19 @@ def _attend(block, b: Block, layer: Layer, pairs: list, index_N) -> jax.Array:
             scores.append(look_up(known, _select(s.scores.codes, b.size is not None, index_N)))
     mixed = [
         _mix(block, pattern_NH, layer.values[s.block], _read(b, s, index_N))
-        for pattern_NH, s in zip(softmax_of_list(scores), b.sources, strict=True)
+        for pattern_NH, s in zip(softmax_of_list(scores), b.inputs, strict=True)
     ]
     return sum(mixed[1:], mixed[0])
 
 
 def _pairs(block, b: Block, layer: Layer) -> list:
     """Scores of a block's distinct (query row, key row) pairs, where there are fewer of them than rows."""
-    q = layer.queries[b.sources[b.own].block]
+    q = layer.queries[b.inputs[b.own].block]
     return [
         None
         if s.scores is None
         else _dot(block, look_up(q, s.scores.query_P), look_up(layer.keys[s.block], s.scores.key_P))
-        for s in b.sources
+        for s in b.inputs
     ]
 
 

@@ -8,7 +8,7 @@ from jax import Array
 
 from grokjax.models import lacking
 from grokjax.probes import attention, features, fourier, metrics, norms, sparsity
-from grokjax.probes.snapshot import Snapshot
+from grokjax.probes.view import View
 from grokjax.settings import Kind
 
 PROBES: dict[str, Kind] = {
@@ -49,11 +49,11 @@ def required(probes: tuple[Any, ...]) -> frozenset[str]:
     return frozenset().union(*(p.requires for p in probes))
 
 
-def measure(probes: tuple[Any, ...], snapshot: Snapshot) -> dict[str, Array]:
+def measure(probes: tuple[Any, ...], view: View) -> dict[str, Array]:
     """All measurements of the probes, as scalars by name; a vector's entries are numbered."""
     found: dict[str, Array] = {}
     for probe in probes:
-        for name, value in PROBES[probe.kind].build(probe, snapshot).items():
+        for name, value in PROBES[probe.kind].build(probe, view).items():
             if value.ndim == 0:
                 found[name] = value
             else:

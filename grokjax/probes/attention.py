@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from grokjax.models import Model, Params
 from grokjax.models.transformer import UNIT_INPUT, TransformerModule
 from grokjax.probes.metrics import masked_mean
-from grokjax.probes.snapshot import Probe, Snapshot
+from grokjax.probes.view import Probe, View
 from grokjax.settings import shape
 
 
@@ -33,9 +33,9 @@ class Shortcut(Probe):
     requires: ClassVar[frozenset[str]] = frozenset({"pre_norm"})
 
 
-def attention_entropy(s: AttentionEntropy, snap: Snapshot) -> dict[str, Array]:
+def attention_entropy(s: AttentionEntropy, view: View) -> dict[str, Array]:
     """attention_entropy: mean over layers, and attention_entropy/<layer>; nats."""
-    patterns = attention_patterns(snap.model, snap.params, jnp.asarray(snap.model.table.tokens_NT))
+    patterns = attention_patterns(view.model, view.params, jnp.asarray(view.model.table.tokens_NT))
     each = [pattern_entropy(p).mean() for p in patterns]
     layers = {f"attention_entropy/{i}": x for i, x in enumerate(each)}
     return {"attention_entropy": sum(each[1:], each[0]) / len(each), **layers}
@@ -54,14 +54,14 @@ def pattern_entropy(pattern_NHTT: Float[Array, "N H T T"]) -> Float[Array, " T"]
     return -terms.sum(-1).mean(0)
 
 
-def shortcut(s: Shortcut, snap: Snapshot) -> dict[str, Array]:
-    clean, published = UNIT_INPUT[snap.model.settings.ln], "mlp-inpnorm"
-    return _losses(snap, clean, "") | _losses(snap, published, "_as_published")
+def shortcut(s: Shortcut, view: View) -> dict[str, Array]:
+    clean, published = UNIT_INPUT[view.model.settings.ln], "mlp-inpnorm"
+    return _losses(view, clean, "") | _losses(view, published, "_as_published")
 
 
-def _losses(snap: Snapshot, placement: str, suffix: str) -> dict[str, Array]:
-    changed = Model(snap.model.settings.model_copy(update={"ln": placement}), snap.model.table)
-    loss_NA = snap.per_row_loss(snap.apply(snap.params, changed), snap.rows.labels_NA)
+def _losses(view: View, placement: str, suffix: str) -> dict[str, Array]:
+    changed = Model(view.model.settings.model_copy(update={"ln": placement}), view.model.table)
+    loss_NA = view.per_row_loss(view.apply(view.params, changed), view.rows.labels_NA)
     loss_NA = jax.lax.stop_gradient(loss_NA)
-    sides = {"train": snap.rows.train_N, "val": snap.val_N}
+    sides = {"train": view.rows.train_N, "val": view.val_N}
     return {f"sr_{side}{suffix}": masked_mean(loss_NA, mask_N) for side, mask_N in sides.items()}

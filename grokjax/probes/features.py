@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from grokjax.probes.snapshot import Probe, Snapshot, tree_norm
+from grokjax.probes.view import Probe, View, tree_norm
 from grokjax.settings import shape
 
 
@@ -32,28 +32,28 @@ class FeatureChange(Probe):
     requires: ClassVar[frozenset[str]] = frozenset({"features", "previous"})
 
 
-def feature_rank(s: FeatureRank, snap: Snapshot) -> dict[str, Array]:
+def feature_rank(s: FeatureRank, view: View) -> dict[str, Array]:
     return {
         f"{side}_{name}": value
-        for side, eigenvalues_D in _spectra(snap).items()
+        for side, eigenvalues_D in _spectra(view).items()
         for name, value in ranks(eigenvalues_D).items()
     }
 
 
-def feature_spectrum(s: FeatureSpectrum, snap: Snapshot) -> dict[str, Array]:
-    return {f"{side}_eigenvalue": values_D for side, values_D in _spectra(snap).items()}
+def feature_spectrum(s: FeatureSpectrum, view: View) -> dict[str, Array]:
+    return {f"{side}_eigenvalue": values_D for side, values_D in _spectra(view).items()}
 
 
-def feature_change(s: FeatureChange, snap: Snapshot) -> dict[str, Array]:
-    assert snap.previous is not None, "required"
-    before = snap.features(snap.previous)
-    change = tree_norm(snap.features_NAD - before) / tree_norm(before)
-    return {"feature_change": jnp.where(snap.steps > 0, change, jnp.nan)}
+def feature_change(s: FeatureChange, view: View) -> dict[str, Array]:
+    assert view.previous is not None, "required"
+    before = view.features(view.previous)
+    change = tree_norm(view.features_NAD - before) / tree_norm(before)
+    return {"feature_change": jnp.where(view.steps > 0, change, jnp.nan)}
 
 
-def _spectra(snap: Snapshot) -> dict[str, Array]:
-    sides = {"train": snap.rows.train_N, "val": snap.val_N}
-    return {side: eigenvalues(snap.features_NAD, mask_N) for side, mask_N in sides.items()}
+def _spectra(view: View) -> dict[str, Array]:
+    sides = {"train": view.rows.train_N, "val": view.val_N}
+    return {side: eigenvalues(view.features_NAD, mask_N) for side, mask_N in sides.items()}
 
 
 def eigenvalues(features_NAD: Float[Array, "N A D"], mask_N: Bool[Array, " N"]) -> Array:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from grokjax.probes.snapshot import Probe, Snapshot
+from grokjax.probes.view import Probe, View
 from grokjax.settings import shape
 
 
@@ -20,8 +20,8 @@ class Fourier(Probe):
     requires: ClassVar[frozenset[str]] = frozenset({"embedding", "modular"})
 
 
-def fourier(s: Fourier, snap: Snapshot) -> dict[str, Array]:
-    W_pD = snap.params["W_E"][: snap.model.table.n_answers]
+def fourier(s: Fourier, view: View) -> dict[str, Array]:
+    W_pD = view.params["W_E"][: view.model.table.n_answers]
     shares_K = jnp.sort(frequency_shares(W_pD))[::-1]
     return {
         "fourier_concentration": concentration(W_pD),

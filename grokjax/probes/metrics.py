@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from grokjax.losses import is_answer
-from grokjax.probes.snapshot import Probe, Snapshot
+from grokjax.probes.view import Probe, View
 from grokjax.settings import extendable, shape
 
 
@@ -39,12 +39,12 @@ def first_largest(x: Array) -> Array:
     return jnp.where(largest, places, x.shape[-1]).min(-1)
 
 
-def metrics(s: Metrics, snap: Snapshot) -> dict[str, Array]:
+def metrics(s: Metrics, view: View) -> dict[str, Array]:
     """Training metrics on the labels that were taught and on the true ones, validation on the true ones."""
-    train_N, val_N = snap.rows.train_N, snap.val_N
-    right_NA, clean_NA = _judge(snap, snap.targets_NA)
+    train_N, val_N = view.rows.train_N, view.val_N
+    right_NA, clean_NA = _judge(view, view.targets_NA)
     fitted_NA, loss_NA = (
-        _judge(snap, snap.rows.labels_NA) if snap.label_noise else (right_NA, clean_NA)
+        _judge(view, view.rows.labels_NA) if view.label_noise else (right_NA, clean_NA)
     )
     out = {
         "train_loss": masked_mean(loss_NA, train_N),
@@ -54,23 +54,23 @@ def metrics(s: Metrics, snap: Snapshot) -> dict[str, Array]:
         "val_loss": masked_mean(clean_NA, val_N),
         "val_accuracy": masked_mean(right_NA, val_N),
     }
-    return out | (_by_mirror(snap, right_NA) if snap.model.table.commutative else {})
+    return out | (_by_mirror(view, right_NA) if view.model.table.commutative else {})
 
 
-def _judge(snap: Snapshot, labels_NA: Array) -> tuple[Array, Array]:
+def _judge(view: View, labels_NA: Array) -> tuple[Array, Array]:
     """Accuracy and loss of each row and answer."""
-    right_NA = is_answer(snap.logits_NAC, labels_NA).astype(jnp.float32)
-    return right_NA, snap.per_row_loss(snap.logits_NAC, labels_NA)
+    right_NA = is_answer(view.logits_NAC, labels_NA).astype(jnp.float32)
+    return right_NA, view.per_row_loss(view.logits_NAC, labels_NA)
 
 
-def _by_mirror(snap: Snapshot, right_NA: Array) -> dict[str, Array]:
+def _by_mirror(view: View, right_NA: Array) -> dict[str, Array]:
     """A network that only knows x∘y = y∘x is right on mirror-seen rows and at chance on the others."""
-    seen_N = snap.rows.train_N[snap.mirror_N] & (snap.mirror_N >= 0)
+    seen_N = view.rows.train_N[view.mirror_N] & (view.mirror_N >= 0)
     return {
-        "val_accuracy_mirror_seen": masked_mean(right_NA, snap.val_N & seen_N),
-        "val_accuracy_mirror_unseen": masked_mean(right_NA, snap.val_N & ~seen_N),
+        "val_accuracy_mirror_seen": masked_mean(right_NA, view.val_N & seen_N),
+        "val_accuracy_mirror_unseen": masked_mean(right_NA, view.val_N & ~seen_N),
     }
 
 
-def training_loss(s: TrainingLoss, snap: Snapshot) -> dict[str, Array]:
-    return {"training_loss_mean": snap.mean_loss, "training_loss_max": snap.max_loss}
+def training_loss(s: TrainingLoss, view: View) -> dict[str, Array]:
+    return {"training_loss_mean": view.mean_loss, "training_loss_max": view.max_loss}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from grokjax.models import Params, tensor_names
-from grokjax.probes.snapshot import Probe, Snapshot, tree_norm
+from grokjax.probes.view import Probe, View, tree_norm
 from grokjax.settings import shape
 
 ALL = "all"
@@ -42,25 +42,25 @@ class OutputLayer(Probe):
     kind: Literal["output_layer"] = shape("output_layer")
 
 
-def norms(s: Norms, snap: Snapshot) -> dict[str, Array]:
-    each = {f"param_norm/{name}": tree_norm(x) for name, x in tensor_names(snap.params).items()}
-    return {"param_norm": tree_norm(snap.params), **each}
+def norms(s: Norms, view: View) -> dict[str, Array]:
+    each = {f"param_norm/{name}": tree_norm(x) for name, x in tensor_names(view.params).items()}
+    return {"param_norm": tree_norm(view.params), **each}
 
 
-def updates(s: Updates, snap: Snapshot) -> dict[str, Array]:
-    before = jax.tree.map(lambda w, u: w - u, snap.params, snap.updates)
+def updates(s: Updates, view: View) -> dict[str, Array]:
+    before = jax.tree.map(lambda w, u: w - u, view.params, view.updates)
     return {
-        "grad_norm": tree_norm(snap.grads),
-        "update_norm": tree_norm(snap.updates),
-        "relative_update_norm": tree_norm(snap.updates) / tree_norm(before),
+        "grad_norm": tree_norm(view.grads),
+        "update_norm": tree_norm(view.updates),
+        "relative_update_norm": tree_norm(view.updates) / tree_norm(before),
     }
 
 
-def update_speed(s: UpdateSpeed, snap: Snapshot) -> dict[str, Array]:
-    assert snap.update_length is not None
-    speeds = {name: length / snap.steps for name, length in snap.update_length.items()}
-    sizes = {ALL: tree_norm(snap.params)}
-    sizes |= {name: tree_norm(x) for name, x in tensor_names(snap.params).items()}
+def update_speed(s: UpdateSpeed, view: View) -> dict[str, Array]:
+    assert view.update_length is not None
+    speeds = {name: length / view.steps for name, length in view.update_length.items()}
+    sizes = {ALL: tree_norm(view.params)}
+    sizes |= {name: tree_norm(x) for name, x in tensor_names(view.params).items()}
     found = {}
     for name, speed in speeds.items():
         suffix = "" if name == ALL else f"/{name}"
@@ -75,8 +75,8 @@ def update_lengths(updates: Params) -> dict[str, Array]:
     return {ALL: tree_norm(updates), **each}
 
 
-def output_layer(s: OutputLayer, snap: Snapshot) -> dict[str, Array]:
-    W = snap.model.output_matrix(snap.params)
+def output_layer(s: OutputLayer, view: View) -> dict[str, Array]:
+    W = view.model.output_matrix(view.params)
     return {"output_frobenius": tree_norm(W), "output_spectral": spectral_norm(W)}
 
 

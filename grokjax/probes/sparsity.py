@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from grokjax.models import Params
-from grokjax.probes.snapshot import Probe, Snapshot
+from grokjax.probes.view import Probe, View
 from grokjax.settings import shape
 from grokjax.tasks.table import Table
 
@@ -41,18 +41,18 @@ def n_entries(tree: Params) -> int:
     return sum(x.size for x in jax.tree.leaves(tree))
 
 
-def sparsity(s: Sparsity, snap: Snapshot) -> dict[str, Array]:
-    small, n = count_below(snap.params, s.threshold), n_entries(snap.params)
+def sparsity(s: Sparsity, view: View) -> dict[str, Array]:
+    small, n = count_below(view.params, s.threshold), n_entries(view.params)
     return {"sparsity": small / n, "active_weights": n - small}
 
 
-def structural_sparsity(s: StructuralSparsity, snap: Snapshot) -> dict[str, Array]:
+def structural_sparsity(s: StructuralSparsity, view: View) -> dict[str, Array]:
     """dead_share: of the small weights, those in the rows of W_0 that constant tokens feed."""
-    folded, dead_TDF = fold_constants(snap.params, snap.model.table)
+    folded, dead_TDF = fold_constants(view.params, view.model.table)
     return {
         "sparsity_structural": count_below(folded, s.threshold) / n_entries(folded),
         "dead_share": (jnp.abs(dead_TDF) < s.threshold).sum()
-        / count_below(snap.params, s.threshold),
+        / count_below(view.params, s.threshold),
     }
 
 

@@ -11,9 +11,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import readings
+from analysis.outcomes import CENSORED, HIT, NOT_OBSERVED, FirstHit
 from analysis.sources.core.claims import MissingError
 from analysis.statistics import Interval, bootstrap, median_interval, median_time
-from grokjax.outcomes import CENSORED, HIT, NOT_OBSERVED, FirstHit
 
 Format = Callable[[float], str]
 

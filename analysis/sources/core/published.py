@@ -19,7 +19,7 @@ from analysis.sources.core.configuration import Configuration
 from analysis.sources.core.lookup import Lookup, Sets, is_number, read_sets
 from analysis.sources.core.quantities import QUANTITIES, Quantity
 from analysis.sources.core.row import Row
-from grokjax.parsing import Unreadable, parse_yaml
+from grokjax.experiment.parsing import Unreadable, parse_yaml
 
 FORMATS = {
     "plain": estimates.plain,

@@ -1,0 +1,1 @@
+"""An experiment from start to end: groups, the loop, signals, measurements."""

@@ -1,0 +1,124 @@
+"""What of a group is still to be trained, and from which state each run starts.
+
+Three steps: `to_train` reads what is done, `make_room` writes stores for what is not, `restore` reads the checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import jax
+import numpy as np
+
+from grokjax.engine.program import Program
+from grokjax.experiment.grid import Group, Run
+from grokjax.experiment.places import ConfigError
+from grokjax.experiment.run_columns import columns, shapes
+from grokjax.results.checkpoint import Checkpoints, Meta
+from grokjax.results.store import DONE, GroupStore
+from grokjax.training.runstate import FINISHED, RUNNING, RunState
+
+log = logging.getLogger("grokjax")
+
+
+def to_train(group: Group, store: GroupStore) -> list[Run]:
+    """The runs that have not come to their end. Raises ConfigError where one could not go on."""
+    return [run for run in group.runs if not _is_done(run, store)]
+
+
+def _is_done(run: Run, store: GroupStore) -> bool:
+    progress = store.progress(run.id)
+    if progress.status == "finished" and progress.evaluations_done < run.budget:
+        if store.state_evaluations(run.id) == 0:
+            raise ConfigError(
+                f"{store.directory}: execution.keep_state: run {run.id} was finished without keeping its "
+                "state, so a larger train.steps cannot continue it; name another directory with --out"
+            )
+        return False
+    return progress.status in DONE
+
+
+def describe_stores(group: Group, store: GroupStore) -> None:
+    """Let stores of older versions say which shape settings their runs share."""
+    for history in store.histories:
+        history.describe(shapes(group.first))
+
+
+def make_room(group: Group, todo: list[Run], store: GroupStore, program: Program) -> None:
+    """A store for every run that is to be trained and has none, or too short a one."""
+    lacking = [
+        run
+        for run in todo
+        if (history := store.of(run.id)) is None or history.n_evaluations < run.budget
+    ]
+    if not lacking:
+        return
+    stop = group.first.settings.train.stop
+    store.add(
+        [run.id for run in lacking],
+        program.names,
+        program.setup.cadence.steps(max(run.budget for run in lacking)),
+        columns(lacking),
+        {
+            "group": group.hash,
+            "stop": None if stop is None else stop.model_dump(),
+            "shape": shapes(group.first),
+        },
+    )
+
+
+@dataclasses.dataclass
+class Starts:
+    """Where runs start: at step 0, from the checkpoint, or from the state that an earlier budget left."""
+
+    program: Program
+    store: GroupStore
+    chunk: int = 0
+    """Of the checkpoint; 0 where there is none."""
+    carried: dict[str, RunState] = dataclasses.field(default_factory=dict)
+    """States of the checkpoint, by run."""
+
+    def state(self, run: Run) -> RunState | None:
+        """The state to go on from; None: start at step 0. A state of the checkpoint is handed out once."""
+        if run.id in self.carried:
+            return self.carried.pop(run.id)
+        kept = self.store.read_state(run.id)
+        if kept is None:
+            return None
+        abstract, tree = jax.tree.flatten(self.program.abstract_state(1))
+        leaves = [
+            x.reshape(a.shape[1:]).astype(a.dtype) for x, a in zip(kept, abstract, strict=True)
+        ]
+        state: RunState = jax.tree.unflatten(tree, leaves)
+        # A state from the end of this very budget lost its status to a kill, and cannot go on: the run is made again.
+        if int(state.status) != FINISHED or int(state.evaluations) >= run.budget:
+            return None
+        return state.replace(status=np.int32(RUNNING))  # type: ignore[attr-defined]
+
+
+def restore(
+    todo: list[Run], store: GroupStore, checkpoints: Checkpoints, program: Program
+) -> Starts:
+    """The newest checkpoint that is whole, cut into the states of the runs that are still to be trained."""
+    restored = checkpoints.restore(program.abstract_state) if todo else None
+    if restored is None:
+        return Starts(program, store)
+    state, meta = restored
+    _warn_of_other_machine(meta, program)
+    wanted = {run.id for run in todo}
+    carried = {
+        run: jax.tree.map(lambda x, i=slot: x[i], state)
+        for slot, run in enumerate(meta.runs)
+        if run in wanted
+    }
+    return Starts(program, store, meta.chunk, carried)  # type: ignore[arg-type]
+
+
+def _warn_of_other_machine(meta: Meta, program: Program) -> None:
+    here = (program.tile, program.mesh.devices.size)
+    if (meta.tile, meta.devices) != here:
+        log.warning(
+            f"saved with tile {meta.tile} on {meta.devices} devices, goes on with tile {here[0]} on {here[1]}: "
+            "exact from here, but no longer bit for bit what the first machine would have given"
+        )

@@ -1,0 +1,279 @@
+"""An experiment from start to end: check, lock, train group after group, say what happened."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import logging
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from grokjax import signals
+from grokjax.driver.progress import Display
+from grokjax.driver.resume import describe_stores, to_train
+from grokjax.driver.tally import Tally, begin_tally
+from grokjax.driver.trainer import GroupTrainer, Interrupted
+from grokjax.engine import devices
+from grokjax.engine.capacity import choose_slots
+from grokjax.engine.compile_ahead import Ahead, compiling_ahead, make_program
+from grokjax.experiment.config import Execution, Experiment
+from grokjax.experiment.grid import Group, make_groups, make_runs, without_control
+from grokjax.experiment.loading import validate
+from grokjax.experiment.measurement_checks import check_kinds, check_snapshots
+from grokjax.experiment.places import ConfigError, Places
+from grokjax.quoting import cut_path
+from grokjax.results import provenance
+from grokjax.results.directory import check_directory, directory_of, write_experiment
+from grokjax.results.locks import hold
+from grokjax.results.store import DONE, GroupStore
+
+log = logging.getLogger("grokjax")
+
+
+_SMALLEST = 2**20
+"""Bytes without which not even the description of an experiment is started."""
+
+
+class StopSignal:
+    """Set by SIGTERM, SIGINT or SIGUSR1. A second SIGINT quits at once.
+
+    For programs that call `run`; a command hears its signals by `signals.watch`, also while it compiles.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def __call__(self) -> bool:
+        return self.received is not None or signals.received()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[StopSignal]:
+        """Handle the signals while the block runs. Only the main thread can; elsewhere nothing changes."""
+        if signals.watching():
+            yield self
+            return
+        old: dict[int, Any] = {}
+        try:
+            for number in signals.SIGNALS:
+                old[number] = signal.signal(number, self._handle)
+        except ValueError:
+            log.debug("not the main thread: signals are not handled")
+        try:
+            yield self
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+
+def run_experiment(
+    experiment: Experiment,
+    execution: dict[str, Any] | None = None,
+    places: Places | None = None,
+    display: Callable[[Tally], None] | None = None,
+) -> Path:
+    """Train what is not trained yet. Returns the results directory."""
+    if execution:
+        merged = {**experiment.execution.model_dump(), **execution}
+        given = {name: _text(value) for name, value in merged.items()}
+        experiment = experiment.model_copy(
+            update={"execution": validate(given, Places("execution"), Execution)}
+        )
+    groups, mesh, path = prepare(experiment, places)
+    make_directory(path)
+    with hold(path), StopSignal().listening() as stop, _shown(display, groups) as show:
+        write_experiment(experiment, path)
+        with compiling_ahead(experiment.execution, mesh) as ahead:
+            tallies = [
+                _train_group(group, path, ahead, show, stop, following)
+                for group, following in itertools.zip_longest(groups, groups[1:])
+            ]
+    _report(tallies)
+    return path
+
+
+@contextlib.contextmanager
+def _shown(
+    display: Callable[[Tally], None] | None, groups: list[Group]
+) -> Iterator[Callable[[Tally], None]]:
+    """The given display, or ours, which leaves the terminal as it was whatever happens."""
+    if display is not None:
+        yield display
+        return
+    own = Display(groups)
+    try:
+        yield own
+    finally:
+        own.close()
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[Group], Mesh, Path]:
+    """Everything that can be wrong is found here, before anything is written. Raises ConfigError."""
+    places = places or Places("experiment")
+    runs = make_runs(experiment, places, _memory(experiment, places))
+    check_directory(experiment, runs)
+    if lacking := without_control(runs):
+        log.warning(
+            "%d runs with an intervention have no control arm: let intervention.armed take false too",
+            len(lacking),
+        )
+    devices.set_up(experiment.execution.devices)
+    groups = make_groups(runs)
+    check_kinds(experiment, groups, places)
+    check_snapshots(experiment, groups, places)
+    with _told_at(places, "execution"):
+        mesh = devices.make_mesh(experiment.execution.devices)
+    with _told_at(places, "train"):
+        for precision in {run.settings.train.precision for run in runs}:
+            devices.check_precision(precision, devices.platform(mesh))
+    with _told_at(places, "execution"):
+        for group in groups:
+            choose_slots(group, experiment.execution, mesh)
+    if fault := devices.known_fault(devices.platform(mesh), provenance.versions()["jaxlib"]):
+        log.warning(fault)
+    return groups, mesh, directory_of(experiment)
+
+
+def _memory(experiment: Experiment, places: Places) -> Callable[[], int]:
+    """Bytes that the devices have, asked for once, and only if somebody asks: JAX starts then."""
+
+    @functools.cache
+    def ask() -> int:
+        devices.set_up(experiment.execution.devices)
+        with _told_at(places, "execution"):
+            mesh = devices.make_mesh(experiment.execution.devices)
+        return devices.memory_limit(devices.platform(mesh))
+
+    return ask
+
+
+@contextlib.contextmanager
+def _told_at(places: Places, section: str) -> Iterator[None]:
+    """A ValueError 'setting: why' becomes a ConfigError with its place."""
+    try:
+        yield
+    except ValueError as error:
+        name, _, why = str(error).partition(": ")
+        raise places.error((section, name), why) from None
+
+
+def make_directory(path: Path) -> None:
+    """Make the results directory. Raises ConfigError, leaving nothing, where the disk is full or refuses."""
+    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if shutil.disk_usage(nearest).free < _SMALLEST:
+        raise ConfigError(
+            f"{cut_path(path)}: no space is left on that disk; free some, or name another with --out"
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{cut_path(path)}: cannot be made: {error.strerror}") from None
+
+
+def _train_group(
+    group: Group,
+    path: Path,
+    ahead: Ahead,
+    display: Callable[[Tally], None],
+    stop: StopSignal,
+    following: Group | None,
+) -> Tally:
+    directory, execution = path / "groups" / group.hash, ahead.execution
+    directory.mkdir(parents=True, exist_ok=True)
+    with hold(directory):
+        store = GroupStore(directory)
+        describe_stores(group, store)
+        if not to_train(group, store):
+            tally = begin_tally(group, store, [])
+            display(tally)
+            return tally
+        program = ahead.program(group)
+        if following is not None and _has_work(following, path):
+            ahead.begin(following)
+        while True:
+            trainer = GroupTrainer(group, directory, execution, program, display)
+            _note_start(path, group, trainer, ahead.mesh)
+            try:
+                return _train(trainer, stop)
+            except jax.errors.JaxRuntimeError as error:
+                slots = _fewer_slots(trainer, ahead.mesh, error)
+                program = make_program(group, execution, ahead.mesh, slots)
+
+
+def _train(trainer: GroupTrainer, stop: StopSignal) -> Tally:
+    """Raises Interrupted after a signal, also where it came too late to leave anything of the group undone."""
+    with signals.saving(lambda: trainer.unsaved):
+        tally = trainer.train(stop)
+    if stop():
+        raise Interrupted
+    return tally
+
+
+def _has_work(group: Group, path: Path) -> bool:
+    """Whether some run of the group was never brought to an end."""
+    store = GroupStore(path / "groups" / group.hash)
+    return any(store.progress(run.id).status not in DONE for run in group.runs)
+
+
+def _fewer_slots(trainer: GroupTrainer, mesh: Mesh, error: Exception) -> int:
+    """Half the slots after the device ran out of memory; any other error is let through."""
+    program = trainer.batch.program
+    step = program.tile * mesh.devices.size
+    if "RESOURCE_EXHAUSTED" not in str(error) or program.slots <= step:
+        raise error
+    fewer = max(step, program.slots // 2 // step * step)
+    log.warning(
+        f"group {trainer.tally.group}: out of memory with {program.slots} slots; "
+        f"going on from the last checkpoint with {fewer}"
+    )
+    trainer.checkpoints.close()
+    return fewer
+
+
+def _note_start(path: Path, group: Group, trainer: GroupTrainer, mesh: Mesh) -> None:
+    provenance.record(
+        path / "provenance.jsonl",
+        group=group.hash,
+        runs=len(group.runs),
+        platform=devices.platform(mesh),
+        devices=devices.describe(mesh),
+        slots=trainer.batch.program.slots,
+        tile=trainer.batch.program.tile,
+        precision=group.first.settings.train.precision,
+        at=time.time(),
+    )
+
+
+def _report(tallies: list[Tally]) -> None:
+    steps, seconds = sum(t.run_steps for t in tallies), sum(t.train_seconds for t in tallies)
+    if not steps:
+        log.info("nothing to train: every run is done")
+        return
+    executed = sum(t.executed_steps for t in tallies)
+    log.info(
+        "%d runs in %d groups: %.3g run-steps in %.0f s (%.0f a second; %.0f %% of slot-steps idle, "
+        "%.1f %% of the time spent by the host), compilation %.0f s",
+        *(sum(t.n_runs for t in tallies), len(tallies), steps, seconds, steps / max(seconds, 1e-9)),
+        *(
+            100 * (1 - steps / executed),
+            100 * (1 - sum(t.device_seconds for t in tallies) / seconds),
+        ),
+        sum(t.compile_seconds for t in tallies),
+    )

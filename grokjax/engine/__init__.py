@@ -1,0 +1,1 @@
+"""Many runs on devices: the lift over runs, slots, tiles, chunks."""

@@ -1,0 +1,37 @@
+"""How many runs are in the batch at once, and which of them first."""
+
+from __future__ import annotations
+
+from jax.sharding import Mesh
+
+from grokjax.engine import devices
+from grokjax.experiment.config import Execution
+from grokjax.experiment.grid import Group, Run
+from grokjax.training import costs
+
+
+def choose_slots(group: Group, execution: Execution, mesh: Mesh) -> tuple[int, int]:
+    """Tile and number of slots. Raises ValueError 'setting: why' where the memory is too small for them."""
+    where, n = devices.platform(mesh), mesh.devices.size
+    tile = execution.tile or devices.default_tile(where)
+    cost, limit = costs.cost(group.first, where), devices.memory_limit(where)
+    step, fitting = tile * n, costs.fitting_slots(cost, limit, tile, n)
+    if execution.slots is None:
+        slots = devices.default_slots(tile, n, len(group.runs), fitting)
+    else:
+        slots = max(step, execution.slots // step * step)
+    if slots > fitting:
+        name = "tile" if execution.slots is None else "slots"
+        raise ValueError(
+            f"{name}: {slots} slots need {costs.size(costs.needed_bytes(cost, slots, tile, n))} of memory and "
+            f"{costs.size(limit)} are free; lower execution.slots, execution.tile, model.d_model, model.d_mlp "
+            "or train.batch_size"
+        )
+    return tile, slots
+
+
+def likely_length(run: Run) -> tuple[float, ...]:
+    """Runs that sort last start first: small fractions and small decays take long."""
+    optimizer = run.settings.optimizer
+    decay = getattr(optimizer, "weight_decay", getattr(optimizer, "l2", 0.0))
+    return (float(-run.n_train), float(-decay), float(-getattr(optimizer, "learning_rate", 0.0)))

@@ -1,0 +1,105 @@
+"""How many tiles a device should hold: tried out on the first chunks of a group, and remembered.
+
+Nothing is wasted by trying: the chunks are real training, and a run does not depend on how many others are there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+NEAR = 0.97
+"""A number of tiles is as good as the best from this share of its rate on."""
+
+log = logging.getLogger("grokjax")
+
+
+class TileSearch:
+    """Tries 1, 2, 4, ... tiles a device, a chunk each; then holds the most that train at nearly the best rate.
+
+    More tiles are better for refilling (a device is never left with one run's rest of a chunk), so ties go to more.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        known: int | None = None,
+        when_found: Callable[[TileSearch], None] = lambda _: None,
+    ):
+        self.rates: dict[int, float] = {}
+        self._when_found = when_found
+        self._left = [] if known else _doublings(most)
+        self._chosen = min(known or most, most)
+
+    @property
+    def searching(self) -> bool:
+        return bool(self._left)
+
+    @property
+    def tiles(self) -> int:
+        """To be filled now."""
+        return self._left[0] if self._left else self._chosen
+
+    def observe(self, run_steps: int, seconds: float, tiles_in_use: int) -> None:
+        """A chunk was made with so many tiles a device in use."""
+        if not self._left:
+            return
+        if tiles_in_use < self._left[0]:  # nothing waits any more: there is nothing to find out
+            self._left, self._chosen = [], self._left[0]
+        else:
+            self.rates[self._left.pop(0)] = run_steps / max(seconds, 1e-9)
+            if not self._left:
+                best = max(self.rates.values())
+                self._chosen = max(n for n, rate in self.rates.items() if rate >= NEAR * best)
+        if not self._left and self.rates:
+            self._when_found(self)
+
+
+def _doublings(most: int) -> list[int]:
+    """1, 2, 4, ... and `most`; nothing where there is nothing to choose."""
+    tried = [2**i for i in range(most.bit_length()) if 2**i < most]
+    return [*tried, most] if tried else []
+
+
+class Memory:
+    """A small file of choices, by program and device. Losing it costs a few chunks of searching."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def _read(self) -> dict[str, Any]:
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(self.path.read_text())
+            if isinstance(found, dict):
+                return found
+        return {}
+
+    def recall(self, key: str) -> int | None:
+        """What was chosen before; None if nothing, or nothing that makes sense, is known."""
+        found = self._read().get(key)
+        tiles = found.get("tiles") if isinstance(found, dict) else None
+        return tiles if isinstance(tiles, int) and tiles > 0 else None
+
+    def note(self, key: str, search: TileSearch) -> None:
+        """Remember; a directory that cannot be written is no reason to stop."""
+        rates = {str(n): round(rate, 1) for n, rate in search.rates.items()}
+        known = self._read() | {key: {"tiles": search.tiles, "run_steps_per_second": rates}}
+        partial = self.path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(known, indent=1))
+            partial.replace(self.path)
+        except OSError as error:
+            log.debug("%s cannot be written: %s", self.path, error.strerror)
+
+
+def remembered_search(path: Path, key: str, most: int, fixed: bool) -> TileSearch:
+    """A search that begins with what is remembered under `key` and adds to it; none where the number is fixed."""
+    memory = Memory(path)
+    known = most if fixed else memory.recall(key)
+    return TileSearch(most, known, lambda search: memory.note(key, search))

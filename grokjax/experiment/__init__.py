@@ -1,0 +1,1 @@
+"""From YAML to runs: settings, axes, checks, identities, groups."""

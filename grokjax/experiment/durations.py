@@ -1,0 +1,85 @@
+"""How long a run lasts: rows of a step, steps of an epoch, and the steps at which it is evaluated."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+from grokjax.experiment.cadence import Cadence
+from grokjax.experiment.config import BatchShare, Epochs, RunSettings
+from grokjax.experiment.places import Places
+from grokjax.settings import MAX_INTEGER
+
+MAX_EVALUATIONS = 10_000_000
+"""Of one run; to write down their steps takes ten seconds."""
+
+
+def batches_of(batch_size: Any, n_train: int) -> tuple[int | None, int]:
+    """Rows per step (None: all) and steps per epoch."""
+    if isinstance(batch_size, BatchShare):
+        share = math.ceil(Fraction(repr(batch_size.share)) * n_train)
+        batch_size = min(batch_size.max, share)
+    if batch_size == "full" or batch_size >= n_train:
+        return None, 1
+    return batch_size, math.ceil(n_train / batch_size)
+
+
+_CAUSES = ("task", "split", "train")
+"""Sections that decide how many steps an epoch has."""
+
+
+def durations(settings: RunSettings, batches: int, places: Places) -> tuple[Cadence, int]:
+    """When a run is evaluated, and how often in all."""
+    train = settings.train
+    cadence = Cadence(_in_steps(train.eval_every, batches, "eval_every", places))
+    if train.early is not None:
+        dense, until = train.early.every, train.early.until
+        _whole_epochs(dense, batches, "early.every", places)
+        if until % dense:
+            near = max(dense, until // dense * dense)
+            message = f"{until} is no multiple of train.early.every = {dense}; {near} would be"
+            raise places.error(("train", "early", "until"), message, because=("train",))
+        cadence = Cadence(cadence.every, dense, until)
+    steps = _in_steps(train.steps, batches, "steps", places)
+    if not cadence.hits(steps):
+        because = _CAUSES if batches > 1 else ("train",)
+        raise places.error(("train", "steps"), _near_evaluations(steps, cadence), because)
+    _check_count(steps, cadence.count(steps), places)
+    return cadence, cadence.count(steps)
+
+
+def _check_count(steps: int, evaluations: int, places: Places) -> None:
+    """Epochs can stand for more steps than a whole number can."""
+    if steps >= MAX_INTEGER:
+        message = f"{steps} steps are too many; at most {MAX_INTEGER - 1} would be right"
+        raise places.error(("train", "steps"), message, because=_CAUSES)
+    if evaluations > MAX_EVALUATIONS:
+        message = f"{steps} steps are evaluated {evaluations:,} times; at most {MAX_EVALUATIONS:,} times would be right"
+        raise places.error(
+            ("train", "steps"), f"{message}, with a larger train.eval_every", because=("train",)
+        )
+
+
+def _near_evaluations(steps: int, cadence: Cadence) -> str:
+    n = cadence.count(steps)
+    before, after = int(cadence.step_of(n - 1)), int(cadence.step_of(n))
+    near = f"{before} or {after} would be" if before else f"{after} would be"
+    return f"step {steps} is no evaluation, which the last step must be; {near}"
+
+
+def _in_steps(duration: int | Epochs, batches: int, name: str, places: Places) -> int:
+    if isinstance(duration, Epochs):
+        return duration.epochs * batches
+    _whole_epochs(duration, batches, name, places)
+    return duration
+
+
+def _whole_epochs(steps: int, batches: int, name: str, places: Places) -> None:
+    if steps % batches == 0:
+        return
+    below, above = steps // batches * batches, (steps // batches + 1) * batches
+    near = f"{below} or {above} would be" if below else f"{above} would be"
+    message = f"{steps} steps are no whole number of epochs of {batches} batches; {near}"
+    suggestion = "" if name.startswith("early") else ", or {epochs: n}"
+    raise places.error(("train", *name.split(".")), message + suggestion, because=_CAUSES)

@@ -1,0 +1,258 @@
+"""From an experiment to its runs and groups: axes, identities, and what can only be checked run by run."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+from collections.abc import Callable
+from typing import Any
+
+from grokjax.experiment.axes import expand_axes, split_names
+from grokjax.experiment.cadence import Cadence
+from grokjax.experiment.config import Experiment, RunSettings
+from grokjax.experiment.durations import batches_of, durations
+from grokjax.experiment.identity import group_hash, run_id
+from grokjax.experiment.loading import at_axes, at_point, validate
+from grokjax.experiment.places import Places
+from grokjax.models import misfit
+from grokjax.probes import unmet
+from grokjax.quoting import shown
+from grokjax.settings import Settings
+from grokjax.splits import Split, bucket_of, make_split
+from grokjax.tasks import make_table, unfit
+
+Memory = Callable[[], int]
+"""Bytes that a device has; asked for only where a task is large."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """One point of the grid, resolved. Compared by identity; `id` says which are the same training."""
+
+    id: str
+    settings: RunSettings
+    point: dict[str, Any]
+    """Value of each axis setting."""
+    group: str
+    n_train: int
+    bucket: int
+    batch_size: int | None
+    """Rows per step; None: all at once."""
+    batches: int
+    """Steps per epoch."""
+    cadence: Cadence
+    budget: int
+    """Evaluations, step 0 included."""
+
+    @property
+    def table(self) -> Any:
+        """The Table or Sample of its task, built once for all runs that share it."""
+        return table_of(self.settings.task)
+
+    @property
+    def split(self) -> Split:
+        """Its split, built once for all runs that share it."""
+        return split_of(self.settings.task, self.settings.split)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole budget."""
+        return int(self.cadence.step_of(self.budget - 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """All runs that share one compiled program."""
+
+    hash: str
+    runs: tuple[Run, ...]
+
+    @property
+    def first(self) -> Run:
+        return self.runs[0]
+
+
+def make_runs(
+    experiment: Experiment, places: Places | None = None, memory: Memory | None = None
+) -> list[Run]:
+    """All runs of the grid, in the order of the axes. Raises ConfigError."""
+    places = places or Places("experiment")
+    axes = expand_axes(experiment.axes, places)
+    points = _Points(experiment, places, memory)
+    runs = [points.run(dict(zip(axes, v, strict=True))) for v in itertools.product(*axes.values())]
+    _check_ids(runs, list(axes), places)
+    return runs
+
+
+class _Points:
+    """Makes the run at a point. A section (task, model, ...) is validated once for each set of its values."""
+
+    def __init__(self, experiment: Experiment, places: Places, memory: Memory | None):
+        self.places, self.memory = places, memory
+        self.fixed = {name: getattr(experiment, name) for name in RunSettings.model_fields}
+        self.data = {name: given(value) for name, value in self.fixed.items()}
+        self._sections: dict[str, Settings] = {}
+
+    def run(self, point: dict[str, Any]) -> Run:
+        """The run at a point, given by the axes' names. Raises ConfigError."""
+        places = at_axes(self.places, point)
+        data = at_point(self.data, point)
+        keys = {}
+        for name, value in data.items():
+            if value is self.data[name]:
+                data[name] = self.fixed[name]
+            elif isinstance(value, dict):
+                keys[name] = f"{name} {json.dumps(value)}"
+                data[name] = self._sections.get(keys[name], value)
+        settings = validate(data, places, RunSettings)
+        self._sections |= {key: getattr(settings, name) for name, key in keys.items()}
+        _check_size(settings, places, self.memory)
+        return resolve(settings, _by_setting(point), places)
+
+
+def given(value: Any) -> Any:
+    """As plain data what was given, not what is default: another kind on an axis has other defaults."""
+    if isinstance(value, tuple):
+        return [given(v) for v in value]
+    if not isinstance(value, Settings):
+        return value
+    kind = {"kind": value.kind} if "kind" in type(value).model_fields else {}  # type: ignore[attr-defined]
+    return kind | {name: given(getattr(value, name)) for name in value.model_fields_set}
+
+
+def _by_setting(point: dict[str, Any]) -> dict[str, Any]:
+    """A point by its settings' names instead of its axes'."""
+    found = {}
+    for axis, value in point.items():
+        names = split_names(axis)
+        found |= dict(zip(names, value if len(names) > 1 else [value], strict=True))
+    return found
+
+
+def resolve(settings: RunSettings, point: dict[str, Any], places: Places) -> Run:
+    """Counts, durations and identities of one run. Raises ConfigError."""
+    n_train = _n_train_of(settings, places)
+    _check_model(settings, places)
+    _check_probes(settings, places)
+    batch_size, batches = batches_of(settings.train.batch_size, n_train)
+    cadence, budget = durations(settings, batches, places)
+    _check_intervention(settings, cadence, budget, places)
+    bucket = bucket_of(n_train, table_of(settings.task).n_rows)
+    derived = [bucket, batch_size, batches, dataclasses.astuple(cadence)]
+    return Run(
+        id=run_id(settings),
+        settings=settings,
+        point=point,
+        group=group_hash(settings, derived),
+        n_train=n_train,
+        bucket=bucket,
+        batch_size=batch_size,
+        batches=batches,
+        cadence=cadence,
+        budget=budget,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def table_of(task: Any) -> Any:
+    """The Table or Sample of a task's settings, built once."""
+    return make_table(task)
+
+
+@functools.lru_cache(maxsize=8)
+def split_of(task: Any, split: Any) -> Split:
+    """The split of settings. A few are kept: each holds all rows of its table."""
+    return make_split(split, table_of(task))
+
+
+@functools.lru_cache(maxsize=65536)
+def _n_train(task: Any, split: Any) -> int:
+    return split_of(task, split).n_train
+
+
+def _n_train_of(settings: RunSettings, places: Places) -> int:
+    try:
+        return _n_train(settings.task, settings.split)
+    except ValueError as error:
+        name, _, message = str(error).partition(": ")
+        raise places.error(("split", name), message, because=("task", "split")) from None
+
+
+@functools.lru_cache(maxsize=64)
+def _unfit(task: Any, memory: Memory | None) -> str | None:
+    return unfit(task, memory)
+
+
+def _check_size(settings: RunSettings, places: Places, memory: Memory | None) -> None:
+    """Before the first row of a task is made."""
+    wrong = _unfit(settings.task, memory)
+    if wrong:
+        name, _, message = wrong.partition(": ")
+        raise places.error(("task", name), message, because=("task",))
+
+
+def _check_model(settings: RunSettings, places: Places) -> None:
+    wrong = misfit(settings.model.kind, table_of(settings.task))
+    if wrong:
+        raise places.error(("model", "kind"), wrong, because=("task", "model"))
+
+
+def _check_probes(settings: RunSettings, places: Places) -> None:
+    for probe in settings.probes:
+        lacking = unmet(probe, settings.model, table_of(settings.task)) if probe.requires else None
+        if lacking:
+            message = f"{probe.kind} needs {lacking}; leave it out or change model or task"
+            raise places.error(("probes",), message, because=("model", "task"))
+
+
+def _check_intervention(
+    settings: RunSettings, cadence: Cadence, budget: int, places: Places
+) -> None:
+    """A step that is no evaluation, or at which the budget has ended, would never be acted upon."""
+    when = None if settings.intervention is None else settings.intervention.when
+    if when is None or when.kind != "step":
+        return
+    key, last = ("intervention", "when", "step"), int(cadence.step_of(budget - 2))
+    if when.step > last:
+        message = f"step {when.step} is not before the end of the budget; {last} or less would be"
+        raise places.error(key, message, because=("train", "intervention"))
+    if not cadence.hits(when.step):
+        message = f"step {when.step} is no evaluation, after which interventions are made; "
+        near = cadence.count(when.step)
+        message += f"{int(cadence.step_of(near - 1))} or {int(cadence.step_of(near))} would be"
+        raise places.error(key, message, because=("train", "intervention"))
+
+
+def without_control(runs: list[Run]) -> list[Run]:
+    """Armed runs for which the grid holds no control arm: the same run, whatever the action, not armed."""
+
+    def apart_from_it(run: Run) -> str:
+        return run_id(run.settings.model_copy(update={"intervention": None}))
+
+    active = [r for r in runs if r.settings.intervention and r.settings.intervention.armed]
+    controls = {apart_from_it(r) for r in runs if r not in active}
+    return [r for r in active if apart_from_it(r) not in controls]
+
+
+def _check_ids(runs: list[Run], axes: list[str], places: Places) -> None:
+    first: dict[str, Run] = {}
+    for run in runs:
+        same = first.setdefault(run.id, run)
+        if same is run:
+            continue
+        differ = [n for n in run.point if run.point[n] != same.point[n]] or list(run.point)
+        told = " and ".join(
+            ", ".join(f"{n} = {shown(r.point[n])}" for n in differ) for r in (same, run)
+        )
+        moved = [axis for axis in axes if set(split_names(axis)) & set(differ)]
+        raise places.error(("axes", moved[-1]), f"{told} are the same run; each run once")
+
+
+def make_groups(runs: list[Run]) -> list[Group]:
+    """Runs by the program they share, in the order in which the programs first occur."""
+    members: dict[str, list[Run]] = {}
+    for run in runs:
+        members.setdefault(run.group, []).append(run)
+    return [Group(name, tuple(group)) for name, group in members.items()]

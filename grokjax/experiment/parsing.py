@@ -1,0 +1,170 @@
+"""From YAML text to data, or one sentence on why no settings can be read from it. Imports no JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.scalarbool import ScalarBoolean
+
+from grokjax.experiment.places import Key
+from grokjax.quoting import cut, shown
+
+MAX_DEPTH = 30
+"""Lists and mappings inside each other; settings need six or so."""
+MAX_VALUES = 2_000_000
+"""Values of a text, what aliases repeat counted each time: nine lines of aliases can mean 10^9."""
+MAX_DIGITS = 300
+"""Digits of a whole number; float64 ends there."""
+_BEYOND = 10**MAX_DIGITS
+
+_TOO_DEEP = (
+    f"lists and mappings stand in each other more than {MAX_DEPTH} deep; "
+    "settings are a few levels deep"
+)
+
+
+class Unreadable(ValueError):
+    """A text from which no settings can be read. The message is one sentence."""
+
+    def __init__(self, why: str, key: Key = (), mark: Any = None):
+        super().__init__(f"{cut('.'.join(key))}: {why}" if key else why)
+        self.place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        """':line:column', as it follows a file's name; empty where it is not known."""
+
+
+def load_yaml(text: str) -> Any:
+    """The document of a YAML 1.2 text with its lines, no larger than settings are. Raises Unreadable."""
+    try:
+        if "&" in text and "*" in text:
+            _refuse_rings(YAML(typ="rt").compose(text), (), set(), set())
+        document = YAML(typ="rt").load(text)
+    except Unreadable:
+        raise
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise Unreadable(f"YAML syntax: {cut(_problem(error), 200)}", (), mark) from None
+    except RecursionError:
+        raise Unreadable(_TOO_DEEP) from None
+    except Exception:  # ruamel lets through whatever Python raises on 2020-13-45 or !!int x
+        raise _wrong_scalar(text) from None
+    _measure(document, (), {})
+    return document
+
+
+def parse_yaml(text: str) -> Any:
+    """Plain data: `1e-3` is a number, `off` is a string, duplicate keys are refused. Raises Unreadable."""
+    return plain(load_yaml(text))
+
+
+def plain(node: Any) -> Any:
+    """ruamel's round-trip types to plain Python."""
+    if isinstance(node, dict):
+        return {str(k): plain(v) for k, v in node.items()}
+    if isinstance(node, list):
+        return [plain(v) for v in node]
+    if isinstance(node, ScalarBoolean):
+        return bool(node)
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _problem(error: YAMLError) -> str:
+    """What the parser says, without its advice on its own options."""
+    told = [error.context, error.problem] if isinstance(error, MarkedYAMLError) else [error]
+    return " ".join(" ".join(str(t) for t in told if t).split())
+
+
+# -- values that YAML allows and Python does not -----------------------------------------------------------------------
+
+_MEANT = {"int": "a whole number", "float": "a number", "timestamp": "a date", "bool": "a truth"}
+
+
+def _wrong_scalar(text: str) -> Unreadable:
+    """The first value that cannot be made from its text."""
+    yaml = YAML(typ="rt")
+    for key, node in _scalars(yaml.compose(text), (), set()):
+        try:
+            yaml.constructor.construct_object(node)
+        except Exception:
+            kind = _MEANT.get(str(node.tag).rpartition(":")[2], "what its tag says")
+            told = f"{cut(node.value)} cannot be read as {kind}"
+            return Unreadable(
+                f"{told}; write a number of at most {MAX_DIGITS} digits, or a text in quotes",
+                key,
+                node.start_mark,
+            )
+    return Unreadable("a value cannot be read as what its tag says; leave the tags (!!) out")
+
+
+def _scalars(node: Any, key: Key, seen: set[int]) -> Iterator[tuple[Key, ScalarNode]]:
+    """All scalars of a composed document by their keys, each once."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, ScalarNode):
+        yield key, node
+    for name, inner in _inner(node):
+        yield from _scalars(inner, (*key, name), seen)
+
+
+def _inner(node: Any) -> list[tuple[str, Any]]:
+    """The nodes in a composed list or mapping, with their names."""
+    if isinstance(node, SequenceNode):
+        return [(str(i), inner) for i, inner in enumerate(node.value)]
+    if isinstance(node, MappingNode):
+        names = [(str(name.value), name) for name, _ in node.value]
+        return names + [(str(name.value), inner) for name, inner in node.value]
+    return []
+
+
+def _refuse_rings(node: Any, key: Key, around: set[int], done: set[int]) -> None:
+    """A node inside itself, in whose place the loader would put null, or which it would follow for ever."""
+    if id(node) in around:
+        raise Unreadable(
+            "contains itself; write its value out instead of the alias (*)", key, node.start_mark
+        )
+    if id(node) not in done:
+        around.add(id(node))
+        for name, inner in _inner(node):
+            _refuse_rings(inner, (*key, name), around, done)
+        around.discard(id(node))
+        done.add(id(node))
+
+
+# -- how much a document holds -----------------------------------------------------------------------------------------
+
+
+def _measure(node: Any, key: Key, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Values in a node, and levels of them. Aliases share nodes, so each is counted once and then known."""
+    if isinstance(node, int) and abs(node) >= _BEYOND:
+        raise Unreadable(f"got {shown(node)}; at most {MAX_DIGITS} digits would be right", key)
+    if not isinstance(node, dict | list):
+        return 1, 0
+    if len(key) > MAX_DEPTH:
+        raise Unreadable(_TOO_DEEP, key)
+    if id(node) not in known:
+        inner = [_measure(v, (*key, k), known) for k, v in _children(node, key)]
+        values, levels = 1 + sum(n for n, _ in inner), 1 + max((d for _, d in inner), default=0)
+        known[id(node)] = values, levels
+    values, levels = known[id(node)]
+    if levels > MAX_DEPTH:
+        raise Unreadable(_TOO_DEEP, key)
+    if values > MAX_VALUES:
+        raise Unreadable(f"holds {values:,} values; at most {MAX_VALUES:,} would be right", key)
+    return values, levels
+
+
+def _children(node: Any, key: Key) -> list[tuple[str, Any]]:
+    if isinstance(node, list):
+        return [(str(i), value) for i, value in enumerate(node)]
+    children = {str(name): value for name, value in node.items()}
+    if len(children) < len(node):  # 1 and '1'
+        twice = next(n for n in children if sum(str(k) == n for k in node) > 1)
+        raise Unreadable(f"has the name {cut(twice)} twice; each name once", key)
+    return list(children.items())

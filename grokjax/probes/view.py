@@ -1,0 +1,78 @@
+"""What a probe sees: one run at one evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+from jaxtyping import Array, Bool, Float, Int
+
+from grokjax.models import Model, Params
+from grokjax.settings import Settings, extendable
+from grokjax.splits import Rows
+
+
+class Probe(Settings):
+    """What the settings of every probe have."""
+
+    every: int = extendable(1, ge=1)
+    """Evaluations between two measurements."""
+    requires: ClassVar[frozenset[str]] = frozenset()
+    """What model and task must offer (models.MEANING), and fields of the View that are kept on demand only."""
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """N table rows, A answers, C classes. Everything is of one run; fields a probe does not require may be None."""
+
+    model: Model
+    params: Params
+    logits_NAC: Float[Array, "N A C"]
+    """Of the whole table, readout scale included."""
+    targets_NA: Int[Array, "N A"]
+    rows: Rows
+    """Which rows train, and with which labels."""
+    label_noise: bool
+    """Whether labels and targets may differ."""
+    mirror_N: Int[Array, " N"]
+    """Row with the operands exchanged, -1 where there is none."""
+    per_row_loss: Callable[[Array, Array], Array]
+    """The run's loss from logits ... C and labels ..."""
+    mean_loss: Float[Array, ""]
+    """Mean training loss over the steps since the last evaluation, before each update; NaN at step 0."""
+    max_loss: Float[Array, ""]
+    """Largest training loss since the last evaluation; NaN at step 0."""
+    grads: Params | None
+    """Gradient of the last step (requires 'gradients'); zeros at step 0."""
+    updates: Params | None
+    """Change of the parameters in the last step (requires 'gradients'); zeros at step 0."""
+    previous: Params | None
+    """Parameters at the previous evaluation (requires 'previous')."""
+    update_length: dict[str, Array] | None
+    """Sum of the norms of all updates since the last evaluation, by tensor, and of the whole under 'all'
+    (requires 'update_length')."""
+    steps: Int[Array, ""]
+    """Since the last evaluation; 0 at step 0."""
+    init_params: Callable[[], Params]
+    """Parameters at step 0, recomputed from the seed."""
+    apply: Callable[..., Array]
+    """Logits N A C of the whole table with other parameters, and with another model where a second argument is."""
+    features: Callable[[Params], Array]
+    """What the output matrix is multiplied with, N A D, of the whole table."""
+
+    @functools.cached_property
+    def features_NAD(self) -> Float[Array, "N A D"]:
+        return self.features(self.params)
+
+    @property
+    def val_N(self) -> Bool[Array, " N"]:
+        return ~self.rows.train_N
+
+
+def tree_norm(tree: Any) -> Array:
+    """Root of the sum of squares over all leaves."""
+    squares = [(x**2).sum() for x in jax.tree.leaves(tree)]
+    return sum(squares[1:], squares[0]) ** 0.5

@@ -1,0 +1,1 @@
+"""A results directory: histories, weights, checkpoints, locks."""

@@ -1,0 +1,180 @@
+"""A results directory: whose it is, and whether an experiment may go on in it."""
+
+from __future__ import annotations
+
+import operator
+import os
+from pathlib import Path
+from typing import Any
+
+from grokjax.experiment.axes import expand_axes, split_names
+from grokjax.experiment.config import SCHEMA, Experiment
+from grokjax.experiment.grid import Run, given, make_runs
+from grokjax.experiment.loading import dump_yaml, experiment_from
+from grokjax.experiment.parsing import parse_yaml
+from grokjax.experiment.places import ConfigError, Places
+from grokjax.quoting import cut, cut_path, shown
+from grokjax.settings import Settings, leaves
+from grokjax.version import __version__
+
+
+def directory_of(experiment: Experiment) -> Path:
+    """Where an experiment's results go."""
+    return Path(experiment.execution.out or f"results/{experiment.name}")
+
+
+def check_directory(experiment: Experiment, runs: list[Run]) -> None:
+    """Refuse a directory that is not this experiment's, or cannot be written. Writes nothing. Raises ConfigError."""
+    path = directory_of(experiment)
+    told = cut_path(path)
+    try:
+        if (path / "experiment.yaml").exists():
+            _check_same(read_experiment(path), experiment, runs, path)
+        elif path.is_dir() and any(_foreign(path)):
+            raise ConfigError(
+                f"{told}: has files in it and is no results directory; name another with --out"
+            )
+        _check_writable(path)
+    except PermissionError as error:
+        raise ConfigError(
+            f"{told}: {cut_path(error.filename)} is not readable; name another directory with --out"
+        ) from None
+    except OSError as error:  # a name that is too long, a ring of links
+        raise ConfigError(
+            f"{told}: cannot be used: {error.strerror}; name another directory with --out"
+        ) from None
+
+
+_OWN = (".lock", ".lock.json", ".writable", "experiment.yaml.new")
+"""What a start that was killed can leave."""
+
+
+def _foreign(path: Path) -> list[Path]:
+    return [p for p in path.iterdir() if p.name not in _OWN]
+
+
+def _check_writable(path: Path) -> None:
+    told = cut_path(path)
+    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise ConfigError(
+            f"{told}: {cut_path(nearest)} is a file, not a directory; name another directory with --out"
+        )
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{told}: {cut_path(nearest)} is not writable; name another directory with --out"
+        )
+
+
+def write_experiment(experiment: Experiment, path: Path) -> None:
+    """experiment.yaml: every setting resolved, axes as lists; atomic."""
+    data = {"schema": SCHEMA, "grokjax": __version__, **as_data(experiment)}
+    aside = path / "experiment.yaml.new"
+    aside.write_text(dump_yaml(data))
+    os.replace(aside, path / "experiment.yaml")
+
+
+def as_data(experiment: Experiment) -> dict[str, Any]:
+    """An experiment as plain data, axes expanded, without what only concerns its execution.
+
+    Every setting is there, defaults too. Where a section's kind varies only what was given is: defaults are the kind's.
+    """
+    data = experiment.model_dump(mode="json", exclude={"execution"})
+    data["axes"] = expand_axes(experiment.axes, Places("experiment"))
+    for name in {name for axis in data["axes"] for name in split_names(axis)}:
+        section, _, last = name.partition(".")
+        if last == "kind":
+            data[section] = given(getattr(experiment, section))
+    return data
+
+
+def read_experiment(path: Path) -> Experiment:
+    """The experiment of a results directory. Raises ConfigError."""
+    file = path / "experiment.yaml"
+    try:
+        data = parse_yaml(file.read_text())
+        schema = data.pop("schema")
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        told = cut(error, 200)
+        raise ConfigError(
+            f"{cut_path(file)}: cannot be read as the experiment of a results directory ({told})"
+        ) from None
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise ConfigError(
+            f"{cut_path(file)}: schema: {cut(schema)} was written by a newer grokjax; "
+            f"this one reads up to {SCHEMA}, so update it"
+        )
+    data.pop("grokjax", None)
+    return experiment_from(data, Places(str(file)))
+
+
+def _check_same(old: Experiment, new: Experiment, runs: list[Run], path: Path) -> None:
+    """The same runs, more runs, or a larger budget may go on; anything else is refused by name."""
+    changed = _difference(old, new, runs)
+    if changed:
+        name, before, after = changed
+        raise ConfigError(
+            f"{cut_path(path)}: {cut(name)}: is {_told(before)} in this results directory and {_told(after)} now; "
+            "change it back or name another directory with --out"
+        )
+
+
+_FIXED = ("train.stop", "train.snapshot_every", "probes")
+"""No part of a run's id, and yet what is on disk was made with them: stopped runs, states, columns."""
+
+
+def _difference(old: Experiment, new: Experiment, runs: list[Run]) -> tuple[str, Any, Any] | None:
+    if old.name != new.name:
+        return "name", old.name, new.name
+    for name in _FIXED:
+        before, after = (operator.attrgetter(name)(e) for e in (old, new))
+        if before != after:
+            return name, before, after
+    old_runs = {r.id: r for r in make_runs(old)}
+    new_runs = {r.id: r for r in runs}
+    if missing := set(old_runs) - set(new_runs):
+        return _changed_setting(old, new) or _lost(old_runs[min(missing)])
+    shorter = [r for i, r in old_runs.items() if new_runs[i].budget < r.budget]
+    if shorter:
+        return "train.steps", old.train.steps, f"{new.train.steps} (smaller)"
+    return None
+
+
+def _changed_setting(old: Experiment, new: Experiment) -> tuple[str, Any, Any] | None:
+    """The first setting that differs, kinds first: with another kind everything below it differs."""
+    before, after = _flat(old), _flat(new)
+    different = [n for n in sorted(before | after) if before.get(n) != after.get(n)]
+    shrunk = [n for n in different if isinstance(before.get(n), _Varying)]
+    kinds = [n for n in different if n.endswith(".kind")]
+    # An axis may have grown; that alone is no reason to refuse.
+    fixed = [n for n in different if n not in shrunk and not isinstance(after.get(n), _Varying)]
+    for name in [*kinds, *fixed, *shrunk, *different][:1]:
+        return name, before.get(name), after.get(name)
+    return None
+
+
+class _Varying(tuple):
+    """The values of a setting that varies."""
+
+
+def _flat(experiment: Experiment) -> dict[str, Any]:
+    """Settings that are part of the runs' identity; of those that vary, all values."""
+    found = {n.name: n.value for n in leaves(experiment) if n.role in ("hyper", "shape")}
+    for axis, values in expand_axes(experiment.axes, Places("experiment")).items():
+        names = split_names(axis)
+        for i, name in enumerate(names):
+            found[name] = _Varying(v[i] if len(names) > 1 else v for v in values)
+    return found
+
+
+def _lost(run: Run) -> tuple[str, Any, Any]:
+    return "axes", run.point, "missing from the grid"
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Settings):
+        return shown(value.model_dump(mode="json"))
+    if isinstance(value, tuple):
+        text = cut("[" + ", ".join(_told(v) for v in value) + "]")
+        return f"the axis {text}" if isinstance(value, _Varying) else text
+    return "unset" if value is None else cut(value)

@@ -1,0 +1,1 @@
+"""What one run is and does: pure functions, written for one run."""

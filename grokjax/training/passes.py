@@ -1,0 +1,134 @@
+"""What one run computes on rows of its table: logits, loss and gradient. Nothing here changes a run's state."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from grokjax.keys import Purpose, key_for
+from grokjax.losses import LOSSES
+from grokjax.models import Model, Params
+from grokjax.training.runstate import Data, Hyper, Setup
+
+_PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
+
+
+def precision(setup: Setup) -> contextlib.AbstractContextManager:
+    # Inside the traced functions: the context manager is local to the thread that traces.
+    return jax.default_matmul_precision(_PRECISION[setup.settings.train.precision])
+
+
+def init_params(setup: Setup, hyper: Hyper) -> Params:
+    """Parameters at step 0."""
+    key = key_for(Purpose.INIT, hyper.seeds["init_seed"])
+    return setup.model.init(key, hyper.model["init_scale"])
+
+
+def data_of(setup: Setup, data: Data, hyper: Hyper) -> Data:
+    """The data as one run sees them: a Sample's rows are its own, and so are the logits that it starts from.
+
+    They are made again wherever they are needed instead of kept: states and checkpoints stay small.
+    """
+    task = setup.model.table
+    if task.drawn:
+        key = key_for(Purpose.DRAWN_ROWS, hyper.seeds["split_seed"])
+        inputs_ND, targets_NA = task.draw(key)
+        data = data.replace(  # type: ignore[attr-defined]
+            train_input=inputs_ND, table_input=inputs_ND, targets_NA=targets_NA
+        )
+    if setup.settings.train.subtract_initial:
+        with precision(setup):
+            initial_NAC = table_logits(setup, data, setup.model, init_params(setup, hyper))
+        data = data.replace(initial_NAC=initial_NAC)  # type: ignore[attr-defined]
+    return data
+
+
+@struct.dataclass
+class Batch:
+    """The rows of one step."""
+
+    index_B: Any
+    share_B: Any
+    """Weight of each row in the mean; 0 for padding."""
+    labels_BA: Any
+    initial_BAC: Any = None
+    """Logits to subtract; None: nothing."""
+
+
+def batch_of(data: Data, labels_NA: jax.Array, index_B: jax.Array, weights_B: jax.Array) -> Batch:
+    """The given rows with their weights."""
+    initial_NAC = data.initial_NAC
+    return Batch(
+        index_B=index_B,
+        share_B=weights_B / weights_B.sum(),
+        labels_BA=labels_NA[index_B],
+        initial_BAC=None if initial_NAC is None else initial_NAC[index_B],
+    )
+
+
+def row_logits(
+    setup: Setup, data: Data, params: Params, index_N: jax.Array | None = None
+) -> jax.Array:
+    """Logits N A C of some rows of the table (all: None), before the readout scale."""
+    logits_NAC = setup.model.apply(params, data.table_input, index_N)
+    if data.initial_NAC is None:
+        return logits_NAC
+    return logits_NAC - (data.initial_NAC if index_N is None else data.initial_NAC[index_N])
+
+
+def loss_and_gradient(
+    setup: Setup, data: Data, hyper: Hyper, params: Params, batch: Batch
+) -> tuple[jax.Array, Params]:
+    """Mean loss over a batch and its gradient.
+
+    What examples share is computed once; the rest in blocks of rows that fit a core's cache (`setup.blocks`).
+    """
+    plan = data.train_input
+    tables, pull_back = jax.vjp(lambda p: setup.model.tables(p, plan), params)
+
+    def rows_loss(params: Params, tables: Any, rows: Batch) -> jax.Array:
+        logits_BAC = setup.model.read_rows(params, plan, tables, rows.index_B)
+        if rows.initial_BAC is not None:
+            logits_BAC -= rows.initial_BAC
+        per_row = LOSSES[setup.settings.train.loss](
+            logits_BAC * hyper.model["readout_scale"], rows.labels_BA
+        )
+        return (per_row.mean(-1) * rows.share_B).sum()
+
+    gradient = jax.value_and_grad(rows_loss, argnums=(0, 1))
+    if setup.blocks.train == 1:
+        loss, (direct, through_tables) = gradient(params, tables, batch)
+    else:
+        blocks = jax.tree.map(lambda x: x.reshape(setup.blocks.train, -1, *x.shape[1:]), batch)
+        loss, (direct, through_tables) = _sum_over(lambda b: gradient(params, tables, b), blocks)
+    return loss, jax.tree.map(jnp.add, direct, pull_back(through_tables)[0])
+
+
+def _sum_over(f: Callable[[Any], Any], blocks: Any) -> Any:
+    """Sum of f over the leading axis, one after the other."""
+    shapes = jax.eval_shape(f, jax.tree.map(lambda x: x[0], blocks))
+    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    add = lambda total, block: (jax.tree.map(jnp.add, total, f(block)), None)  # noqa: E731
+    return jax.lax.scan(add, zero, blocks)[0]
+
+
+def table_logits(setup: Setup, data: Data, model: Model, params: Params) -> jax.Array:
+    """Logits N A C of the whole table, by the run's model or one that differs in its norms."""
+    if setup.blocks.table == 1:
+        logits_NAC = model.apply(params, data.table_input)
+    else:
+        tables = model.tables(params, data.table_input)
+        rows = -(-setup.n_rows // setup.blocks.table)
+        # The last block is filled up with rows that are computed and thrown away.
+        index = jnp.minimum(jnp.arange(rows * setup.blocks.table), setup.n_rows - 1)
+        parts = jax.lax.map(
+            lambda index_B: model.read_rows(params, data.table_input, tables, index_B),
+            index.reshape(setup.blocks.table, rows),
+        )
+        logits_NAC = parts.reshape(-1, *parts.shape[2:])[: setup.n_rows]
+    return logits_NAC if data.initial_NAC is None else logits_NAC - data.initial_NAC

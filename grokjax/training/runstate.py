@@ -1,0 +1,206 @@
+"""What one run is made of: what its group shares (Setup, Data), its numbers (Hyper), and what changes (RunState)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from grokjax.experiment.cadence import Cadence
+from grokjax.experiment.config import RunSettings
+from grokjax.experiment.grid import Group, Run
+from grokjax.models import Model
+from grokjax.probes import required
+from grokjax.settings import leaves
+from grokjax.training.costs import WHOLE, RowBlocks
+
+EMPTY, RUNNING, FINISHED, STOPPED, DIVERGED = range(5)
+"""Codes of a slot's state."""
+STATUS = {RUNNING: "running", FINISHED: "finished", STOPPED: "stopped", DIVERGED: "diverged"}
+"""A run's status by the code of its slot. (On disk a run may also be 'waiting': it has no slot then.)"""
+
+NEVER = 2.0
+"""A validation accuracy that cannot be reached: the level of a run without stop rule."""
+
+
+@struct.dataclass
+class Hyper:
+    """The traced scalars of one run."""
+
+    seeds: Any
+    model: Any
+    optimizer: Any
+    counts: Any
+    """Units of each stratum that train, (strata,)."""
+    n_train: Any
+    n_noisy: Any
+    budget: Any
+    """Evaluations, step 0 included."""
+    stop: Any
+    intervention: Any
+    """None where the experiment has none."""
+
+
+@struct.dataclass
+class RunState:
+    """Everything that changes during one run."""
+
+    params: Any
+    opt_state: Any
+    rows: Any
+    age: Any
+    """Steps done."""
+    evaluations: Any
+    """Evaluations done."""
+    status: Any
+    hold: Any
+    """Evaluations in a row at or above the stop level."""
+    after: Any
+    """Evaluations since the stop rule was met; -1 before."""
+    diverged_at: Any
+    """Step of the evaluation that found the run diverged; -1 if none."""
+    sum_loss: Any
+    max_loss: Any
+    grads: Any
+    updates: Any
+    previous: Any
+    update_length: Any
+    snapshot: Any
+    """Parameters at the last evaluation that asked for a snapshot."""
+    intervention: Any
+    """What is remembered of it (interventions.Watch); None where the experiment has none."""
+
+
+@struct.dataclass
+class Data:
+    """The arrays that all runs of a group share, passed as arguments so that XLA does not fold them.
+
+    Of a Sample, plans and targets are a run's own: `passes.data_of` puts them here.
+    """
+
+    train_input: Any
+    table_input: Any
+    targets_NA: Any
+    mirror_N: Any
+    strata_UW: Any
+    initial_NAC: Any = None
+    """Logits of a run's initial network, where they are subtracted; `passes.data_of` puts them here."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setup:
+    """What is static in a group: everything that its compiled program depends on."""
+
+    settings: RunSettings
+    model: Model
+    bucket: int
+    batch_size: int | None
+    batches: int
+    cadence: Cadence
+    strata_UW: tuple[np.ndarray, ...]
+    """Rows of each stratum's units (splits.Split)."""
+    label_noise: bool
+    """Whether any run of the group has wrong labels: without, training loss on true labels is the training loss."""
+    blocks: RowBlocks = WHOLE
+
+    @property
+    def n_strata(self) -> int:
+        return len(self.strata_UW)
+
+    @property
+    def n_rows(self) -> int:
+        return self.model.table.n_rows
+
+    @property
+    def requires(self) -> frozenset[str]:
+        return required(self.settings.probes)
+
+    @property
+    def snapshot_every(self) -> int | None:
+        """Evaluations between two snapshots."""
+        return self.settings.train.snapshot_every
+
+    def probes(self, every: int) -> tuple[Any, ...]:
+        """The probes of one cadence."""
+        return tuple(p for p in self.settings.probes if p.every == every)
+
+    @property
+    def cadences(self) -> list[int]:
+        return sorted({p.every for p in self.settings.probes} | {1})
+
+
+def make_setup(group: Group, blocks: RowBlocks = WHOLE) -> Setup:
+    """The static part of a group."""
+    run, settings = group.first, group.first.settings
+    return Setup(
+        settings=settings,
+        model=Model(settings.model, run.table),
+        bucket=run.bucket,
+        batch_size=run.batch_size,
+        batches=run.batches,
+        cadence=run.cadence,
+        strata_UW=run.split.strata_UW,
+        label_noise=any(r.settings.split.label_noise > 0 for r in group.runs),
+        blocks=blocks,
+    )
+
+
+def make_data(setup: Setup) -> Data:
+    """The shared arrays of a group."""
+    table = setup.model.table
+    drawn = table.drawn
+    return Data(
+        train_input=setup.model.plan(setup.batch_size or setup.bucket),
+        table_input=setup.model.plan(table.n_rows),
+        targets_NA=None if drawn else jnp.asarray(table.targets_NA, jnp.int32),
+        mirror_N=jnp.asarray(table.mirror_N()),
+        strata_UW=tuple(jnp.asarray(s) for s in setup.strata_UW),
+    )
+
+
+def make_hyper(run: Run) -> Hyper:
+    """A run's traced scalars, as NumPy."""
+    s, split = run.settings, run.split
+    stop = s.train.stop
+    return Hyper(
+        seeds={name: np.uint32(seed) for name, seed in s.seeds().items()},
+        model=hyper_numbers(s.model),
+        optimizer=hyper_numbers(s.optimizer),
+        counts=np.array(split.counts, np.int32),
+        n_train=np.int32(split.n_train),
+        n_noisy=np.int32(split.n_noisy),
+        budget=np.int32(run.budget),
+        stop={
+            "level": np.float32(NEVER if stop is None else stop.val_accuracy),
+            "hold": np.int32(1 if stop is None else stop.hold),
+            "then": np.int32(0 if stop is None else stop.then),
+        },
+        intervention=None if s.intervention is None else hyper_numbers(s.intervention),
+    )
+
+
+def hyper_numbers(settings: Any) -> dict[str, Any]:
+    hypers = {leaf.name: leaf.value for leaf in leaves(settings) if leaf.role == "hyper"}
+    return {n: np.int32(v) if isinstance(v, int) else np.float32(v) for n, v in hypers.items()}
+
+
+def example_hyper(setup: Setup) -> Hyper:
+    """A Hyper of the right structure; its values mean nothing."""
+    run_like = {name: np.uint32(0) for name in setup.settings.seeds()}
+    zero = np.int32(0)
+    return Hyper(
+        seeds=run_like,
+        model=hyper_numbers(setup.settings.model),
+        optimizer=hyper_numbers(setup.settings.optimizer),
+        counts=np.zeros(setup.n_strata, np.int32),
+        n_train=zero,
+        n_noisy=zero,
+        budget=zero,
+        stop={"level": np.float32(0), "hold": zero, "then": zero},
+        intervention=None
+        if setup.settings.intervention is None
+        else hyper_numbers(setup.settings.intervention),
+    )
