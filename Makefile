@@ -15,11 +15,11 @@ REQUIREMENTS_.venv := requirements.txt
 REQUIREMENTS_.venv-dev := requirements-dev.txt
 REQUIREMENTS_.venv-bench := requirements-bench.txt
 
-.PHONY: help quickstart plan test soak check benchmark reproduce-002 reproduce-004 clean
+.PHONY: help quickstart plan test soak check benchmark clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@grep -E '^[a-z0-9 -]+:.*##' Makefile | sed -E 's/^([a-z0-9 -]+):.*## (.*)/\1|\2/' | \
+	@grep -E '^[a-z0-9 %-]+:.*##' Makefile | sed -E 's/^([a-z0-9 %-]+):.*## (.*)/\1|\2/; s/%/NNN/' | \
 		while IFS='|' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
 
 quickstart: $(USER_ENV) ## install into .venv and train the first grid
@@ -44,11 +44,9 @@ benchmark: $(BENCH_ENV) ## compare with PyTorch and plain JAX on this machine, q
 	.venv-bench/bin/python -m benchmarks
 
 # ONLY="layernorm depth" picks experiments; ARGS="axes.seed=[456,789]" are overrides of all of them.
-EXPERIMENTS_002 := random_split label_split sparse_parity scale_output weight_decay slingshots slingshots_decay slingshots_optimizers
-EXPERIMENTS_004 := layernorm attention_paths learning_rate weight_decay readout_scale readout_scale_lr rmsnorm depth eps0 subtract_initial
-
-reproduce-002 reproduce-004: reproduce-%: $(USER_ENV) ## train a source's experiments, measure, and write docs/results/source_*.md
-	for name in $(or $(ONLY),$(EXPERIMENTS_$*)); do \
+# Without ONLY, all of configs/source_*: a new config there is one more experiment.
+reproduce-%: $(USER_ENV) ## train a source's experiments, measure, and write docs/results/source_*.md
+	for name in $(or $(ONLY),$(sort $(basename $(notdir $(wildcard configs/source_$*/*.yaml))))); do \
 		.venv/bin/python run.py configs/source_$*/$$name.yaml $(ARGS) || exit $$?; \
 		if grep -q '^measurements:' configs/source_$*/$$name.yaml; then \
 			.venv/bin/python run.py --measure results/s$*_$$name || exit $$?; \

@@ -9,17 +9,11 @@ from safetensors.numpy import save_file
 
 from analysis import readings
 from analysis.load import load
-from analysis.sources import (
-    judges_002,
-    parity_claims,
-    pictures_002,
-    pictures_004,
-    source_002,
-    source_004,
-    verdicts,
-)
-from analysis.sources.__main__ import SOURCES, main
-from analysis.sources.claims import (
+from analysis.sources import __main__ as command
+from analysis.sources.__main__ import main
+from analysis.sources.core import verdicts
+from analysis.sources.core.checks import order
+from analysis.sources.core.claims import (
     CONTRADICTED,
     HOLDS,
     NOT_RUN,
@@ -31,18 +25,33 @@ from analysis.sources.claims import (
     Results,
     UnfinishedError,
 )
-from analysis.sources.estimates import Estimate, of_mean_curve, of_times, of_values, percent, plain
-from analysis.sources.judges_004 import flips, in_order
-from analysis.sources.parts import Part
-from analysis.sources.parts_004 import ALPHAS, MLP, NONE, NORMS, generalises
-from analysis.sources.write import BEGIN, END, table
+from analysis.sources.core.configuration import Configuration
+from analysis.sources.core.estimates import (
+    Estimate,
+    of_mean_curve,
+    of_times,
+    of_values,
+    percent,
+    plain,
+)
+from analysis.sources.core.report import BEGIN, END, table
+from analysis.sources.core.row import Row as TableRow
+from analysis.sources.core.source import load_source, published
+from analysis.sources.source_002 import special as special_002
+from analysis.sources.source_004.special import flips, generalises
 from analysis.statistics import Interval
 from tests.synthetic import EVAL_EVERY, Row, run_values, write_results
 from tests.synthetic_sources import write_everything
 
-PICTURES = {f"002 {name}": draw for name, draw in pictures_002.PICTURES.items()} | {
-    f"004 {name}": draw for name, draw in pictures_004.PICTURES.items()
+SOURCE_002, SOURCE_004 = load_source("002"), load_source("004")
+PICTURES = {f"002 {name}": draw for name, draw in SOURCE_002.pictures.items()} | {
+    f"004 {name}": draw for name, draw in SOURCE_004.pictures.items()
 }
+SETS_002, SETS_004 = published("002").sets, published("004").sets
+NORMS = SETS_004["norms"]
+NONE, _, _, MLP = NORMS
+SCALES = (*SETS_004["scales"], *SETS_004["scales_lr"])
+ALPHAS = (0.5, 0.75, 1.0, 1.25, 1.5)
 BUDGET = 10_000
 STEP = np.arange(0, BUDGET + 1, EVAL_EVERY)
 EXTRA = ("fourier_concentration", "val_effective_rank", "train_effective_rank")
@@ -82,7 +91,12 @@ def root(tmp_path_factory):
     return path
 
 
-def finding(root, what, claims=source_004.CLAIMS):
+def in_order(group, read):
+    """The check `order` on a group, lowest first."""
+    return lambda results: order(TableRow(tuple(group), read), results, "rising")
+
+
+def finding(root, what, claims=SOURCE_004.claims):
     (claim,) = (c for c in claims if c.what == what)
     return claim.find(Results(root))
 
@@ -129,7 +143,7 @@ def test_the_order_of_the_placements_holds(root):
 
 
 @pytest.mark.parametrize(
-    "what", [c.what for c in source_004.CLAIMS if "C_Fourier reaches 1 b" in c.what]
+    "what", [c.what for c in SOURCE_004.claims if "C_Fourier reaches 1 b" in c.what]
 )
 def test_c_fourier_comes_first_where_it_was_made_to(root, what):
     assert finding(root, what).verdict == HOLDS
@@ -140,10 +154,10 @@ def test_a_claim_that_the_made_up_results_turn_round_is_contradicted(root):
 
 
 def test_the_flip_of_alpha_is_seen_and_its_absence_too(root, tmp_path):
-    assert flips(Results(root)).verdict == HOLDS
+    assert flips(TableRow(SCALES, generalises), Results(root)).verdict == HOLDS
     for name in ("s004_readout_scale", "s004_readout_scale_lr"):
         (tmp_path / name).symlink_to(root / "s004_readout_scale")
-    assert flips(Results(tmp_path)).verdict == CONTRADICTED
+    assert flips(TableRow(SCALES, generalises), Results(tmp_path)).verdict == CONTRADICTED
 
 
 def test_configurations_are_rank_correlated(root):
@@ -161,22 +175,22 @@ def test_the_mean_curve_waits_for_its_slowest_run(root):
     assert e.interval.low < 8400 and e.interval.high == 8500
 
 
-@pytest.mark.parametrize("source", [source_002, source_004])
+@pytest.mark.parametrize("source", [SOURCE_002, SOURCE_004])
 def test_without_results_everything_is_not_run(source, tmp_path):
-    text = table(source.CLAIMS, Results(tmp_path), source.EXPERIMENTS)
-    assert f"{len(source.CLAIMS)} rows: 0 holds, 0 weaker, 0 contradicted" in text
-    assert text.count("**not run**") == len(source.CLAIMS)
+    text = table(source.claims, Results(tmp_path), source.experiments)
+    assert f"{len(source.claims)} rows: 0 holds, 0 weaker, 0 contradicted" in text
+    assert text.count("**not run**") == len(source.claims)
 
 
 def test_names_of_claims_are_unique_within_their_part():
-    for source in (source_002, source_004):
-        names = [(c.part, c.what) for c in source.CLAIMS]
+    for source in (SOURCE_002, SOURCE_004):
+        names = [(c.part, c.what) for c in source.claims]
         assert len(set(names)) == len(names)
 
 
 def test_every_verdict_is_one_of_the_five(root):
     results = Results(root)
-    for claim in (*source_002.CLAIMS, *source_004.CLAIMS):
+    for claim in (*SOURCE_002.claims, *SOURCE_004.claims):
         assert claim.find(results).verdict in VERDICTS
 
 
@@ -256,7 +270,7 @@ def test_epochs_are_steps_over_the_steps_in_each(tmp_path):
         return Row(point, run_values(STEP, 300.0, 4500.0), "finished", {"steps_per_epoch": 15})
 
     write_results(tmp_path / "s002_random_split", {"seed": range(6)}, in_batches, BUDGET)
-    found = finding(tmp_path, "the same, median", source_002.CLAIMS)
+    found = finding(tmp_path, "the same, median", SOURCE_002.claims)
     assert found.ours == "n = 6, 300 [293, 300]" and found.verdict == CONTRADICTED
     runs = Results(tmp_path).runs("s002_random_split")
     assert of_times(readings.first_above(runs, "train_accuracy", 0.99), 1).interval.estimate == 20
@@ -266,8 +280,9 @@ def test_the_command_writes_between_markers_and_keeps_the_prose(
     root, tmp_path, capsys, monkeypatch
 ):
     # Drawing is slow, and tried below; one picture that is there and one that is not will do.
-    few = {n: pictures_004.PICTURES[n] for n in ("layernorm_accuracy", "rmsnorm")}
-    monkeypatch.setitem(SOURCES, "004", dataclasses.replace(SOURCES["004"], pictures=few))
+    few = {n: SOURCE_004.pictures[n] for n in ("layernorm_accuracy", "rmsnorm")}
+    small = dataclasses.replace(SOURCE_004, pictures=few)
+    monkeypatch.setattr(command, "load_source", {"004": small}.__getitem__)
     out = tmp_path / "docs" / "source_004"
     assert main(["004", str(root), str(out)]) == 0
     file = out.with_name("source_004.md")
@@ -336,23 +351,23 @@ def test_a_picture_without_results_is_missing_and_no_error(name, tmp_path):
 
 
 def test_with_everything_there_only_a_few_rows_are_not_run(everything):
-    for source, unknown in ((source_002, WITHOUT_RESULTS_002), (source_004, WITHOUT_RESULTS_004)):
-        found = [c.what for c in source.CLAIMS if c.find(everything).verdict == NOT_RUN]
+    for source, unknown in ((SOURCE_002, WITHOUT_RESULTS_002), (SOURCE_004, WITHOUT_RESULTS_004)):
+        found = [c.what for c in source.claims if c.find(everything).verdict == NOT_RUN]
         late = [what for what in found if " at epoch " in what or "6,667" in what]
         assert set(found) - set(late) <= unknown
 
 
 WITHOUT_RESULTS_002 = {
     "time of five seeds",
-    *[c.what for c in source_002.CLAIMS if "linear" in c.what or "embedding" in c.what.lower()],
-    *[c.what for c in source_002.CLAIMS if c.what.startswith(("the same, ", "fall of the eff"))],
+    *[c.what for c in SOURCE_002.claims if "linear" in c.what or "embedding" in c.what.lower()],
+    *[c.what for c in SOURCE_002.claims if c.what.startswith(("the same, ", "fall of the eff"))],
     "speed of the weights (per step, over their norm), grokking",
 }
 """No clock; the made-up results have no weights at the end and three sets in all, end before most
 epochs that are asked for, and jump from 85 to 100 %."""
 WITHOUT_RESULTS_004 = {
     "order of the medians, loss",
-    *[c.what for c in source_004.CLAIMS if c.what.startswith(("parameters, ", "rank correlation"))],
+    *[c.what for c in SOURCE_004.claims if c.what.startswith(("parameters, ", "rank correlation"))],
 }
 """No weights; the made-up test loss never falls to 0.01, and the ranks are the same in all configurations."""
 
@@ -369,7 +384,8 @@ def test_an_intervention_is_compared_seed_by_seed(tmp_path, factor):
         "seed": range(6),
     }
     write_results(tmp_path / "s002_scale_output", axes, row, BUDGET)
-    found = judges_002.earlier(4.0)(Results(tmp_path))
+    arm = SETS_002["arms"][-1]
+    found = special_002.earlier(TableRow((arm,), generalises), Results(tmp_path))
     assert found.verdict == (HOLDS if factor < 1 else CONTRADICTED)
     assert found.ours == f"n = 6, {factor:g} [{factor:g}, {factor:g}]"
 
@@ -390,11 +406,13 @@ def test_weights_are_read_where_no_probe_has_measured(tmp_path):
             "W_E": np.full((99, 128), 4.3 / 128**0.5, np.float32),
         }
         save_file(tensors, folder / f"seed={seed}.safetensors")
-    results = Results(tmp_path)
-    assert judges_002.column_share(True, 0.90, 0.93)(results).verdict == HOLDS
-    assert judges_002.column_share(False, 0.09, 0.16)(results).verdict == CONTRADICTED
-    assert judges_002.number_norm(results).ours.startswith("n = 6, 4.3 ")
-    assert judges_002.constant_norm(max, 1.1, 2.4)(results).verdict == CONTRADICTED
+    find = lambda what: finding(tmp_path, what, SOURCE_002.claims)  # noqa: E731
+    fed = "share below 0.01 among linear 1's weights fed by '+' and '='"
+    assert find(fed).verdict == HOLDS
+    assert find("the same, fed by a and b").verdict == CONTRADICTED
+    assert find("embedding norm of a number").ours.startswith("n = 6, 4.3 ")
+    larger = "embedding norm of '+' and '=', the larger of both"
+    assert find(larger).verdict == CONTRADICTED
 
 
 @pytest.mark.parametrize(("n", "expected"), [(2, WEAKER), (3, CONTRADICTED)])
@@ -425,7 +443,11 @@ def test_an_order_is_that_of_the_configurations_that_were_run(root, tmp_path):
     chosen = tuple(reversed(NORMS))
     whole = in_order(chosen, generalises)(Results(root))
     assert "Not run" not in whole.evidence
-    without = (chosen[0], Part("other", "s004_layernorm", (("model.ln", "post"),)), *chosen[1:])
+    without = (
+        chosen[0],
+        Configuration("other", "s004_layernorm", (("model.ln", "post"),)),
+        *chosen[1:],
+    )
     found = in_order(without, generalises)(Results(root))
     assert found.ours == whole.ours and found.verdict == whole.verdict
     assert found.evidence == f"{whole.evidence} Not run: other."
@@ -489,5 +511,5 @@ def test_measurements_of_runs_that_train_on_are_not_told(tmp_path):
 def test_only_a_fall_of_the_effective_size_counts_as_one():
     epochs = np.array([[0.0, 10, 20, 30, 40]] * 2)
     size = np.array([[500.0, 400, 40, 20, 15], [15.0, 20, 40, 400, 500]])
-    found = parity_claims._judge_drop(np.array([20.0, 20.0]), epochs, size)
+    found = special_002.judge_fall(np.array([20.0, 20.0]), epochs, size)
     assert found.evidence == "Tenfold within 20 epochs: 1 of 2."

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis import readings
 from analysis.outcomes import CENSORED, HIT, NOT_OBSERVED, FirstHit
-from analysis.sources.claims import MissingError
+from analysis.sources.core.claims import MissingError
 from analysis.statistics import Interval, bootstrap, median_interval, median_time
 
 Format = Callable[[float], str]

@@ -8,40 +8,38 @@ from typing import Any
 
 import xarray as xr
 
-from analysis.sources.claims import MissingError, Results, UnfinishedError
+from analysis.sources.core.claims import MissingError, Results, UnfinishedError
 
 
 @dataclass(frozen=True)
-class Part:
-    """One configuration: an experiment's runs with these settings, under the source's name."""
+class Configuration:
+    """An experiment's runs with these settings (all of its runs without any), under the source's name."""
 
     name: str
     experiment: str
-    where: tuple[tuple[str, Any], ...]
+    where: tuple[tuple[str, Any], ...] = ()
 
     def of(self, results: Results) -> xr.Dataset:
+        """Histories of its runs, times in epochs."""
         return results.runs(self.experiment, **dict(self.where))
 
     def measured(self, results: Results, kind: str) -> xr.Dataset:
+        """What was measured on saved weights of its runs, `step` in optimiser steps."""
         return results.measured(self.experiment, kind, **dict(self.where))
 
 
-def parts(experiment: str, axis: str, values: dict[str, Any]) -> tuple[Part, ...]:
-    return tuple(Part(name, experiment, ((axis, value),)) for name, value in values.items())
-
-
 def at_hand(
-    group: Sequence[Part], results: Results, least: int = 1
+    group: Sequence[Configuration], results: Results, least: int = 1
 ) -> tuple[dict[str, xr.Dataset], str]:
     """The configurations that were run, and a sentence about the others. Raises MissingError where too few were."""
     found, missing = {}, []
-    for part in group:
+    for one in group:
         try:
-            found[part.name] = part.of(results)
+            found[one.name] = one.of(results)
         except UnfinishedError:
             raise
         except MissingError as error:
-            missing.append((part.name, error))
+            missing.append((one.name, error))
     if len(found) < least:
         raise missing[0][1]
     names = ", ".join(name for name, _ in missing)

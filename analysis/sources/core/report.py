@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from analysis.load import ResultsError, load
-from analysis.sources.claims import VERDICTS, Claim, Finding, MissingError, Results
-from analysis.sources.verdicts import RULES
+from analysis.sources.core.claims import VERDICTS, Claim, Finding, MissingError, Results
+from analysis.sources.core.verdicts import RULES
 from analysis.study import Definitions, make_study
 from analysis.table import write_table
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from analysis.sources.claims import CONTRADICTED, HOLDS, NO_CLAIM, NOT_RUN, WEAKER, Finding
-from analysis.sources.estimates import Estimate, plain
+from analysis.sources.core.claims import CONTRADICTED, HOLDS, NO_CLAIM, NOT_RUN, WEAKER, Finding
+from analysis.sources.core.estimates import Estimate, plain
 from analysis.statistics import Interval, rank_correlation
 
 READING = 0.05

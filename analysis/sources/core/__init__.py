@@ -1,0 +1,1 @@
+"""What all sources share: how published numbers are read from YAML, read off our runs, judged, written and drawn."""

@@ -1,0 +1,106 @@
+"""How a row's verdict comes about, by the name that a claims.yaml calls it; the rules themselves are in verdicts.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from analysis.sources.core import verdicts
+from analysis.sources.core.claims import CONTRADICTED, HOLDS, Finding, MissingError, Results
+from analysis.sources.core.quantities import weights
+from analysis.sources.core.row import Row
+from analysis.weights import n_parameters
+
+
+@dataclass(frozen=True)
+class Check:
+    """`judge` has a row, results, and the arguments that the YAML gives. `needs` are keys that the row must have.
+
+    `wording` makes the 'published' column of the row's numbers, unless the row has its own text (`told`).
+    """
+
+    judge: Callable[..., Finding]
+    needs: tuple[str, ...] = ()
+    wording: str = "{published}"
+
+
+def order(row: Row, results: Results, direction: Literal["rising", "falling"]) -> Finding:
+    """The medians rise (or fall) along the group, over those configurations that were run."""
+    group = row.configurations
+    lowest_first = group if direction == "rising" else tuple(reversed(group))
+    found, left_out = replace(row, configurations=lowest_first).estimates(results)
+    finding = verdicts.order(found)
+    return replace(finding, evidence=f"{finding.evidence} {left_out}".strip())
+
+
+def rows(row: Row, results: Results) -> Finding:
+    """Training rows `published`, the `other` ones held out."""
+    total = int(row.published + row.other)
+    found = row.runs(results)["n_train"].to_numpy().astype(int)
+    sizes = ", ".join(f"{n:,} / {total - n:,}" for n in sorted(set(found)))
+    right = bool((found == row.published).all())
+    return Finding(f"n = {len(found)}, {sizes}", HOLDS if right else CONTRADICTED)
+
+
+def parameters(row: Row, results: Results) -> Finding:
+    """Sizes of the final weights; an `other` size is as good as the published one."""
+    found = weights(row.runs(results))
+    sizes = sorted({n_parameters(w) for w in found})
+    text = f"n = {len(found)}, {', '.join(f'{n:,}' for n in sizes)}"
+    right = set(sizes) <= {row.published, row.other}
+    return Finding(text, HOLDS if right else CONTRADICTED)
+
+
+def missing(row: Row, results: Results) -> Finding:
+    """What was published and our results do not hold; the note says why."""
+    row.runs(results)
+    raise MissingError(row.note)
+
+
+def told(row: Row, results: Results) -> Finding:
+    """Nothing published to compare with."""
+    e = row.estimate(results)
+    return verdicts.told(e, row.note or e.note)
+
+
+def each(row: Row, results: Results) -> Finding:
+    """Our number for each of the group, without a verdict."""
+    texts = [f"{c.name}: {row.read(c.of(results)).text}" for c in row.configurations]
+    return Finding("; ".join(texts), verdicts.NO_CLAIM)
+
+
+def never(row: Row, results: Results) -> Finding:
+    """No run arrives; the row's note may name the {budget}."""
+    found = verdicts.never(row.estimate(results))
+    budget = f"{row.runs(results).attrs['budget']:,.0f}"
+    return replace(found, evidence=f"{found.evidence} {row.note.format(budget=budget)}".strip())
+
+
+def _on_range(rule: Callable[..., Finding]) -> Callable[..., Finding]:
+    return lambda row, results: rule(row.estimate(results), *row.within)
+
+
+def _on_number(rule: Callable[..., Finding]) -> Callable[..., Finding]:
+    return lambda row, results: rule(row.estimate(results), row.published, row.approx)
+
+
+def _on_bound(rule: Callable[..., Finding]) -> Callable[..., Finding]:
+    return lambda row, results: rule(row.estimate(results), row.published)
+
+
+CHECKS: dict[str, Check] = {
+    "every": Check(_on_range(verdicts.every), ("read", "within")),
+    "median": Check(_on_range(verdicts.median), ("read", "within")),
+    "number": Check(_on_number(verdicts.number), ("read", "published")),
+    "one_run": Check(_on_number(verdicts.one_run), ("read", "published")),
+    "at_least": Check(_on_bound(verdicts.at_least), ("read", "published"), "{published} or more"),
+    "at_most": Check(_on_bound(verdicts.at_most), ("read", "published"), "{published} or less"),
+    "order": Check(order, ("group", "read"), "{order}"),
+    "never": Check(never, ("read",)),
+    "told": Check(told, ("read",)),
+    "each": Check(each, ("group", "read")),
+    "rows": Check(rows, ("published", "other"), "{published} / {other}"),
+    "parameters": Check(parameters, ("published",)),
+    "missing": Check(missing, ("note",)),
+}
