@@ -35,7 +35,9 @@ class Shortcut(Probe):
 
 def attention_entropy(s: AttentionEntropy, view: View) -> dict[str, Array]:
     """attention_entropy: mean over layers, and attention_entropy/<layer>; nats."""
-    patterns = attention_patterns(view.model, view.params, jnp.asarray(view.model.table.tokens_NT))
+    patterns = attention_patterns(
+        view.model, view.params, jnp.asarray(view.model.token_table.tokens_NT)
+    )
     each = [pattern_entropy(p).mean() for p in patterns]
     layers = {f"attention_entropy/{i}": x for i, x in enumerate(each)}
     return {"attention_entropy": sum(each[1:], each[0]) / len(each), **layers}
