@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.workloads import Workload
-from grokjax.experiment.grid import table_of
 from grokjax.training import costs
 
 SIZE = 2048
@@ -32,7 +31,7 @@ def peak(repeats: int = 10, size: int = SIZE) -> float:
 def naive_flops(workload: Workload) -> float:
     """Operations of a step's products when every row and position is computed (three times the forward pass)."""
     run = workload.group(1).first
-    s, table = run.settings.model, table_of(run.settings.task)
+    s, table = run.settings.model, run.table
     n, t = workload.batch or run.n_train, table.tokens_NT.shape[1]
     if s.kind == "mlp":
         widths = [t * s.d_model, *s.hidden, table.n_classes]

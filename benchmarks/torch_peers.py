@@ -20,19 +20,17 @@ Loop = Callable[[], int]
 
 
 def data_of(group: Group) -> tuple[torch.Tensor, torch.Tensor]:
-    from grokjax.experiment.grid import table_of
 
-    table, rows = table_of(group.first.settings.task), training_rows(group)
+    table, rows = group.first.table, training_rows(group)
     tokens = torch.from_numpy(np.asarray(table.tokens_NT[rows], np.int64))
     return tokens, torch.from_numpy(np.asarray(table.targets_NA[rows, 0], np.int64))
 
 
 def model_of(group: Group, block: type[nn.Module]) -> nn.Module:
-    from grokjax.experiment.grid import table_of
 
     torch.manual_seed(0)
     s = group.first.settings
-    return MODELS[s.model.kind](s.model, table_of(s.task), block)
+    return MODELS[s.model.kind](s.model, group.first.table, block)
 
 
 def optimizer_of(group: Group, model: nn.Module, **how: bool) -> torch.optim.Optimizer:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grokjax.experiment.grid import make_groups, make_runs, table_of
+from grokjax.experiment.grid import make_groups, make_runs
 from grokjax.experiment.loading import load_experiment
 from grokjax.models import tensor_names
 from grokjax.training import costs, one_run, runstate
@@ -46,7 +46,7 @@ def test_a_compiled_evaluation_of_39601_rows_agrees_with_float64(model, tmp_path
         return one_run.measure_run(setup, data, hyper, state, 1), state.params, state.rows.train_N
 
     measured, params, train_N = jax.jit(jax.vmap(evaluate))(hyper)
-    table, train_N = table_of(group.first.settings.task), np.asarray(train_N)[0]
+    table, train_N = group.first.table, np.asarray(train_N)[0]
     assert table.n_rows == ROWS > 32_768
     named = tensor_names(jax.tree.map(lambda x: np.asarray(x)[0], params))
     logits = reference.logits(reference.as_float64(named), group.first.settings.model, table)

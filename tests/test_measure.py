@@ -25,7 +25,7 @@ from grokjax.cli.commands import main
 from grokjax.driver.measure import measure_directory
 from grokjax.driver.session import run_experiment
 from grokjax.experiment.config import Experiment
-from grokjax.experiment.grid import make_groups, make_runs, table_of
+from grokjax.experiment.grid import make_groups, make_runs
 from grokjax.experiment.places import ConfigError
 from grokjax.measurements import MEASUREMENTS, kernel
 from grokjax.measurements.projection import principal_components
@@ -112,13 +112,13 @@ class Made:
         setup, data, hyper = self.setups[run.group], self.data[run.group], runstate.make_hyper(run)
         rows = jax.jit(one_run.init_rows, static_argnums=0)(setup, data, hyper)
         own = jax.jit(passes.data_of, static_argnums=0)(setup, data, hyper)
-        table = table_of(run.settings.task)
+        table = run.table
         inputs = getattr(table, "tokens_NT", None)
         inputs = np.asarray(own.table_input) if inputs is None else inputs
         return (*map(np.asarray, (inputs, own.targets_NA, rows.labels_NA, rows.train_N)),)
 
     def logits(self, run, params, inputs=None):
-        s, table = run.settings.model, table_of(run.settings.task)
+        s, table = run.settings.model, run.table
         inputs = self.rows(run)[0] if inputs is None else inputs
         return reference.logits(params, s, table, inputs) * s.readout_scale
 
@@ -309,7 +309,7 @@ def test_projections_are_those_on_the_covariances_eigenvectors(made, model) -> N
     found = directory.measure(kind="pca", of="both", rows_y=3, at="all")
     assert list(found["token"]) == list(range(6)) and list(found["x"]) == list(range(5))
     for run, _, weights, one in directory.each(found):
-        rows = [i for i, (x, y) in enumerate(table_of(run.settings.task).operands_N2) if y == 3]
+        rows = [i for i, (x, y) in enumerate(run.table.operands_N2) if y == 3]
         points = {"embedding": weights["W_E"], "logits": directory.logits(run, weights)[rows, 0]}
         for name, x in points.items():
             xy, share = by_covariance(x)

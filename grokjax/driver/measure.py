@@ -25,6 +25,7 @@ from grokjax.experiment.measurement_checks import check_kinds
 from grokjax.experiment.parsing import Unreadable, parse_yaml
 from grokjax.experiment.places import ConfigError, Places
 from grokjax.experiment.run_columns import columns
+from grokjax.keys import Purpose, key_for
 from grokjax.measurements import MEASUREMENTS
 from grokjax.measurements.saved import Saved
 from grokjax.models import Params, tensor_names
@@ -226,6 +227,6 @@ def saved(setup: Setup, data: Data, hyper: Hyper, params: Params, final: Params 
         scale=scale,
         real_B=row_weights(hyper.n_train, setup.bucket) > 0,
         # Another purpose than those of training (0 to 5).
-        key=jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 6),
+        key=key_for(Purpose.MEASUREMENT, hyper.seeds["split_seed"]),
         logits=lambda p, index_N: passes.row_logits(setup, own, p, index_N) * scale,
     )

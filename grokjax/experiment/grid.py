@@ -47,6 +47,16 @@ class Run:
     """Evaluations, step 0 included."""
 
     @property
+    def table(self) -> Any:
+        """The Table or Sample of its task, built once for all runs that share it."""
+        return table_of(self.settings.task)
+
+    @property
+    def split(self) -> Split:
+        """Its split, built once for all runs that share it."""
+        return split_of(self.settings.task, self.settings.split)
+
+    @property
     def steps(self) -> int:
         """Steps of the whole budget."""
         return int(self.cadence.step_of(self.budget - 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from grokjax.experiment.config import Experiment
-from grokjax.experiment.grid import Group, Run, table_of
+from grokjax.experiment.grid import Group, Run
 from grokjax.experiment.places import Places
 from grokjax.measurements import unmet
 
@@ -14,8 +14,8 @@ def check_kinds(experiment: Experiment, groups: list[Group], places: Places) -> 
     """Refuse measurements that a model or task of the grid does not offer. Raises ConfigError."""
     for i, measurement in enumerate(experiment.measurements):
         for group in groups:
-            s = group.first.settings
-            lacking = unmet(measurement, s.model, table_of(s.task))
+            run = group.first
+            lacking = unmet(measurement, run.settings.model, run.table)
             if lacking:
                 message = f"{measurement.kind} needs {lacking}; or leave it out"
                 raise places.error(("measurements", str(i), "kind"), message)

@@ -7,7 +7,7 @@ distinct thing once. Both call the same row-wise pieces, so checkpoints do not k
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -109,10 +109,39 @@ UNIT_INPUT: dict[str, Placement] = {
 }
 """Of a placement before the sublayers, the one that norms attention alike and gives the MLP vectors of length 1."""
 
-_UNIT_MLP = tuple(UNIT_INPUT.values())
-_PRE_QK = ("attn-pre", "pre", "attn-pre-qk", "peri", *_UNIT_MLP[2:5])
-_PRE_V = ("attn-pre", "pre", "attn-pre-v", "pre-v", "peri", *_UNIT_MLP[2:4], _UNIT_MLP[5])
-_PRE_MLP = ("pre", "mlp-pre", "pre-v", "peri")
+
+class Norms(NamedTuple):
+    """What a placement norms."""
+
+    qk: bool = False
+    """The input of queries and keys, by ln1."""
+    v: bool = False
+    """The input of values, by ln1."""
+    mlp: bool = False
+    """The input of the MLP, by ln2."""
+    unit_mlp: bool = False
+    """The input of the MLP, to length 1."""
+    after: bool = False
+    """What attention and the MLP add to the residual stream, by ln1_out and ln2_out."""
+    post: bool = False
+    """The residual stream after each of the two, by ln1 and ln2."""
+
+
+PLACEMENTS: dict[Placement, Norms] = {
+    "none": Norms(),
+    "attn-pre": Norms(qk=True, v=True),
+    "pre": Norms(qk=True, v=True, mlp=True),
+    "mlp-pre": Norms(mlp=True),
+    "attn-pre-qk": Norms(qk=True),
+    "attn-pre-v": Norms(v=True),
+    "pre-v": Norms(v=True, mlp=True),
+    "post": Norms(post=True),
+    "peri": Norms(qk=True, v=True, mlp=True, after=True),
+    "mlp-inpnorm": Norms(unit_mlp=True),
+    "attn-pre+mlp-inpnorm": Norms(qk=True, v=True, unit_mlp=True),
+    "attn-pre-qk+mlp-inpnorm": Norms(qk=True, unit_mlp=True),
+    "attn-pre-v+mlp-inpnorm": Norms(v=True, unit_mlp=True),
+}
 
 
 class Norm(nn.Module):
@@ -140,6 +169,10 @@ class TransformerBlock(nn.Module):
 
     s: TransformerSettings
 
+    @property
+    def norms(self) -> Norms:
+        return PLACEMENTS[self.s.ln]
+
     def setup(self) -> None:
         s, d = self.s, self.s.d_model
 
@@ -149,11 +182,11 @@ class TransformerBlock(nn.Module):
         self.mlp_out = self.matrix("mlp_out", "out", s.d_mlp, d, s.mlp_bias)
         norm = lambda: Norm(d, s.ln_kind == "rms", s.ln_eps)  # noqa: E731
         # A placement that does not use a norm does not create it: unused parameters would decay.
-        if s.ln in _PRE_QK + _PRE_V or s.ln == "post":
+        if self.norms.qk or self.norms.v or self.norms.post:
             self.ln1 = norm()
-        if s.ln in _PRE_MLP or s.ln == "post":
+        if self.norms.mlp or self.norms.post:
             self.ln2 = norm()
-        if s.ln == "peri":
+        if self.norms.after:
             self.ln1_out, self.ln2_out = norm(), norm()
 
     def matrix(
@@ -170,34 +203,34 @@ class TransformerBlock(nn.Module):
 
     def queries(self, x: jax.Array) -> jax.Array:
         """... D, with the factor of the scores: one over the root of a head's width."""
-        q = affine(self.ln1(x) if self.s.ln in _PRE_QK else x, self.q)
+        q = affine(self.ln1(x) if self.norms.qk else x, self.q)
         return q / math.sqrt(self.s.d_model // self.s.n_heads)
 
     def keys(self, x: jax.Array) -> jax.Array:
-        return affine(self.ln1(x) if self.s.ln in _PRE_QK else x, self.k)
+        return affine(self.ln1(x) if self.norms.qk else x, self.k)
 
     def values(self, x: jax.Array) -> jax.Array:
-        return affine(self.ln1(x) if self.s.ln in _PRE_V else x, self.v)
+        return affine(self.ln1(x) if self.norms.v else x, self.v)
 
     def finish(self, resid_pre: jax.Array, z: jax.Array) -> jax.Array:
         """From the residual stream ... D and the mixed values ... D to the layer's output ... D."""
         attn_out = affine(z, self.o)
-        if self.s.ln == "peri":
+        if self.norms.after:
             attn_out = self.ln1_out(attn_out)
         resid_mid = resid_pre + attn_out
-        if self.s.ln == "post":
+        if self.norms.post:
             resid_mid = self.ln1(resid_mid)
         mlp_out = self.mlp(self.mlp_input(resid_mid))
-        if self.s.ln == "peri":
+        if self.norms.after:
             mlp_out = self.ln2_out(mlp_out)
         resid_post = resid_mid + mlp_out
-        return self.ln2(resid_post) if self.s.ln == "post" else resid_post
+        return self.ln2(resid_post) if self.norms.post else resid_post
 
     def mlp_input(self, resid_mid: jax.Array) -> jax.Array:
-        if self.s.ln in _UNIT_MLP:
+        if self.norms.unit_mlp:
             squares = row_means(resid_mid**2) * self.s.d_model
             return scale_rows(resid_mid, jax.lax.rsqrt(squares + jnp.finfo(jnp.float32).tiny))
-        return self.ln2(resid_mid) if self.s.ln in _PRE_MLP else resid_mid
+        return self.ln2(resid_mid) if self.norms.mlp else resid_mid
 
     def mlp(self, x: jax.Array) -> jax.Array:
         pre = affine(x, self.mlp_in)

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from grokjax.keys import Purpose, key_for
+
 Draw = Callable[[jax.Array, int], tuple[jax.Array, jax.Array]]
 """From a key and a number of rows n: inputs (n, D) float32 and targets (n, A) int32."""
 
@@ -62,6 +64,6 @@ class Sample:
     def draw(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Inputs N D and targets N A of one run: the training rows, from its key, then the test rows."""
         # Another purpose than those of the runs' keys: rows of a run whose seed is test_seed are not the test rows.
-        test_key = jax.random.fold_in(jax.random.key(self.test_seed), 7)
+        test_key = key_for(Purpose.TEST_ROWS, self.test_seed)
         train, test = self.draw_rows(key, self.n_train), self.draw_rows(test_key, self.n_test)
         return jnp.concatenate([train[0], test[0]]), jnp.concatenate([train[1], test[1]])

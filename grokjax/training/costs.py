@@ -8,7 +8,7 @@ import math
 
 import jax
 
-from grokjax.experiment.grid import Group, Run, table_of
+from grokjax.experiment.grid import Group, Run
 from grokjax.models import Model, Params
 from grokjax.optim import init_optimizer
 from grokjax.probes import required
@@ -64,7 +64,7 @@ def row_blocks(run: Run, platform: str) -> RowBlocks:
 
 
 def _model(run: Run) -> Model:
-    return Model(run.settings.model, table_of(run.settings.task))
+    return Model(run.settings.model, run.table)
 
 
 @functools.lru_cache(maxsize=256)

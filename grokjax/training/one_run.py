@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from grokjax import interventions, optim
+from grokjax.keys import Purpose, key_for
 from grokjax.losses import LOSSES
 from grokjax.models import Model, Params
 from grokjax.probes import measure
@@ -60,8 +61,8 @@ def init_run(setup: Setup, data: Data, hyper: Hyper) -> RunState:
 def init_rows(setup: Setup, data: Data, hyper: Hyper) -> Rows:
     """Draw which rows train and which labels are wrong."""
     data = passes.data_of(setup, data, hyper)
-    split_key = jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 1)
-    noise_key = jax.random.fold_in(jax.random.key(hyper.seeds["noise_seed"]), 2)
+    split_key = key_for(Purpose.SPLIT, hyper.seeds["split_seed"])
+    noise_key = key_for(Purpose.LABEL_NOISE, hyper.seeds["noise_seed"])
     train_N = draw_split(split_key, data.strata_UW, hyper.counts, setup.n_rows)
     labels_NA = data.targets_NA
     assert labels_NA is not None, "put there by data_of"
@@ -107,7 +108,7 @@ def train_epoch(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunS
 
 def epoch_order(setup: Setup, hyper: Hyper, state: RunState) -> tuple[jax.Array, jax.Array]:
     """Training rows in this epoch's random order, then the bucket's padding with weight 0."""
-    key = jax.random.fold_in(jax.random.key(hyper.seeds["order_seed"]), 3)
+    key = key_for(Purpose.ORDER, hyper.seeds["order_seed"])
     key = jax.random.fold_in(key, state.age // setup.batches)
     real_B = jnp.arange(setup.bucket) < hyper.n_train
     score = jnp.where(real_B, jax.random.uniform(key, (setup.bucket,)), 2.0)
@@ -247,7 +248,7 @@ def _intervene(
         (state.params, state.opt_state, state.intervention),
         state.age,
         measured,
-        jax.random.fold_in(jax.random.key(hyper.seeds["noise_seed"]), 5),
+        key_for(Purpose.INTERVENTION, hyper.seeds["noise_seed"]),
     )
     return state.replace(  # type: ignore[attr-defined]
         params=params, opt_state=opt_state, intervention=watch

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
 
+from grokjax.keys import Purpose, key_for
 from grokjax.losses import LOSSES
 from grokjax.models import Model, ModelTables, Params
 from grokjax.tasks import Sample
@@ -26,7 +27,7 @@ def precision(setup: Setup) -> contextlib.AbstractContextManager:
 
 def init_params(setup: Setup, hyper: Hyper) -> Params:
     """Parameters at step 0."""
-    key = jax.random.fold_in(jax.random.key(hyper.seeds["init_seed"]), 0)
+    key = key_for(Purpose.INIT, hyper.seeds["init_seed"])
     return setup.model.init(key, hyper.model["init_scale"])
 
 
@@ -37,7 +38,7 @@ def data_of(setup: Setup, data: Data, hyper: Hyper) -> Data:
     """
     task = setup.model.table
     if isinstance(task, Sample):
-        key = jax.random.fold_in(jax.random.key(hyper.seeds["split_seed"]), 4)
+        key = key_for(Purpose.DRAWN_ROWS, hyper.seeds["split_seed"])
         inputs_ND, targets_NA = task.draw(key)
         data = data.replace(  # type: ignore[attr-defined]
             train_input=inputs_ND, table_input=inputs_ND, targets_NA=targets_NA

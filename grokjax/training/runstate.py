@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from grokjax.experiment.cadence import Cadence
 from grokjax.experiment.config import RunSettings
-from grokjax.experiment.grid import Group, Run, split_of, table_of
+from grokjax.experiment.grid import Group, Run
 from grokjax.interventions import Watch
 from grokjax.models import Model, ModelPlan, Params
 from grokjax.optim import OptState
@@ -116,10 +116,15 @@ class Setup:
     batch_size: int | None
     batches: int
     cadence: Cadence
-    n_strata: int
+    strata_UW: tuple[np.ndarray, ...]
+    """Rows of each stratum's units (splits.Split)."""
     label_noise: bool
     """Whether any run of the group has wrong labels: without, training loss on true labels is the training loss."""
     blocks: RowBlocks = WHOLE
+
+    @property
+    def n_strata(self) -> int:
+        return len(self.strata_UW)
 
     @property
     def n_rows(self) -> int:
@@ -148,12 +153,12 @@ def make_setup(group: Group, blocks: RowBlocks = WHOLE) -> Setup:
     run, settings = group.first, group.first.settings
     return Setup(
         settings=settings,
-        model=Model(settings.model, table_of(settings.task)),
+        model=Model(settings.model, run.table),
         bucket=run.bucket,
         batch_size=run.batch_size,
         batches=run.batches,
         cadence=run.cadence,
-        n_strata=len(split_of(settings.task, settings.split).strata_UW),
+        strata_UW=run.split.strata_UW,
         label_noise=any(r.settings.split.label_noise > 0 for r in group.runs),
         blocks=blocks,
     )
@@ -161,20 +166,19 @@ def make_setup(group: Group, blocks: RowBlocks = WHOLE) -> Setup:
 
 def make_data(setup: Setup) -> Data:
     """The shared arrays of a group."""
-    table, settings = setup.model.table, setup.settings
-    strata = split_of(settings.task, settings.split).strata_UW
+    table = setup.model.table
     return Data(
         train_input=setup.model.plan(setup.batch_size or setup.bucket),
         table_input=setup.model.plan(table.n_rows),
         targets_NA=jnp.asarray(table.targets_NA, jnp.int32) if isinstance(table, Table) else None,
         mirror_N=jnp.asarray(table.mirror_N()),
-        strata_UW=tuple(jnp.asarray(s) for s in strata),
+        strata_UW=tuple(jnp.asarray(s) for s in setup.strata_UW),
     )
 
 
 def make_hyper(run: Run) -> Hyper:
     """A run's traced scalars, as NumPy."""
-    s, split = run.settings, split_of(run.settings.task, run.settings.split)
+    s, split = run.settings, run.split
     stop = s.train.stop
     return Hyper(
         seeds={name: np.uint32(seed) for name, seed in s.seeds().items()},
