@@ -9,30 +9,39 @@ A new action or trigger is its settings and function here, and one line in ACTIO
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, no_type_check
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float, Int
 from pydantic import Field
 
-from grokjax.models import Model
-from grokjax.settings import Kind, Settings, hyper, shape
+from grokjax.models import Model, Params
+from grokjax.optim import OptState
+from grokjax.settings import Kind, Settings, hyper, kind_of, shape
 
 Numbers = dict[str, Any]
 """Hyper settings of the intervention by dotted name, as traced scalars."""
+Measured = dict[str, jax.Array]
+"""What an evaluation found, by name."""
 
 
 @struct.dataclass
+@no_type_check
 class Watch:
     """What a run remembers of its intervention."""
 
-    fired_at: Any
+    fired_at: Int[Array, ""]
     """Step at which it was made; -1 before."""
-    best: Any
+    best: Float[Array, ""]
     """Highest value seen of what the trigger watches; on a plateau, the value at its last rise."""
-    since: Any
+    since: Int[Array, ""]
     """Evaluations since that rose, or since its condition first held."""
+
+
+Seen = tuple[Watch, jax.Array]
+"""What a trigger remembers now, and whether it fires."""
 
 
 def start_watching() -> Watch:
@@ -72,18 +81,18 @@ class Plateau(Settings):
     """Gain of validation accuracy over its best value that counts as a rise."""
 
 
-def _at_step(n: Numbers, watch: Watch, step: jax.Array, measured: dict) -> tuple[Watch, jax.Array]:
+def _at_step(n: Numbers, watch: Watch, step: jax.Array, measured: Measured) -> Seen:
     return watch, step >= n["when.step"]
 
 
-def _memorised(n: Numbers, watch: Watch, step: jax.Array, measured: dict) -> tuple:
+def _memorised(n: Numbers, watch: Watch, step: jax.Array, measured: Measured) -> Seen:
     best = jnp.maximum(watch.best, measured["train_accuracy"])
     reached = best >= n["when.level"]
     since = jnp.where(reached, watch.since + 1, 0)
     return watch.replace(best=best, since=since), since > n["when.wait"]  # type: ignore[attr-defined]
 
 
-def _plateau(n: Numbers, watch: Watch, step: jax.Array, measured: dict) -> tuple:
+def _plateau(n: Numbers, watch: Watch, step: jax.Array, measured: Measured) -> Seen:
     val = measured["val_accuracy"]
     rose = val > watch.best + n["when.rise"]
     counts = (measured["train_accuracy"] >= n["when.level"]) & ~rose
@@ -102,14 +111,16 @@ TRIGGERS: dict[str, Kind] = {
 # Actions: (numbers, model, params, optimiser state, key) -> (params, optimiser state) ---------------------------------
 
 
-class _Action(Settings):
+class Action(Settings):
+    """What every action has."""
+
     when: Annotated[AtStep | Memorised | Plateau, Field(discriminator="kind")]
     """What sets it off, once."""
     armed: bool = hyper(True)
     """false: the control arm, in which it is never set off."""
 
 
-class ScaleOutput(_Action):
+class ScaleOutput(Action):
     """Multiply the matrix that makes the logits (source 002's question: does a larger last layer grok earlier?)."""
 
     kind: Literal["scale_output"] = shape("scale_output")
@@ -117,7 +128,7 @@ class ScaleOutput(_Action):
     """Factor on every entry; biases and the optimiser's state stay."""
 
 
-class ScaleWeights(_Action):
+class ScaleWeights(Action):
     """Multiply all tensors of two or more dimensions."""
 
     kind: Literal["scale_weights"] = shape("scale_weights")
@@ -125,7 +136,7 @@ class ScaleWeights(_Action):
     """Factor on every entry; the optimiser's state stays."""
 
 
-class AddNoise(_Action):
+class AddNoise(Action):
     """Add normal noise to all parameters, drawn from the run's noise seed."""
 
     kind: Literal["add_noise"] = shape("add_noise")
@@ -133,21 +144,27 @@ class AddNoise(_Action):
     """Standard deviation."""
 
 
-class ResetOptimizer(_Action):
+class ResetOptimizer(Action):
     """Set the optimiser's moments and counters back to their start."""
 
     kind: Literal["reset_optimizer"] = shape("reset_optimizer")
 
 
-def _scale_output(n: Numbers, model: Model, params: Any, opt_state: Any, key: Any) -> tuple:
+def _scale_output(
+    n: Numbers, model: Model, params: Params, opt_state: OptState, key: jax.Array
+) -> tuple[Params, OptState]:
     return model.scale_output(params, n["factor"]), opt_state
 
 
-def _scale_weights(n: Numbers, model: Model, params: Any, opt_state: Any, key: Any) -> tuple:
+def _scale_weights(
+    n: Numbers, model: Model, params: Params, opt_state: OptState, key: jax.Array
+) -> tuple[Params, OptState]:
     return jax.tree.map(lambda w: w * n["factor"] if w.ndim >= 2 else w, params), opt_state
 
 
-def _add_noise(n: Numbers, model: Model, params: Any, opt_state: Any, key: Any) -> tuple:
+def _add_noise(
+    n: Numbers, model: Model, params: Params, opt_state: OptState, key: jax.Array
+) -> tuple[Params, OptState]:
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
     noisy = [
@@ -156,7 +173,9 @@ def _add_noise(n: Numbers, model: Model, params: Any, opt_state: Any, key: Any) 
     return jax.tree.unflatten(tree, noisy), opt_state
 
 
-def _reset_optimizer(n: Numbers, model: Model, params: Any, opt_state: Any, key: Any) -> tuple:
+def _reset_optimizer(
+    n: Numbers, model: Model, params: Params, opt_state: OptState, key: jax.Array
+) -> tuple[Params, OptState]:
     # Every optimiser here starts from zeros (tests/test_interventions.py holds them to it).
     return params, jax.tree.map(jnp.zeros_like, opt_state)
 
@@ -170,19 +189,19 @@ ACTIONS: dict[str, Kind] = {
 
 
 def intervene(
-    s: Any,
+    s: Action,
     numbers: Numbers,
     model: Model,
-    state: tuple[Any, Any, Watch],
+    state: tuple[Params, OptState, Watch],
     step: jax.Array,
-    measured: dict[str, jax.Array],
+    measured: Measured,
     key: jax.Array,
-) -> tuple[Any, Any, Watch]:
+) -> tuple[Params, OptState, Watch]:
     """(parameters, optimiser state, watch) after an evaluation, changed if the trigger fires."""
     params, opt_state, watch = state
     seen, fires = TRIGGERS[s.when.kind].build(numbers, watch, step, measured)
     fires = fires & (watch.fired_at < 0) & (numbers["armed"] > 0)
-    changed = ACTIONS[s.kind].build(numbers, model, params, opt_state, key)
+    changed = ACTIONS[kind_of(type(s))].build(numbers, model, params, opt_state, key)
     params, opt_state = jax.tree.map(
         lambda new, old: jnp.where(fires, new, old), changed, (params, opt_state)
     )

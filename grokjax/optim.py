@@ -13,13 +13,17 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
+from jaxtyping import PyTree
 from pydantic import model_validator
 
+from grokjax.models import Params
 from grokjax.models.parts import GROUPS, groups_of
-from grokjax.settings import Kind, Settings, hyper, shape
+from grokjax.settings import Kind, Settings, hyper, kind_of, shape
 
 Numbers = dict[str, Any]
 """The optimiser's hyper settings as traced scalars."""
+OptState = PyTree
+"""An optimiser's moments and counters, nested as optax nests them."""
 
 
 class Schedule(Settings):
@@ -198,18 +202,20 @@ def learning_rate(s: Schedule, n: Numbers, step: ArrayLike) -> jax.Array:
     return n["learning_rate"] * rising * 0.5 * (1 + jnp.cos(jnp.pi * past))
 
 
-def make_optimizer(s: Any, n: Numbers) -> optax.GradientTransformation:
+def make_optimizer(s: Schedule, n: Numbers) -> optax.GradientTransformation:
     """The transformation of gradients into directions of descent; `update` scales it."""
-    return OPTIMIZERS[s.kind].build(s, n)
+    return OPTIMIZERS[kind_of(type(s))].build(s, n)
 
 
-def init_optimizer(s: Any, params: Any) -> Any:
+def init_optimizer(s: Schedule, params: Params) -> OptState:
     """Fresh optimiser state. The numbers do not matter to it."""
     numbers = dict.fromkeys(type(s).model_fields, 0.0)
     return make_optimizer(s, numbers).init(params)
 
 
-def update(s: Any, n: Numbers, step: ArrayLike, grads: Any, state: Any, params: Any) -> tuple:
+def update(
+    s: Schedule, n: Numbers, step: ArrayLike, grads: Params, state: OptState, params: Params
+) -> tuple[Params, OptState]:
     """(updates, new optimiser state): the updates are to be added to the parameters."""
     direction, state = make_optimizer(s, n).update(grads, state, params)
     lr = learning_rate(s, n, step)

@@ -10,19 +10,27 @@ import dataclasses
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, no_type_check
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from grokjax.settings import Kind, Settings, hyper, shape
-from grokjax.tasks import Sample, Table
+from grokjax.settings import Kind, Settings, hyper, kind_of, shape
+from grokjax.tasks import Sample, Table, TaskData
 
 
-class RandomSplit(Settings):
+class SplitSettings(Settings):
+    """What the settings of every split have. Each declares it itself, last, so that the order of settings stays."""
+
+    if TYPE_CHECKING:
+        label_noise: float
+
+
+class RandomSplit(SplitSettings):
     """A random share of the rows trains, the rest validates."""
 
     kind: Literal["random"] = shape("random")
@@ -34,7 +42,7 @@ class RandomSplit(Settings):
     """Share of the training rows whose label is replaced by a wrong one."""
 
 
-class PairSplit(Settings):
+class PairSplit(SplitSettings):
     """Like random, but (x, y) and (y, x) go to the same side; rows without a mirror are shared out apart."""
 
     kind: Literal["pairs"] = shape("pairs")
@@ -46,7 +54,7 @@ class PairSplit(Settings):
     """Share of the training rows whose label is replaced by a wrong one."""
 
 
-class AnswerSplit(Settings):
+class AnswerSplit(SplitSettings):
     """Rows with the smallest answers validate; none of these classes is ever a training label (source 002, exp3)."""
 
     kind: Literal["by_answer"] = shape("by_answer")
@@ -56,7 +64,7 @@ class AnswerSplit(Settings):
     """Share of the training rows whose label is replaced by a wrong one."""
 
 
-class DrawnSplit(Settings):
+class DrawnSplit(SplitSettings):
     """The task says which rows train, as one does that draws them for each run."""
 
     kind: Literal["drawn"] = shape("drawn")
@@ -124,7 +132,7 @@ SPLITS: dict[str, Kind] = {
 }
 
 
-def _check_task(kind: str, table: Table | Sample) -> None:
+def _check_task(kind: str, table: TaskData) -> None:
     if table.drawn and kind != "drawn":
         raise ValueError(
             f"kind: {kind} shares out the rows of a table, and this task draws its training rows; "
@@ -137,10 +145,11 @@ def _check_task(kind: str, table: Table | Sample) -> None:
         )
 
 
-def make_split(settings, table: Table | Sample) -> Split:
+def make_split(settings: SplitSettings, table: TaskData) -> Split:
     """The split of a table. Raises ValueError where no row would train, or none would validate."""
-    _check_task(settings.kind, table)
-    strata, counts = SPLITS[settings.kind].build(settings, table)
+    kind = kind_of(type(settings))
+    _check_task(kind, table)
+    strata, counts = SPLITS[kind].build(settings, table)
     n_train = sum(k * s.shape[1] for k, s in zip(counts, strata, strict=True))
     if not 0 < n_train < table.n_rows:
         side = "train" if n_train == 0 else "validate"
@@ -157,19 +166,19 @@ def make_split(settings, table: Table | Sample) -> Split:
 
 
 @struct.dataclass
+@no_type_check
 class Rows:
     """One run's rows. B bucket of training rows, N table rows."""
 
-    # No shapes on the fields: vmap, eval_shape and tree.map put other things there than arrays.
-    index_B: Any
+    index_B: Int[Array, " B"]
     """Table rows: the n_train training rows first, in table order."""
-    train_N: Any
-    labels_NA: Any
+    train_N: Bool[Array, " N"]
+    labels_NA: Int[Array, "N A"]
     """What the run is taught: the targets, but for the noisy labels."""
 
 
 def draw_split(
-    key: Array, strata_UW: tuple[Array, ...], counts: Array, n_rows: int
+    key: Array, strata_UW: tuple[Array, ...], counts: Array | np.ndarray, n_rows: int
 ) -> Bool[Array, " N"]:
     """Mask over the table: which rows train. counts: units of each stratum that train."""
     train_N = jnp.zeros(n_rows, bool)
@@ -184,7 +193,7 @@ def add_label_noise(
     key: Array,
     targets_NA: Int[Array, "N A"],
     train_N: Bool[Array, " N"],
-    n_noisy: Array,
+    n_noisy: ArrayLike,
     n_answers: int,
 ) -> Int[Array, "N A"]:
     """Give n_noisy training rows, drawn at random, an answer drawn uniformly from the wrong ones."""
@@ -206,6 +215,6 @@ def bucket_of(n_train: int, n_rows: int) -> int:
     return min(max(8, -(-n_train // step) * step), n_rows)
 
 
-def row_weights(n_train: Array, bucket: int) -> Float[Array, " B"]:
+def row_weights(n_train: ArrayLike, bucket: int) -> Float[Array, " B"]:
     """1 for the run's training rows, 0 for the padding of the bucket."""
     return (jnp.arange(bucket) < n_train).astype(jnp.float32)

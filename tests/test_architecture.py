@@ -88,3 +88,104 @@ def test_the_package_never_prints() -> None:
         if name_of(file).startswith("grokjax"):
             calls = [n for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Call)]
             assert not [n for n in calls if ast.unparse(n.func) == "print"], name_of(file)
+
+
+TYPED = (
+    *("tasks", "splits", "models", "losses", "optim", "probes", "interventions", "measurements"),
+    *("training", "engine"),
+)
+"""Rooms whose public functions say what they take and give."""
+
+
+def is_named(annotation: ast.expr | None) -> bool:
+    return annotation is not None and ast.unparse(annotation) not in ("Any", "typing.Any")
+
+
+def unnamed(function: ast.FunctionDef | ast.AsyncFunctionDef, method: bool) -> list[str]:
+    """Arguments (and 'return') without a type, or with one that says nothing. `dict[str, Any]` says something."""
+    a = function.args
+    bound = method and "staticmethod" not in [ast.unparse(d) for d in function.decorator_list]
+    arguments = [*a.posonlyargs, *a.args][bound:] + a.kwonlyargs
+    arguments += [x for x in (a.vararg, a.kwarg) if x is not None]
+    found = [x.arg for x in arguments if not is_named(x.annotation)]
+    constructs = method and function.name == "__init__"
+    return found if constructs or is_named(function.returns) else [*found, "return"]
+
+
+def untyped(body: list[ast.stmt], within: str = "") -> list[str]:
+    """Public functions, methods of public classes (constructors too), and what they leave unsaid."""
+    found = []
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            found += untyped(node.body, f"{node.name}.")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            public = not node.name.startswith("_") or node.name in ("__init__", "__call__")
+            missing = unnamed(node, bool(within)) if public else []
+            found += [f"{within}{node.name}: {', '.join(missing)}"] if missing else []
+    return found
+
+
+@pytest.mark.parametrize("room", TYPED)
+def test_public_functions_name_their_types(room: str) -> None:
+    files = [f for f in ROOMS if name_of(f).split(".")[1] == room]
+    assert files
+    assert not [
+        f"{name_of(f)}.{told}" for f in files for told in untyped(ast.parse(f.read_text()).body)
+    ]
+
+
+def test_what_counts_as_untyped() -> None:
+    text = """
+def f(a, b: Any, c: dict[str, Any], *d: Any, e: int = 0) -> Any: ...
+def _private(a): ...
+class Public:
+    def __init__(self, x): ...
+    def method(self, x: Callable[..., Any]) -> None: ...
+    @staticmethod
+    def static(x) -> None: ...
+class _Private:
+    def method(self, x): ...
+"""
+    assert untyped(ast.parse(text).body) == [
+        "f: a, b, d, return",
+        "Public.__init__: x",
+        "Public.static: x",
+    ]
+
+
+RECORD = re.compile(r"dataclass|NamedTuple|Settings|BaseModel|TypedDict")
+"""In a decorator or base: the class is a record, and its fields are what it is for."""
+
+
+def classes() -> list[tuple[str, ast.ClassDef]]:
+    found = [(f, n) for f in FILES for n in ast.walk(ast.parse(f.read_text()))]
+    return [(f"{name_of(f)}.{n.name}", n) for f, n in found if isinstance(n, ast.ClassDef)]
+
+
+def own_attributes(node: ast.ClassDef) -> set[str]:
+    """What its methods assign to themselves."""
+    return {
+        n.attr
+        for n in ast.walk(node)
+        if isinstance(n, ast.Attribute)
+        and isinstance(n.ctx, ast.Store)
+        and ast.unparse(n.value) == "self"
+    }
+
+
+def test_no_class_is_longer_than_150_lines() -> None:
+    lengths = {name: (c.end_lineno or 0) - c.lineno + 1 for name, c in classes()}
+    assert not {name: n for name, n in lengths.items() if n > 150}
+
+
+def test_no_class_keeps_more_than_twelve_things() -> None:
+    many = {}
+    for name, node in classes():
+        told = " ".join(ast.unparse(x) for x in [*node.decorator_list, *node.bases])
+        if not RECORD.search(told) and len(own_attributes(node)) > 12:
+            many[name] = sorted(own_attributes(node))
+    assert not many
+
+
+def test_the_top_of_the_package_stays_small() -> None:
+    assert len([f for f in FILES if f.parent == ROOT / "grokjax"]) <= 12

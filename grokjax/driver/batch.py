@@ -72,6 +72,11 @@ class Batch:
         )
         return records
 
+    def executed_steps(self, records: Records) -> int:
+        """Steps that a chunk had the time for: what the busiest device did, on all of them."""
+        busiest = int(records.executed.reshape(self.slots.n_devices, -1).sum(1).max())
+        return self.slots.n_devices * busiest * self.program.setup.cadence.unit
+
     def take(self, slots: Iterable[int]) -> list[SlotState]:
         """The states in these slots, copied without waiting."""
         chosen = list(slots)

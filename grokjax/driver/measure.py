@@ -223,7 +223,7 @@ def saved(setup: Setup, data: Data, hyper: Hyper, params: Params, final: Params 
     return Saved(
         view=one_run.make_view(setup, data, hyper, state),
         final=final,
-        inputs=own.table_input if table.drawn else jnp.asarray(table.tokens_NT),
+        inputs=own.table_input if table.drawn else jnp.asarray(setup.model.token_table.tokens_NT),
         scale=scale,
         real_B=row_weights(hyper.n_train, setup.bucket) > 0,
         # Another purpose than those of training (0 to 5).

@@ -97,7 +97,7 @@ class Recorder:
         code, ended = int(records.status[slot]), None
         if code != RUNNING:
             ended = Progress(STATUS[code], record.evaluations, int(records.diverged_at[slot]))
-        return Asked(self._snapshot_step(numbers[made]), ended)
+        return Asked(self._snapshot_step(np.asarray(numbers[made])), ended)
 
     def _snapshot_step(self, evaluations: np.ndarray) -> int | None:
         """Step of the last of these evaluations that took a snapshot; at most one does, by `pace.limits`."""

@@ -25,7 +25,7 @@ from grokjax.engine.devices import cache_directory, describe
 from grokjax.engine.pace import Pace
 from grokjax.engine.program import Program, Records
 from grokjax.engine.slots import Slots
-from grokjax.engine.tile_search import remembered_search
+from grokjax.engine.tile_search import TileSearch, remembered_search
 from grokjax.experiment.config import Execution
 from grokjax.experiment.grid import Group, Run
 from grokjax.results.checkpoint import Checkpoints, Meta
@@ -72,12 +72,7 @@ class GroupTrainer:
         self.recorder = Recorder(store, program, execution.keep_state, self.tally, self.pace.timed)
         slots = _make_slots(program, self.runs, self.starts)
         self.batch = Batch(program, slots, make_hyper(group.first), self.pace.timed)
-        self.search = remembered_search(
-            cache_directory() / "slots.json",
-            f"{describe(program.mesh)}, {group.hash}, tile {program.tile}",
-            program.slots_per_device // program.tile,
-            fixed=execution.slots is not None,
-        )
+        self.search = _make_search(program, group.hash, fixed=execution.slots is not None)
         self._in_flight: collections.deque[Chunk] = collections.deque()
         self.unsaved = False
         """Whether chunks were trained that are on disk in part only, or not at all."""
@@ -154,10 +149,7 @@ class GroupTrainer:
     def _record(self, records: Records, placement: dict[int, str]) -> None:
         """Note what a chunk measured; take out the states that its runs ask for."""
         slots = self.batch.slots
-        # What the busiest device did is what all of them had the time for.
-        busiest = int(records.executed.reshape(slots.n_devices, -1).sum(1).max())
-        unit = self.batch.program.setup.cadence.unit
-        self.tally.executed_steps += slots.n_devices * busiest * unit
+        self.tally.executed_steps += self.batch.executed_steps(records)
         # A run that ended in an earlier chunk was in flight already: its slot is no longer its own.
         asked = {
             slot: self.recorder.record(run, slot, records)
@@ -215,4 +207,14 @@ def _make_slots(program: Program, runs: dict[str, Run], starts: resume.Starts) -
         program.tile,
         runs,
         lambda run: (run in starts.carried, likely_length(runs[run])),
+    )
+
+
+def _make_search(program: Program, group: str, fixed: bool) -> TileSearch:
+    """Begins with what is remembered of this group on such devices."""
+    return remembered_search(
+        cache_directory() / "slots.json",
+        f"{describe(program.mesh)}, {group}, tile {program.tile}",
+        program.slots_per_device // program.tile,
+        fixed,
     )

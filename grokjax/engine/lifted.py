@@ -12,11 +12,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import no_type_check
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from grokjax.training import one_run, runstate
 from grokjax.training.runstate import RUNNING, Data, Hyper, RunState, Setup
@@ -26,19 +28,20 @@ MAX_BLOCKS = 64
 
 
 @struct.dataclass
+@no_type_check
 class Records:
     """What a chunk measured, and how its runs stand after it."""
 
-    values: Any
-    """S B K; NaN where not measured."""
-    evaluation: Any
-    """S B: number of the evaluation made in this block, -1 if none."""
-    status: Any
-    evaluations: Any
-    age: Any
-    diverged_at: Any
-    executed: Any
-    """S: blocks of training that the slot's tile executed, frozen and empty slots included."""
+    values: Float[Array, "S B K"]
+    """NaN where not measured."""
+    evaluation: Int[Array, "S B"]
+    """Number of the evaluation made in this block, -1 if none."""
+    status: Int[Array, " S"]
+    evaluations: Int[Array, " S"]
+    age: Int[Array, " S"]
+    diverged_at: Int[Array, " S"]
+    executed: Int[Array, " S"]
+    """Blocks of training that the slot's tile executed, frozen and empty slots included."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,18 +57,29 @@ class Lift:
     names: list[str]
     """All of them, in the order of the probes."""
 
-    def admit(self, data: Data, hyper: Hyper, state: RunState, fresh_S) -> RunState:
+    def admit(
+        self, data: Data, hyper: Hyper, state: RunState, fresh_S: Bool[Array, " S"]
+    ) -> RunState:
         """Start the runs of `hyper` in the fresh slots."""
         init = jax.vmap(functools.partial(one_run.init_run, self.setup, data))
 
-        def admit_tile(_, tile: RunState, hyper: Hyper, fresh_W) -> tuple[RunState, None]:
+        def admit_tile(
+            _: None, tile: RunState, hyper: Hyper, fresh_W: Bool[Array, " W"]
+        ) -> tuple[RunState, None]:
             started = jax.lax.cond(fresh_W.any(), init, lambda _: tile, hyper)
             return jax.tree.map(lambda n, o: _where(fresh_W, n, o), started, tile), None
 
         n_tiles = self.slots // self.tile
         return self._over_tiles(admit_tile, n_tiles, state, None, hyper, fresh_S)[0]
 
-    def advance(self, data: Data, hyper: Hyper, state: RunState, live_1, n_blocks):
+    def advance(
+        self,
+        data: Data,
+        hyper: Hyper,
+        state: RunState,
+        live_1: Int[Array, " 1"],
+        n_blocks: Int[Array, ""],
+    ) -> tuple[RunState, Records]:
         """Up to MAX_BLOCKS blocks of the first live_1[0] tiles: (state, Records)."""
         S, K = self.slots, len(self.names)
         blank = Records(
@@ -78,19 +92,28 @@ class Lift:
             executed=jnp.zeros(S, jnp.int32),
         )
 
-        def advance_tile(records: Records, tile: RunState, hyper: Hyper) -> tuple:
+        def advance_tile(
+            records: Records, tile: RunState, hyper: Hyper
+        ) -> tuple[RunState, Records]:
             return self._advance_tile(data, hyper, tile, records, n_blocks)
 
         return self._over_tiles(advance_tile, live_1[0], state, blank, hyper)
 
-    def _over_tiles(self, f: Callable, n_tiles, state: RunState, records: Any, *inputs: Any) -> Any:
+    def _over_tiles(
+        self,
+        f: Callable,
+        n_tiles: ArrayLike,
+        state: RunState,
+        records: Records | None,
+        *inputs: PyTree,
+    ) -> tuple:
         """Apply f(records, tile, *inputs of the tile) to the first n_tiles tiles, in place."""
         W = self.tile
 
-        def cut(tree: Any, i) -> Any:
+        def cut(tree: PyTree, i: Int[Array, ""]) -> PyTree:
             return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, i * W, W), tree)
 
-        def paste(tree: Any, part: Any, i) -> Any:
+        def paste(tree: PyTree, part: PyTree, i: Int[Array, ""]) -> PyTree:
             put = jax.lax.dynamic_update_slice_in_dim
             return jax.tree.map(lambda x, y: put(x, y, i * W, 0), tree, part)
 
@@ -101,7 +124,14 @@ class Lift:
 
         return jax.lax.fori_loop(0, n_tiles, body, (state, records))
 
-    def _advance_tile(self, data: Data, hyper: Hyper, tile: RunState, records: Records, n_blocks):
+    def _advance_tile(
+        self,
+        data: Data,
+        hyper: Hyper,
+        tile: RunState,
+        records: Records,
+        n_blocks: Int[Array, ""],
+    ) -> tuple[RunState, Records]:
         train = jax.vmap(functools.partial(one_run.train_block, self.setup, data))
 
         def block(b, carry):
@@ -128,14 +158,18 @@ class Lift:
         now = {n: getattr(tile, n) for n in ("status", "evaluations", "age", "diverged_at")}
         return tile, records.replace(**now)  # type: ignore[attr-defined]
 
-    def _evaluate_tile(self, data: Data, hyper: Hyper, tile: RunState) -> tuple[RunState, Any]:
+    def _evaluate_tile(
+        self, data: Data, hyper: Hyper, tile: RunState
+    ) -> tuple[RunState, Float[Array, "W K"]]:
         columns: dict[str, jax.Array] = {}
         for every, names in self.names_at.items():
             columns |= self._measure_tile(data, hyper, tile, every, names)
         conclude = jax.vmap(functools.partial(one_run.conclude, self.setup))
         return conclude(hyper, tile, columns), jnp.stack([columns[n] for n in self.names], -1)
 
-    def _measure_tile(self, data, hyper, tile: RunState, every: int, names: list[str]) -> dict:
+    def _measure_tile(
+        self, data: Data, hyper: Hyper, tile: RunState, every: int, names: list[str]
+    ) -> dict[str, Array]:
         """Measurements of one cadence, W each; skipped where no run of the tile has arrived at it."""
         measure = jax.vmap(lambda h, t: one_run.measure_run(self.setup, data, h, t, every))
         if every == 1:
@@ -155,16 +189,16 @@ def _not_measured(names: list[str]) -> Callable:
     return lambda tile: (tile, jnp.full((len(tile.age), len(names)), jnp.nan))
 
 
-def _where(mask_W, new, old):
+def _where(mask_W: Bool[Array, " W"], new: Array, old: Array) -> Array:
     return jnp.where(mask_W.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
-def extract(state_S: RunState, index_1) -> RunState:
+def extract(state_S: RunState, index_1: Int[Array, " 1"]) -> RunState:
     """The state of one slot of a device (-1: of any)."""
     return jax.tree.map(lambda x: x[jnp.maximum(index_1, 0)], state_S)
 
 
-def insert(state_S: RunState, row_1: RunState, index_1) -> RunState:
+def insert(state_S: RunState, row_1: RunState, index_1: Int[Array, " 1"]) -> RunState:
     """Put a state into one slot of a device (-1: into none)."""
     at = jnp.maximum(index_1[0], 0)
     keep = index_1[0] < 0

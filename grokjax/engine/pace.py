@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from grokjax.engine.lifted import MAX_BLOCKS
 from grokjax.experiment.config import Execution
 from grokjax.training.runstate import Setup
+
+Result = TypeVar("Result")
 
 CHUNK_SECONDS = (0.1, 1.0)
 """Shortest and longest time between two visits of the host that the chunk length aims at."""
@@ -33,7 +35,7 @@ class Pace:
         """What has happened until now belongs to no chunk."""
         self._began, self._waited = self._now(), 0.0
 
-    def timed(self, call: Callable, *arguments: Any) -> Any:
+    def timed(self, call: Callable[..., Result], *arguments: object) -> Result:
         """Make a call whose time is the device's, not the host's: compiled code, or waiting for it."""
         began = self._now()
         try:

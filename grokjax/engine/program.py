@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
+from jaxtyping import PyTree
 
 from grokjax.engine import lifted
 from grokjax.engine.devices import RUN, over_runs, replicated
@@ -72,7 +73,7 @@ class Program:
         )
         return blank()
 
-    def place(self, tree: Any) -> Any:
+    def place(self, tree: PyTree) -> PyTree:
         """Put arrays with a leading slot axis on the devices."""
         return jax.device_put(tree, over_runs(self.mesh))
 

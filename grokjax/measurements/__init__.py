@@ -10,9 +10,10 @@ import numpy as np
 from jax import Array
 
 from grokjax.measurements import attention, kernel, neurons, projection, pruning, spectra
-from grokjax.measurements.saved import Saved
+from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model, lacking, offering
-from grokjax.settings import Settings
+from grokjax.settings import Settings, kind_of
+from grokjax.tasks import TaskData
 
 Found = dict[str, np.ndarray]
 
@@ -47,7 +48,7 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
 }
 
 
-def _no_such_rows(s: Any, table: Any) -> str | None:
+def _no_such_rows(s: Any, table: TaskData) -> str | None:
     operands_N2 = getattr(table, "operands_N2", None)
     if operands_N2 is None:
         return "rows with two operands, and this task's have none; of: embedding would be right"
@@ -57,11 +58,11 @@ def _no_such_rows(s: Any, table: Any) -> str | None:
     return f"a second operand that occurs, and rows_y is {s.rows_y}; {known[0]} to {known[-1]} would be right"
 
 
-def unmet(measurement: Any, model: Any, table: Any) -> str | None:
+def unmet(measurement: Measurement, model: Settings, table: TaskData) -> str | None:
     """What a measurement needs and this model and task do not offer, in words."""
     told = lacking(measurement.requires, model, table)
     if told is not None:
         others = offering(measurement.requires)
-        named = "" if model.kind in others else f"; use model.kind {' or '.join(others)}"
+        named = "" if kind_of(type(model)) in others else f"; use model.kind {' or '.join(others)}"
         return told + (named if others else "")
     return _no_such_rows(measurement, table) if "rows_y" in measurement.requires else None

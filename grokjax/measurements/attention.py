@@ -27,7 +27,7 @@ class AttentionEntropy(Measurement):
 def labels(s: AttentionEntropy, model: Model) -> dict[str, Any]:
     return {
         "layer": range(model.settings.n_layers),
-        "position": range(model.table.tokens_NT.shape[1]),
+        "position": range(model.token_table.tokens_NT.shape[1]),
     }
 
 

@@ -37,9 +37,9 @@ class PCA(Measurement):
 def labels(s: PCA, model: Model) -> dict[str, Any]:
     found: dict[str, Any] = {"component": [0, 1]}
     if s.of != "logits":
-        found["token"] = range(model.table.n_vocab)
+        found["token"] = range(model.token_table.n_vocab)
     if s.of != "embedding":
-        found["x"] = model.table.operands_N2[_rows(s, model), 0]
+        found["x"] = model.token_table.operands_N2[_rows(s, model), 0]
     return found
 
 
@@ -55,7 +55,7 @@ def pca(s: PCA, saved: Saved) -> dict[str, Array]:
 
 
 def _rows(s: PCA, model: Model) -> np.ndarray:
-    return np.flatnonzero(model.table.operands_N2[:, 1] == s.rows_y)
+    return np.flatnonzero(model.token_table.operands_N2[:, 1] == s.rows_y)
 
 
 def project(s: PCA, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

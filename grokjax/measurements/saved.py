@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
 from pydantic import Field
 
 from grokjax.models import Params
@@ -38,13 +40,13 @@ class Saved:
     """As a probe sees it. What only a training in progress knows (gradients, updates, steps) is missing."""
     final: Params | None
     """Weights at the end of the run (requires 'final')."""
-    inputs: Any
+    inputs: Float[Array, "N D"] | Int[Array, "N T"]
     """All rows as the plain forward pass reads them."""
-    scale: Any
+    scale: ArrayLike
     """Readout scale: a factor on the logits."""
-    real_B: Any
+    real_B: Bool[Array, " B"]
     """Which entries of `view.rows.index_B` are training rows; behind them the bucket is filled up."""
-    key: Any
+    key: Array
     """For what a measurement draws. From the run's split_seed, and used for nothing else."""
     logits: Callable[[Params, jax.Array], jax.Array]
     """Logits of the table's rows of an index, readout scale included."""

@@ -10,15 +10,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 from grokjax.models import mlp, perceptron, quadratic, sharing, transformer
 from grokjax.models.counting import Forward, count_program
 from grokjax.models.init import draw_all, scale_weights
 from grokjax.models.transformer_count import count_transformer
-from grokjax.settings import Settings
-from grokjax.tasks import Table
+from grokjax.settings import Settings, kind_of
+from grokjax.tasks import Table, TaskData
 
 Params = dict[str, Any]
+"""Parameters, or what has one number for each of them: arrays by name, those of a block one level down."""
+ModelPlan = PyTree
+"""Arrays that say which distinct rows a kind of model computes; what they are, only its own functions know."""
+ModelTables = PyTree
+"""Arrays that rows are looked up in; what they are, only the functions of a kind of model know."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +51,10 @@ class Shared(NamedTuple):
     """Parts of a forward pass on bound modules: tables from (module, plan); from (module, plan, tables, rows) the
     logits, and the features, which the output matrix is multiplied with. `plan` is of n executed table rows."""
 
-    plan: Callable[[Any, Any, int], Any]
-    tables: Callable[[Any, Any], Any]
-    read_rows: Callable[[Any, Any, Any, jax.Array | None], jax.Array]
-    read_features: Callable[[Any, Any, Any, jax.Array | None], jax.Array]
+    plan: Callable[[Any, Any, int], ModelPlan]
+    tables: Callable[[Any, ModelPlan], ModelTables]
+    read_rows: Callable[[Any, ModelPlan, ModelTables, jax.Array | None], jax.Array]
+    read_features: Callable[[Any, ModelPlan, ModelTables, jax.Array | None], jax.Array]
 
 
 def _transformer_plan(s: transformer.TransformerSettings, table: Table, n: int) -> sharing.Plan:
@@ -123,9 +129,9 @@ MEANING = {
 """What a model or a task may offer, in words. Models: `offers`; tasks: `commutative`, and `modular` if `cyclic`."""
 
 
-def lacking(requires: frozenset[str], model: Any, table: Any) -> str | None:
+def lacking(requires: frozenset[str], model: Settings, table: TaskData) -> str | None:
     """What is required of a model's settings and a task, and is not offered, in words."""
-    offered = {*MODELS[model.kind].offers(model)}
+    offered = {*MODELS[kind_of(type(model))].offers(model)}
     offered |= {"modular"} if table.cyclic else set()
     offered |= {"commutative"} if table.commutative else set()
     missing = sorted(name for name in requires & MEANING.keys() if name not in offered)
@@ -140,7 +146,7 @@ def offering(requires: frozenset[str]) -> list[str]:
     ]
 
 
-def misfit(kind: str, task: Any) -> str | None:
+def misfit(kind: str, task: TaskData) -> str | None:
     """Why this kind of model cannot learn a task, in words."""
     reads = MODELS[kind].reads
     if task.form == reads:
@@ -153,18 +159,26 @@ def misfit(kind: str, task: Any) -> str | None:
 class Model:
     """A model bound to a table, or to a Sample in its place: `init` and two forward passes, all for one run."""
 
-    def __init__(self, settings: Any, table: Any):
-        self.settings, self.table, self.kind = settings, table, MODELS[settings.kind]
+    def __init__(self, settings: Settings, table: TaskData):
+        self.settings: Any = settings
+        self.table = table
+        self.kind = MODELS[kind_of(type(settings))]
         self.module = self.kind.module(settings, table)
 
-    def plan(self, n_rows: int) -> Any:
+    @property
+    def token_table(self) -> Table:
+        """The table, for what asks for a model that reads tokens."""
+        assert isinstance(self.table, Table)
+        return self.table
+
+    def plan(self, n_rows: int) -> ModelPlan:
         """Arrays that say which distinct rows exist when n_rows rows of the table are executed.
 
         Where nothing is shared, all rows. None of a Sample: there a run's own inputs are the plan.
         """
         if self.kind.shared is not None:
             return self.kind.shared.plan(self.settings, self.table, n_rows)
-        return None if self.table.drawn else jnp.asarray(self.table.tokens_NT, jnp.int32)
+        return None if self.table.drawn else jnp.asarray(self.token_table.tokens_NT, jnp.int32)
 
     def count(self, n_rows: int) -> Forward:
         """What a forward pass over n rows costs."""
@@ -181,14 +195,18 @@ class Model:
         params = draw_all(lambda: self.module.init(key, row, at, method="dense")["params"], key)
         return scale_weights(dict(params), scale)
 
-    def tables(self, params: Params, plan: Any) -> Any:
+    def tables(self, params: Params, plan: ModelPlan) -> ModelTables:
         """The part of the forward pass that examples share."""
         if self.kind.shared is None:
             return ()
         return nn.apply(self.kind.shared.tables, self.module)({"params": params}, plan)
 
     def read_rows(
-        self, params: Params, plan: Any, tables: Any, index_N: jax.Array | None = None
+        self,
+        params: Params,
+        plan: ModelPlan,
+        tables: ModelTables,
+        index_N: jax.Array | None = None,
     ) -> jax.Array:
         """Logits N A C of the table's rows `index_N` (all rows: None), from the tables of the same parameters."""
         if self.kind.shared is None:
@@ -196,11 +214,13 @@ class Model:
         read = nn.apply(self.kind.shared.read_rows, self.module)
         return read({"params": params}, plan, tables, index_N)
 
-    def apply(self, params: Params, plan: Any, index_N: jax.Array | None = None) -> jax.Array:
+    def apply(self, params: Params, plan: ModelPlan, index_N: jax.Array | None = None) -> jax.Array:
         """Logits N A C of table rows, every distinct thing computed once."""
         return self.read_rows(params, plan, self.tables(params, plan), index_N)
 
-    def features(self, params: Params, plan: Any, index_N: jax.Array | None = None) -> jax.Array:
+    def features(
+        self, params: Params, plan: ModelPlan, index_N: jax.Array | None = None
+    ) -> jax.Array:
         """What the output matrix is multiplied with, N A D, of table rows."""
         assert self.kind.shared is not None, "probes that need features ask for them"
         tables = self.tables(params, plan)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
+from jaxtyping import PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Forward:
     """Floats of a row's widest activation."""
 
 
-def count_program(apply: Any, params: Any, n: int) -> Forward:
+def count_program(apply: Callable[[PyTree], jax.Array], params: PyTree, n: int) -> Forward:
     """For a model that does not count for itself: the lowered program of `apply(params)` over n rows.
 
     All that the program makes is taken to be kept for the backward pass, which is more than is kept.

@@ -15,13 +15,14 @@ import contextvars
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 Part = Literal["embed", "positions", "qkv", "attn_out", "mlp_in", "mlp_out", "unembed", "bias"]
+Drawn = TypeVar("Drawn")
 
 
 class Stream:
@@ -67,7 +68,7 @@ class Draw:
         return self.scale * math.sqrt(2) * jax.lax.erf_inv(within * u)
 
 
-def draw_all(init: Callable[[], Any], key: jax.Array) -> Any:
+def draw_all(init: Callable[[], Drawn], key: jax.Array) -> Drawn:
     """Parameters by `init`, whose draws come from one vector of numbers."""
     count = Stream()
     with drawing_from(count):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, no_type_check
 
 import flax.linen as nn
 import jax
@@ -42,11 +42,12 @@ class MLPSettings(Settings):
 
 
 @struct.dataclass
+@no_type_check
 class ColumnPlan:
     """Distinct tokens at each position, and which of them each table row has there."""
 
-    tokens: Any
-    codes_M: Any
+    tokens: tuple[jax.Array, ...]
+    codes_M: tuple[jax.Array, ...]
 
 
 def make_column_plan(table: Table) -> ColumnPlan:

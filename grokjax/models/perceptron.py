@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax
@@ -109,7 +109,7 @@ def perceptron_module(s: PerceptronSettings, sample: Sample) -> PerceptronModule
     return PerceptronModule(s, sample.n_inputs, sample.n_classes)
 
 
-def no_plan(s: Any, sample: Sample, n: int) -> None:
+def no_plan(s: PerceptronSettings, sample: Sample, n: int) -> None:
     """Each run brings its inputs along."""
 
 

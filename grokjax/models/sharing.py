@@ -11,37 +11,41 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, no_type_check
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from grokjax.models.transformer import TransformerBlock, TransformerModule
 from grokjax.tasks.table import Table
 
 
 @struct.dataclass
+@no_type_check
 class Scores:
     """Distinct (query row, key row) pairs of one block and one of its inputs, when fewer than the block's rows."""
 
-    query_P: Any
-    key_P: Any
-    codes: Any
+    query_P: jax.Array
+    key_P: jax.Array
+    codes: jax.Array
     """The pair of each row: of the block (P' = size), or of the table where the block has one row per example."""
 
 
 @struct.dataclass
+@no_type_check
 class BlockInput:
     """What a block reads of one block of the depth below."""
 
     block: int = struct.field(pytree_node=False)
-    rows: Any
+    rows: jax.Array | None
     """Row of that block for each row of the block, or of the table. None: example i reads example i."""
-    scores: Any
+    scores: Scores | None
 
 
 @struct.dataclass
+@no_type_check
 class Block:
     """The rows that exist for one position at one depth."""
 
@@ -50,15 +54,16 @@ class Block:
     """Number of distinct rows; None: one row per executed example."""
     own: int = struct.field(pytree_node=False)
     """Index in `inputs` of the block of the same position (its residual stream)."""
-    inputs: Any
+    inputs: tuple[BlockInput, ...]
     """In depth 0 empty."""
-    tokens: Any
+    tokens: jax.Array | None
     """Depth 0: the token of each distinct row, or of each table row."""
-    codes_M: Any
+    codes_M: jax.Array | None
     """Row of the block for each row of the table, where shared."""
 
 
-Plan = tuple[tuple[Block, ...], ...]
+Blocks = tuple[Block, ...]
+Plan = tuple[Blocks, ...]
 """One tuple of blocks for the embedding and one for the output of each layer."""
 
 
@@ -130,7 +135,8 @@ def _input_of(
     if len(pairs) >= (c.size or n_executed):
         return BlockInput(i, _array(rows), None)
     pair_of = jnp.asarray(codes.reshape(-1), jnp.int32)
-    return BlockInput(i, _array(rows), Scores(_array(pairs[:, 0]), _array(pairs[:, 1]), pair_of))
+    query_P, key_P = (jnp.asarray(column, jnp.int32) for column in pairs.T)
+    return BlockInput(i, _array(rows), Scores(query_P, key_P, pair_of))
 
 
 def _rows_of(below: _Contexts, reader: _Contexts) -> np.ndarray | None:
@@ -161,39 +167,49 @@ def n_rows_executed(plan: Plan, n_executed: int) -> list[int]:
     return [sum(b.size or n_executed for b in depth) for depth in plan]
 
 
+Made = list[Any]
+"""What is known of each of some blocks, an array; None: nothing yet."""
+
+
 @struct.dataclass
+@no_type_check
 class Layer:
     """What a layer reads (a list entry for each block below) and makes (for each block of its own); None: not yet."""
 
-    queries: Any
-    keys: Any
-    values: Any
-    pairs: Any
+    queries: Made
+    keys: Made
+    values: Made
+    pairs: list[Made]
     """Scores of distinct pairs: for each block, for each of its inputs."""
-    made: Any
+    made: Made
     """Residual stream after the layer."""
 
 
 @struct.dataclass
+@no_type_check
 class Tables:
     """What one run's parameters make of the blocks that examples share: computed once a step, looked up by rows."""
 
-    embedded: Any
-    layers: Any
-    logits: Any
+    embedded: Made
+    layers: list[Layer]
+    logits: Made
 
 
-def make_tables(module, plan: Plan) -> Tables:
+def make_tables(module: TransformerModule, plan: Plan) -> Tables:
     """The shared part of the forward pass. `module`: a bound `TransformerModule`."""
     return _forward(module, plan, _nothing(plan), None, shared=True)
 
 
-def read_rows(module, plan: Plan, tables: Tables, index_N: jax.Array | None) -> jax.Array:
+def read_rows(
+    module: TransformerModule, plan: Plan, tables: Tables, index_N: jax.Array | None
+) -> jax.Array:
     """Logits N A C of the table's rows `index_N` (None: all): the part of the forward pass that is per example."""
     return _by_answer(plan, _forward(module, plan, tables, index_N, shared=False).logits, index_N)
 
 
-def read_features(module, plan: Plan, tables: Tables, index_N: jax.Array | None) -> jax.Array:
+def read_features(
+    module: TransformerModule, plan: Plan, tables: Tables, index_N: jax.Array | None
+) -> jax.Array:
     """What the unembedding reads, N A D, of the table's rows `index_N` (None: all)."""
     made = _forward(module, plan, tables, index_N, shared=False).layers[-1].made
     return module.normalise(_by_answer(plan, made, index_N))
@@ -216,13 +232,17 @@ def _nothing(plan: Plan) -> Tables:
     return Tables([None] * len(plan[0]), layers, [None] * len(plan[-1]))
 
 
-def _forward(module, plan: Plan, known: Tables, index_N: jax.Array | None, shared: bool) -> Tables:
+def _forward(
+    module: TransformerModule, plan: Plan, known: Tables, index_N: jax.Array | None, shared: bool
+) -> Tables:
     """Add to what is known the blocks that are shared, or those that have a row per example."""
     wanted = [[i for i, b in enumerate(d) if (b.size is not None) == shared] for d in plan]
     x, layers = list(known.embedded), []
     for i in wanted[0]:
         b = plan[0][i]
-        x[i] = module.embed_tokens(_select(b.tokens, shared, index_N), b.position)
+        tokens = _select(b.tokens, shared, index_N)
+        assert tokens is not None, "of the embedding"
+        x[i] = module.embed_tokens(tokens, b.position)
     embedded = x
     for depth, block in enumerate(module.blocks):
         blocks, layer = plan[depth + 1], known.layers[depth]
@@ -247,7 +267,9 @@ def _fill(f: Callable, known: list, wanted: list[int], *inputs: list) -> list:
     return [made.get(i, x) for i, x in enumerate(known)]
 
 
-def _project(block, blocks, layer: Layer, x: list, wanted: list[int]) -> Layer:
+def _project(
+    block: TransformerBlock, blocks: Blocks, layer: Layer, x: list, wanted: list[int]
+) -> Layer:
     """Keys and values of the wanted blocks below, and queries of those that some block continues."""
     owners = {b.inputs[b.own].block for b in blocks}
     return layer.replace(  # type: ignore[attr-defined]
@@ -257,7 +279,14 @@ def _project(block, blocks, layer: Layer, x: list, wanted: list[int]) -> Layer:
     )
 
 
-def _mix_and_finish(block, blocks, layer: Layer, x: list, wanted: list[int], index_N) -> Layer:
+def _mix_and_finish(
+    block: TransformerBlock,
+    blocks: Blocks,
+    layer: Layer,
+    x: list,
+    wanted: list[int],
+    index_N: jax.Array | None,
+) -> Layer:
     z: list = [None] * len(blocks)
     resid: list = [None] * len(blocks)
     for i in wanted:
@@ -273,13 +302,15 @@ def _read(b: Block, below: BlockInput, index_N: jax.Array | None) -> jax.Array |
     return _select(below.rows, b.size is not None, index_N)
 
 
-def _attend(block, b: Block, layer: Layer, pairs: list, index_N) -> jax.Array:
+def _attend(
+    block: TransformerBlock, b: Block, layer: Layer, pairs: list, index_N: jax.Array | None
+) -> jax.Array:
     """Mixed values N D of one block."""
     own = b.inputs[b.own]
     q = layer.queries[own.block]
     scores = []
     for s, known in zip(b.inputs, pairs, strict=True):
-        if known is None:
+        if known is None or s.scores is None:
             k_ND = look_up(layer.keys[s.block], _read(b, s, index_N))
             scores.append(_dot(block, look_up(q, _read(b, own, index_N)), k_ND))
         else:
@@ -291,7 +322,7 @@ def _attend(block, b: Block, layer: Layer, pairs: list, index_N) -> jax.Array:
     return sum(mixed[1:], mixed[0])
 
 
-def _pairs(block, b: Block, layer: Layer) -> list:
+def _pairs(block: TransformerBlock, b: Block, layer: Layer) -> list:
     """Scores of a block's distinct (query row, key row) pairs, where there are fewer of them than rows."""
     q = layer.queries[b.inputs[b.own].block]
     return [
@@ -302,7 +333,7 @@ def _pairs(block, b: Block, layer: Layer) -> list:
     ]
 
 
-def _dot(block, q_ND: jax.Array, k_ND: jax.Array) -> jax.Array:
+def _dot(block: TransformerBlock, q_ND: jax.Array, k_ND: jax.Array) -> jax.Array:
     """Scores N H."""
     return (q_ND * k_ND) @ block.heads_HD.T
 
@@ -315,7 +346,9 @@ def softmax_of_list(scores: list[jax.Array]) -> list[jax.Array]:
     return [w / total for w in weights]
 
 
-def _mix(block, pattern_NH: jax.Array, v: jax.Array, rows: jax.Array | None) -> jax.Array:
+def _mix(
+    block: TransformerBlock, pattern_NH: jax.Array, v: jax.Array, rows: jax.Array | None
+) -> jax.Array:
     """Each head's share of the pattern times its part of the values, N D.
 
     The pattern is spread over a head's width by a product with `heads_HD`, so that its gradient is a product too:

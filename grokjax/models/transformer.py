@@ -294,7 +294,9 @@ class TransformerModule(nn.Module):
             x_NTD = block.finish(x_NTD, self.attend(block, patterns[-1], x_NTD))
         return x_NTD, patterns
 
-    def attend(self, block: TransformerBlock, pattern_NHTT, x_NTD: jax.Array) -> jax.Array:
+    def attend(
+        self, block: TransformerBlock, pattern_NHTT: jax.Array, x_NTD: jax.Array
+    ) -> jax.Array:
         v_NTHK = self.by_head(block.values(x_NTD))
         return jnp.einsum("nhqk,nkhc->nqhc", pattern_NHTT, v_NTHK).reshape(x_NTD.shape)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from jax import Array
 
 from grokjax.models import lacking
 from grokjax.probes import attention, features, fourier, metrics, norms, sparsity
-from grokjax.probes.view import View
-from grokjax.settings import Kind
+from grokjax.probes.view import Probe, View
+from grokjax.settings import Kind, Settings, kind_of
+from grokjax.tasks import TaskData
 
 PROBES: dict[str, Kind] = {
     "metrics": Kind(metrics.Metrics, metrics.metrics),
@@ -39,21 +38,21 @@ DEFAULT_PROBES = (
 must not change what older results directories are compared with."""
 
 
-def unmet(probe: Any, model: Any, table: Any) -> str | None:
+def unmet(probe: Probe, model: Settings, table: TaskData) -> str | None:
     """What a probe needs and this model and task do not offer, in words."""
     return lacking(probe.requires, model, table)
 
 
-def required(probes: tuple[Any, ...]) -> frozenset[str]:
+def required(probes: tuple[Probe, ...]) -> frozenset[str]:
     """Everything the probes require."""
     return frozenset().union(*(p.requires for p in probes))
 
 
-def measure(probes: tuple[Any, ...], view: View) -> dict[str, Array]:
+def measure(probes: tuple[Probe, ...], view: View) -> dict[str, Array]:
     """All measurements of the probes, as scalars by name; a vector's entries are numbered."""
     found: dict[str, Array] = {}
     for probe in probes:
-        for name, value in PROBES[probe.kind].build(probe, view).items():
+        for name, value in PROBES[kind_of(type(probe))].build(probe, view).items():
             if value.ndim == 0:
                 found[name] = value
             else:

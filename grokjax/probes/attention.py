@@ -37,7 +37,9 @@ class Shortcut(Probe):
 
 def attention_entropy(s: AttentionEntropy, view: View) -> dict[str, Array]:
     """attention_entropy: mean over layers, and attention_entropy/<layer>, where asked for /<head> too; nats."""
-    patterns = attention_patterns(view.model, view.params, jnp.asarray(view.model.table.tokens_NT))
+    patterns = attention_patterns(
+        view.model, view.params, jnp.asarray(view.model.token_table.tokens_NT)
+    )
     each = [pattern_entropy(p).mean() for p in patterns]
     layers = {f"attention_entropy/{i}": x for i, x in enumerate(each)}
     if s.by_head:

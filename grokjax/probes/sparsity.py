@@ -48,7 +48,7 @@ def sparsity(s: Sparsity, view: View) -> dict[str, Array]:
 
 def structural_sparsity(s: StructuralSparsity, view: View) -> dict[str, Array]:
     """dead_share: of the small weights, those in the rows of W_0 that constant tokens feed."""
-    folded, dead_TDF = fold_constants(view.params, view.model.table)
+    folded, dead_TDF = fold_constants(view.params, view.model.token_table)
     return {
         "sparsity_structural": count_below(folded, s.threshold) / n_entries(folded),
         "dead_share": (jnp.abs(dead_TDF) < s.threshold).sum()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from grokjax.models import Model, Params
 from grokjax.settings import Settings, extendable
@@ -72,7 +72,7 @@ class View:
         return ~self.rows.train_N
 
 
-def tree_norm(tree: Any) -> Array:
+def tree_norm(tree: PyTree) -> Array:
     """Root of the sum of squares over all leaves."""
     squares = [(x**2).sum() for x in jax.tree.leaves(tree)]
     return sum(squares[1:], squares[0]) ** 0.5

@@ -13,12 +13,15 @@ from grokjax.tasks.sample import Sample
 from grokjax.tasks.size import MAX_BYTES, SizeOf, too_large
 from grokjax.tasks.table import Table
 
+TaskData = Table | Sample
+"""What a task is learned from. What both have goes by the same name."""
+
 
 class TaskKind(NamedTuple):
     """One kind of task: its settings, and the function that makes its Table or Sample."""
 
     settings: type[Settings]
-    build: Callable[[Any], Table | Sample]
+    build: Callable[[Any], TaskData]
     size: SizeOf | None = None
     """How large it is, from its settings; None: no settings can make it too large to train."""
 
@@ -30,18 +33,18 @@ TASKS: dict[str, TaskKind] = {
 }
 
 
-def make_table(settings: Settings) -> Any:
+def make_table(settings: Settings) -> TaskData:
     """The task that `settings` describe: all its rows as a Table, or a Sample, whose rows each run draws."""
     return TASKS[kind_of(type(settings))].build(settings)
 
 
-def unfit(settings: Any, memory: Callable[[], int] | None = None) -> str | None:
+def unfit(settings: Settings, memory: Callable[[], int] | None = None) -> str | None:
     """'setting: why' for a task that is too large to train, of which nothing is made to find out.
 
     `memory`: bytes that a device has for it.
     """
-    size_of = TASKS[settings.kind].size
+    size_of = TASKS[kind_of(type(settings))].size
     return too_large(settings, size_of, memory or (lambda: MAX_BYTES)) if size_of else None
 
 
-__all__ = ["TASKS", "Sample", "Table", "TaskKind", "make_table", "unfit"]
+__all__ = ["TASKS", "Sample", "Table", "TaskData", "TaskKind", "make_table", "unfit"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from grokjax.settings import Settings
+
 MAX_ROWS = 100_000_000
 """Rows of a task; as many numbers lie in the host's memory for each of its splits."""
 MAX_BYTES = 2**37
@@ -29,7 +31,7 @@ class Size(NamedTuple):
 SizeOf = Callable[[Any], Size]
 
 
-def too_large(settings: Any, size_of: SizeOf, memory: Callable[[], int]) -> str | None:
+def too_large(settings: Settings, size_of: SizeOf, memory: Callable[[], int]) -> str | None:
     """'setting: why' for a task that cannot be trained. `memory` is asked for its bytes where the task is not small."""
     size = size_of(settings)
     if size.rows <= MAX_ROWS and size.n_bytes <= SMALL:
@@ -50,7 +52,7 @@ def _fits(size: Size, limit: int) -> bool:
     return size.rows <= MAX_ROWS and size.n_bytes <= limit
 
 
-def _largest(settings: Any, size_of: SizeOf, name: str, limit: int) -> int:
+def _largest(settings: Settings, size_of: SizeOf, name: str, limit: int) -> int:
     """The largest value of a setting with which the task fits."""
     fitting, value = 1, getattr(settings, name)
     while value - fitting > 1:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
 
 import jax
 
 from grokjax.experiment.grid import Group, Run
-from grokjax.models import Model
+from grokjax.models import Model, Params
 from grokjax.optim import init_optimizer
 from grokjax.probes import required
 
@@ -106,7 +105,7 @@ def cost(run: Run, platform: str = "cpu") -> Cost:
     )
 
 
-def _copies(run: Run, params: Any) -> int:
+def _copies(run: Run, params: Params) -> int:
     """Arrays of the size of the parameters in a run's state."""
     kept = jax.eval_shape(lambda p: init_optimizer(run.settings.optimizer, p), params)
     moments = sum(x.size for x in jax.tree.leaves(kept)) // sum(

@@ -5,8 +5,6 @@ Order of a block: if the run is due, evaluate and decide whether it goes on; if 
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -67,6 +65,7 @@ def init_rows(setup: Setup, data: Data, hyper: Hyper) -> Rows:
     noise_key = key_for(Purpose.LABEL_NOISE, hyper.seeds["noise_seed"])
     train_N = draw_split(split_key, data.strata_UW, hyper.counts, setup.n_rows)
     labels_NA = data.targets_NA
+    assert labels_NA is not None, "put there by data_of"
     if setup.label_noise:
         n_answers = setup.model.table.n_answers
         labels_NA = add_label_noise(noise_key, labels_NA, train_N, hyper.n_noisy, n_answers)
@@ -79,7 +78,7 @@ def train_block(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunS
     if setup.batch_size is None:
         weights_B = row_weights(hyper.n_train, setup.bucket)
 
-        def one(_: Any, s: RunState) -> RunState:
+        def one(_: jax.Array, s: RunState) -> RunState:
             return step(setup, data, hyper, s, s.rows.index_B, weights_B)
 
         trained = jax.lax.fori_loop(0, setup.cadence.unit, one, state)
@@ -156,6 +155,7 @@ def make_view(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> View:
     """One forward pass over the whole table, and what the state carries for probes."""
     data = passes.data_of(setup, data, hyper)
     scale = hyper.model["readout_scale"]
+    assert data.targets_NA is not None, "put there by data_of"
 
     def apply(params: Params, model: Model = setup.model) -> jax.Array:
         with passes.precision(setup):
@@ -239,8 +239,10 @@ def _intervene(
     setup: Setup, hyper: Hyper, state: RunState, measured: dict[str, jax.Array]
 ) -> RunState:
     """Also where the budget ends here: a larger one goes on from this state without evaluating it again."""
+    chosen = setup.settings.intervention
+    assert not (chosen is None or hyper.intervention is None or state.intervention is None)
     params, opt_state, watch = interventions.intervene(
-        setup.settings.intervention,
+        chosen,
         hyper.intervention,
         setup.model,
         (state.params, state.opt_state, state.intervention),

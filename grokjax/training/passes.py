@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, no_type_check
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Float, Int
 
 from grokjax.keys import Purpose, key_for
 from grokjax.losses import LOSSES
-from grokjax.models import Model, Params
+from grokjax.models import Model, ModelTables, Params
+from grokjax.tasks import Sample
 from grokjax.training.runstate import Data, Hyper, Setup
 
 _PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
@@ -35,7 +37,7 @@ def data_of(setup: Setup, data: Data, hyper: Hyper) -> Data:
     They are made again wherever they are needed instead of kept: states and checkpoints stay small.
     """
     task = setup.model.table
-    if task.drawn:
+    if isinstance(task, Sample):
         key = key_for(Purpose.DRAWN_ROWS, hyper.seeds["split_seed"])
         inputs_ND, targets_NA = task.draw(key)
         data = data.replace(  # type: ignore[attr-defined]
@@ -49,14 +51,15 @@ def data_of(setup: Setup, data: Data, hyper: Hyper) -> Data:
 
 
 @struct.dataclass
+@no_type_check
 class Batch:
     """The rows of one step."""
 
-    index_B: Any
-    share_B: Any
+    index_B: Int[Array, " B"]
+    share_B: Float[Array, " B"]
     """Weight of each row in the mean; 0 for padding."""
-    labels_BA: Any
-    initial_BAC: Any = None
+    labels_BA: Int[Array, "B A"]
+    initial_BAC: Float[Array, "B A C"] | None = None
     """Logits to subtract; None: nothing."""
 
 
@@ -91,7 +94,7 @@ def loss_and_gradient(
     plan = data.train_input
     tables, pull_back = jax.vjp(lambda p: setup.model.tables(p, plan), params)
 
-    def rows_loss(params: Params, tables: Any, rows: Batch) -> jax.Array:
+    def rows_loss(params: Params, tables: ModelTables, rows: Batch) -> jax.Array:
         logits_BAC = setup.model.read_rows(params, plan, tables, rows.index_B)
         if rows.initial_BAC is not None:
             logits_BAC -= rows.initial_BAC

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import no_type_check
 
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Array, Float, Int
 
 from grokjax.experiment.cadence import Cadence
 from grokjax.experiment.config import RunSettings
 from grokjax.experiment.grid import Group, Run
-from grokjax.models import Model
+from grokjax.interventions import Watch
+from grokjax.models import Model, ModelPlan, Params
+from grokjax.optim import OptState
 from grokjax.probes import required
-from grokjax.settings import leaves
+from grokjax.probes.view import Probe
+from grokjax.settings import Settings, leaves
+from grokjax.splits import Rows
+from grokjax.tasks import Table
 from grokjax.training.costs import WHOLE, RowBlocks
 
 EMPTY, RUNNING, FINISHED, STOPPED, DIVERGED = range(5)
@@ -25,68 +31,78 @@ STATUS = {RUNNING: "running", FINISHED: "finished", STOPPED: "stopped", DIVERGED
 NEVER = 2.0
 """A validation accuracy that cannot be reached: the level of a run without stop rule."""
 
+Number = Array | np.number
+"""Of one run: NumPy's on the host, traced in a program."""
+Numbers = dict[str, Number]
+"""By the names of settings."""
+
+# The fields of the three are not checked at run time: vmap, eval_shape and tree.map put other things there than arrays.
+
 
 @struct.dataclass
+@no_type_check
 class Hyper:
     """The traced scalars of one run."""
 
-    seeds: Any
-    model: Any
-    optimizer: Any
-    counts: Any
+    seeds: Numbers
+    model: Numbers
+    optimizer: Numbers
+    counts: Array | np.ndarray
     """Units of each stratum that train, (strata,)."""
-    n_train: Any
-    n_noisy: Any
-    budget: Any
+    n_train: Number
+    n_noisy: Number
+    budget: Number
     """Evaluations, step 0 included."""
-    stop: Any
-    intervention: Any
+    stop: Numbers
+    intervention: Numbers | None
     """None where the experiment has none."""
 
 
 @struct.dataclass
+@no_type_check
 class RunState:
     """Everything that changes during one run."""
 
-    params: Any
-    opt_state: Any
-    rows: Any
-    age: Any
+    params: Params
+    opt_state: OptState
+    rows: Rows
+    age: Int[Array, ""]
     """Steps done."""
-    evaluations: Any
+    evaluations: Int[Array, ""]
     """Evaluations done."""
-    status: Any
-    hold: Any
+    status: Int[Array, ""]
+    hold: Int[Array, ""]
     """Evaluations in a row at or above the stop level."""
-    after: Any
+    after: Int[Array, ""]
     """Evaluations since the stop rule was met; -1 before."""
-    diverged_at: Any
+    diverged_at: Int[Array, ""]
     """Step of the evaluation that found the run diverged; -1 if none."""
-    sum_loss: Any
-    max_loss: Any
-    grads: Any
-    updates: Any
-    previous: Any
-    update_length: Any
-    snapshot: Any
+    sum_loss: Float[Array, ""]
+    max_loss: Float[Array, ""]
+    grads: Params | None
+    updates: Params | None
+    previous: Params | None
+    update_length: dict[str, Array] | None
+    snapshot: Params | None
     """Parameters at the last evaluation that asked for a snapshot."""
-    intervention: Any
-    """What is remembered of it (interventions.Watch); None where the experiment has none."""
+    intervention: Watch | None
+    """What is remembered of it; None where the experiment has none."""
 
 
 @struct.dataclass
+@no_type_check
 class Data:
     """The arrays that all runs of a group share, passed as arguments so that XLA does not fold them.
 
     Of a Sample, plans and targets are a run's own: `passes.data_of` puts them here.
     """
 
-    train_input: Any
-    table_input: Any
-    targets_NA: Any
-    mirror_N: Any
-    strata_UW: Any
-    initial_NAC: Any = None
+    train_input: ModelPlan
+    table_input: ModelPlan
+    targets_NA: Int[Array, "N A"] | None
+    mirror_N: Int[Array, " N"]
+    strata_UW: tuple[Int[Array, "U W"], ...]
+    initial_NAC: Float[Array, "N A C"] | None = None
     """Logits of a run's initial network, where they are subtracted; `passes.data_of` puts them here."""
 
 
@@ -123,7 +139,7 @@ class Setup:
         """Evaluations between two snapshots."""
         return self.settings.train.snapshot_every
 
-    def probes(self, every: int) -> tuple[Any, ...]:
+    def probes(self, every: int) -> tuple[Probe, ...]:
         """The probes of one cadence."""
         return tuple(p for p in self.settings.probes if p.every == every)
 
@@ -151,11 +167,10 @@ def make_setup(group: Group, blocks: RowBlocks = WHOLE) -> Setup:
 def make_data(setup: Setup) -> Data:
     """The shared arrays of a group."""
     table = setup.model.table
-    drawn = table.drawn
     return Data(
         train_input=setup.model.plan(setup.batch_size or setup.bucket),
         table_input=setup.model.plan(table.n_rows),
-        targets_NA=None if drawn else jnp.asarray(table.targets_NA, jnp.int32),
+        targets_NA=jnp.asarray(table.targets_NA, jnp.int32) if isinstance(table, Table) else None,
         mirror_N=jnp.asarray(table.mirror_N()),
         strata_UW=tuple(jnp.asarray(s) for s in setup.strata_UW),
     )
@@ -182,14 +197,14 @@ def make_hyper(run: Run) -> Hyper:
     )
 
 
-def hyper_numbers(settings: Any) -> dict[str, Any]:
+def hyper_numbers(settings: Settings) -> Numbers:
     hypers = {leaf.name: leaf.value for leaf in leaves(settings) if leaf.role == "hyper"}
     return {n: np.int32(v) if isinstance(v, int) else np.float32(v) for n, v in hypers.items()}
 
 
 def example_hyper(setup: Setup) -> Hyper:
     """A Hyper of the right structure; its values mean nothing."""
-    run_like = {name: np.uint32(0) for name in setup.settings.seeds()}
+    run_like: Numbers = {name: np.uint32(0) for name in setup.settings.seeds()}
     zero = np.int32(0)
     return Hyper(
         seeds=run_like,
