@@ -15,7 +15,7 @@ import optax
 from jax.typing import ArrayLike
 from pydantic import model_validator
 
-from grokjax.settings import Kind, Settings, hyper, shape
+from grokjax.settings import Kind, SettingError, Settings, hyper, shape
 
 Numbers = dict[str, Any]
 """The optimiser's hyper settings as traced scalars."""
@@ -44,8 +44,8 @@ class Schedule(Settings):
             self.schedule == "constant"
             and self.horizon != type(self).model_fields["horizon"].default
         ):
-            raise ValueError(
-                f"horizon: {self.horizon} has no effect with schedule: constant; cosine uses it"
+            raise SettingError(
+                "horizon", f"{self.horizon} has no effect with schedule: constant; cosine uses it"
             )
         return self
 

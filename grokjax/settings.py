@@ -22,6 +22,17 @@ MAX_INTEGER = 2**31
 """Whole numbers are below: devices count in int32."""
 
 
+class SettingError(ValueError):
+    """A setting has a value that it cannot have. Whoever knows the section turns this into a ConfigError."""
+
+    def __init__(self, name: str, why: str):
+        super().__init__(f"{name}: {why}")
+        self.name = name
+        """Name of the setting within its section."""
+        self.why = why
+        """One sentence that gives the value and says what to use instead."""
+
+
 class Settings(BaseModel):
     """A frozen group of settings. Unknown keys and lax conversions are refused."""
 
@@ -34,7 +45,7 @@ class Settings(BaseModel):
         for name, value in self.__dict__.items():
             for number in value if isinstance(value, tuple) else (value,):
                 if isinstance(number, int) and number >= MAX_INTEGER:
-                    raise ValueError(f"{name}: must be below {MAX_INTEGER}, got {shown(number)}")
+                    raise SettingError(name, f"must be below {MAX_INTEGER}, got {shown(number)}")
         return self
 
 

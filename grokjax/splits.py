@@ -18,7 +18,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from grokjax.settings import Kind, Settings, hyper, shape
+from grokjax.settings import Kind, SettingError, Settings, hyper, shape
 from grokjax.tasks import Sample, Table
 
 
@@ -126,19 +126,21 @@ SPLITS: dict[str, Kind] = {
 
 def _check_task(kind: str, table: Table | Sample) -> None:
     if table.drawn and kind != "drawn":
-        raise ValueError(
-            f"kind: {kind} shares out the rows of a table, and this task draws its training rows; "
-            "drawn would be right"
+        raise SettingError(
+            "kind",
+            f"{kind} shares out the rows of a table, and this task draws its training rows; "
+            "drawn would be right",
         )
     if not table.drawn and kind == "drawn":
-        raise ValueError(
-            "kind: drawn needs a task that draws its training rows, and this one is a table; "
-            "random would be right"
+        raise SettingError(
+            "kind",
+            "drawn needs a task that draws its training rows, and this one is a table; "
+            "random would be right",
         )
 
 
 def make_split(settings, table: Table | Sample) -> Split:
-    """The split of a table. Raises ValueError where no row would train, or none would validate."""
+    """The split of a table. Raises SettingError where no row would train, or none would validate."""
     _check_task(settings.kind, table)
     strata, counts = SPLITS[settings.kind].build(settings, table)
     n_train = sum(k * s.shape[1] for k, s in zip(counts, strata, strict=True))
@@ -149,9 +151,10 @@ def make_split(settings, table: Table | Sample) -> Split:
             for n, v in settings.model_dump().items()
             if n in ("train_fraction", "validation_below")
         )
-        raise ValueError(
-            f"{name}: {value} leaves no row of {table.n_rows} to {side}; "
-            "between 1 and all but 1 row must train"
+        raise SettingError(
+            name,
+            f"{value} leaves no row of {table.n_rows} to {side}; "
+            "between 1 and all but 1 row must train",
         )
     return Split(tuple(strata), tuple(counts), share_of(settings.label_noise, n_train, "floor"))
 

@@ -74,9 +74,9 @@ def test_grids_of_a_hundred_thousand_runs_are_allowed() -> None:
 def test_what_would_be_right_is_right() -> None:
     modular = TASKS["modular"].settings
     for room in (2**31, 2**33, 2**36):
-        message = unfit(modular(p=4096), lambda room=room: room)
-        assert message is not None
-        most = int(message.rpartition("at most ")[2].split()[0])
+        error = unfit(modular(p=4096), lambda room=room: room)
+        assert error is not None and error.name == "p"
+        most = int(error.why.rpartition("at most ")[2].split()[0])
         assert unfit(modular(p=most), lambda room=room: room) is None
         assert unfit(modular(p=most + 1), lambda room=room: room) is not None
 

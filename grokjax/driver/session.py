@@ -35,6 +35,7 @@ from grokjax.results import provenance
 from grokjax.results.directory import check_directory, directory_of, write_experiment
 from grokjax.results.locks import hold
 from grokjax.results.store import DONE, GroupStore
+from grokjax.settings import SettingError
 
 log = logging.getLogger("grokjax")
 
@@ -166,12 +167,11 @@ def _memory(experiment: Experiment, places: Places) -> Callable[[], int]:
 
 @contextlib.contextmanager
 def _told_at(places: Places, section: str) -> Iterator[None]:
-    """A ValueError 'setting: why' becomes a ConfigError with its place."""
+    """A SettingError becomes a ConfigError with its place."""
     try:
         yield
-    except ValueError as error:
-        name, _, why = str(error).partition(": ")
-        raise places.error((section, name), why) from None
+    except SettingError as error:
+        raise places.error((section, error.name), error.why) from None
 
 
 def make_directory(path: Path) -> None:

@@ -13,6 +13,8 @@ import psutil
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from grokjax.settings import SettingError
+
 RUN = "run"
 """Name of the mesh axis over which runs are split."""
 
@@ -57,8 +59,8 @@ def make_mesh(devices: int | None = None) -> Mesh:
     found = jax.devices()
     n = devices or len(found)
     if n > len(found):
-        raise ValueError(
-            f"devices: {n} asked for, {len(found)} found; at most {len(found)} would be right"
+        raise SettingError(
+            "devices", f"{n} asked for, {len(found)} found; at most {len(found)} would be right"
         )
     return Mesh(np.array(found[:n]), (RUN,), axis_types=(AxisType.Auto,))
 
@@ -117,8 +119,9 @@ def _container_memory() -> float:
 def check_precision(precision: str, platform: str) -> None:
     """Refuse a precision that the platform would ignore without a word."""
     if precision != "float32" and platform == "cpu":
-        raise ValueError(
-            f"precision: {precision} is ignored by the CPU, which computes in float32; float32 would be right"
+        raise SettingError(
+            "precision",
+            f"{precision} is ignored by the CPU, which computes in float32; float32 would be right",
         )
 
 

@@ -19,7 +19,7 @@ from grokjax.experiment.places import Places
 from grokjax.models import misfit
 from grokjax.probes import unmet
 from grokjax.quoting import shown
-from grokjax.settings import Settings
+from grokjax.settings import SettingError, Settings
 from grokjax.splits import Split, bucket_of, make_split
 from grokjax.tasks import make_table, unfit
 
@@ -165,13 +165,12 @@ def _n_train(task: Any, split: Any) -> int:
 def _n_train_of(settings: RunSettings, places: Places) -> int:
     try:
         return _n_train(settings.task, settings.split)
-    except ValueError as error:
-        name, _, message = str(error).partition(": ")
-        raise places.error(("split", name), message, because=("task", "split")) from None
+    except SettingError as error:
+        raise places.error(("split", error.name), error.why, because=("task", "split")) from None
 
 
 @functools.lru_cache(maxsize=64)
-def _unfit(task: Any, memory: Memory | None) -> str | None:
+def _unfit(task: Any, memory: Memory | None) -> SettingError | None:
     return unfit(task, memory)
 
 
@@ -179,8 +178,7 @@ def _check_size(settings: RunSettings, places: Places, memory: Memory | None) ->
     """Before the first row of a task is made."""
     wrong = _unfit(settings.task, memory)
     if wrong:
-        name, _, message = wrong.partition(": ")
-        raise places.error(("task", name), message, because=("task",))
+        raise places.error(("task", wrong.name), wrong.why, because=("task",))
 
 
 def _check_model(settings: RunSettings, places: Places) -> None:

@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 from grokjax.experiment.places import Key, Places
 from grokjax.experiment.setting_names import alternatives, closest, is_class, unknown_setting
 from grokjax.quoting import cut, shown
-from grokjax.settings import Settings, kind_of
+from grokjax.settings import SettingError, Settings, kind_of
 
 MOST = 10
 """Mistakes that are told at once."""
@@ -121,11 +121,10 @@ def _sentence(detail: Any, root: type[Settings]) -> tuple[Key, str, tuple[str, .
     if detail["type"] != "value_error":
         because = key[:1] if detail["type"] == "extra_forbidden" else ()
         return key, _message(detail, key, node, root), because
-    message = cut(detail["ctx"]["error"], 300)
-    name, colon, rest = message.partition(": ")
-    if colon and name.isidentifier():
-        key, message = (*key, name), rest
-    return key, message, key[:1]
+    error = detail["ctx"]["error"]
+    if isinstance(error, SettingError):
+        key, error = (*key, error.name), error.why
+    return key, cut(error, 300), key[:1]
 
 
 _LIMITS = {

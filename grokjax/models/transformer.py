@@ -26,7 +26,7 @@ from grokjax.models.linear import (
     shift_rows,
     stretch,
 )
-from grokjax.settings import Settings, hyper, shape
+from grokjax.settings import SettingError, Settings, hyper, shape
 from grokjax.tasks.table import Table
 
 Placement = Literal[
@@ -92,8 +92,8 @@ class TransformerSettings(Settings):
         if self.d_model % self.n_heads:
             right = [h for h in range(1, self.d_model + 1) if self.d_model % h == 0]
             near = min(right, key=lambda h: abs(h - self.n_heads))
-            raise ValueError(
-                f"n_heads: {self.n_heads} does not divide d_model = {self.d_model}; {near} would"
+            raise SettingError(
+                "n_heads", f"{self.n_heads} does not divide d_model = {self.d_model}; {near} would"
             )
         return self
 
@@ -293,9 +293,9 @@ def sinusoid(n_positions: int, d_model: int) -> np.ndarray:
 def transformer_module(s: TransformerSettings, table: Table) -> TransformerModule:
     """The module for the table's vocabulary, length and classes."""
     if s.tied and table.n_classes > table.n_vocab:
-        raise ValueError(
-            f"model.tied: true needs task.classes ({table.n_classes}) not above the vocabulary "
-            f"({table.n_vocab})"
+        raise SettingError(
+            "model.tied",
+            f"true needs task.classes ({table.n_classes}) not above the vocabulary ({table.n_vocab})",
         )
     return TransformerModule(s, table.n_vocab, table.tokens_NT.shape[1], table.n_classes)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import model_validator
 
-from grokjax.settings import Settings, shape
+from grokjax.settings import SettingError, Settings, shape
 from grokjax.tasks.size import Size
 from grokjax.tasks.table import Table
 
@@ -81,18 +81,20 @@ class Modular(Settings):
     @model_validator(mode="after")
     def _inverse_exists(self) -> Modular:
         if OPERATIONS[self.operation].divides and not _is_prime(self.p):
-            raise ValueError(
-                f"p: {self.p} is not prime, and {self.operation} needs a modular inverse; "
-                f"{_nearest_primes(self.p)} would be right"
+            raise SettingError(
+                "p",
+                f"{self.p} is not prime, and {self.operation} needs a modular inverse; "
+                f"{_nearest_primes(self.p)} would be right",
             )
         return self
 
     @model_validator(mode="after")
     def _seed_is_used(self) -> Modular:
         if self.table_seed and self.operation != "random":
-            raise ValueError(
-                f"table_seed: {self.table_seed} has no effect on {self.operation}, only on random; "
-                "0 would be right"
+            raise SettingError(
+                "table_seed",
+                f"{self.table_seed} has no effect on {self.operation}, only on random; "
+                "0 would be right",
             )
         return self
 

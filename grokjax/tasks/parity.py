@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from pydantic import model_validator
 
-from grokjax.settings import Settings, shape
+from grokjax.settings import SettingError, Settings, shape
 from grokjax.tasks.sample import Sample
 from grokjax.tasks.size import Size
 
@@ -35,8 +35,9 @@ class SparseParity(Settings):
     @model_validator(mode="after")
     def _bits_suffice(self) -> SparseParity:
         if self.k > self.n_bits:
-            raise ValueError(
-                f"k: {self.k} is more than n_bits = {self.n_bits}; at most {self.n_bits} would be right"
+            raise SettingError(
+                "k",
+                f"{self.k} is more than n_bits = {self.n_bits}; at most {self.n_bits} would be right",
             )
         return self
 

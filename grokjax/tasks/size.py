@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from grokjax.settings import SettingError
+
 MAX_ROWS = 100_000_000
 """Rows of a task; as many numbers lie in the host's memory for each of its splits."""
 MAX_BYTES = 2**37
@@ -29,8 +31,8 @@ class Size(NamedTuple):
 SizeOf = Callable[[Any], Size]
 
 
-def too_large(settings: Any, size_of: SizeOf, memory: Callable[[], int]) -> str | None:
-    """'setting: why' for a task that cannot be trained. `memory` is asked for its bytes where the task is not small."""
+def too_large(settings: Any, size_of: SizeOf, memory: Callable[[], int]) -> SettingError | None:
+    """Why a task cannot be trained. `memory` is asked for its bytes where the task is not small."""
     size = size_of(settings)
     if size.rows <= MAX_ROWS and size.n_bytes <= SMALL:
         return None
@@ -39,10 +41,11 @@ def too_large(settings: Any, size_of: SizeOf, memory: Callable[[], int]) -> str 
         return None
     value = getattr(settings, size.setting)
     most = _largest(settings, size_of, size.setting, limit)
-    return (
-        f"{size.setting}: {value} makes {size.rows:,} rows of {size.width:,} numbers, "
+    return SettingError(
+        size.setting,
+        f"{value} makes {size.rows:,} rows of {size.width:,} numbers, "
         f"{_gigabytes(size.n_bytes)} in each evaluation; at most {_gigabytes(limit)} can be used, and "
-        f"{MAX_ROWS:,} rows; at most {most} would be right"
+        f"{MAX_ROWS:,} rows; at most {most} would be right",
     )
 
 
