@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from grokjax.atomic import own_name, replacing
 
 NEAR = 0.97
 """A number of tiles is as good as the best from this share of its rate on."""
@@ -89,11 +90,10 @@ class Memory:
         """Remember; a directory that cannot be written is no reason to stop."""
         rates = {str(n): round(rate, 1) for n, rate in search.rates.items()}
         known = self._read() | {key: {"tiles": search.tiles, "run_steps_per_second": rates}}
-        partial = self.path.with_suffix(f".{os.getpid()}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(known, indent=1))
-            partial.replace(self.path)
+            with replacing(self.path, own_name(self.path)) as aside:
+                aside.write_text(json.dumps(known, indent=1))
         except OSError as error:
             log.debug("%s cannot be written: %s", self.path, error.strerror)
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from grokjax.atomic import replacing
 from grokjax.experiment.axes import expand_axes, split_names
 from grokjax.experiment.config import SCHEMA, Experiment
 from grokjax.experiment.grid import Run, given, make_runs
@@ -69,9 +70,8 @@ def _check_writable(path: Path) -> None:
 def write_experiment(experiment: Experiment, path: Path) -> None:
     """experiment.yaml: every setting resolved, axes as lists; atomic."""
     data = {"schema": SCHEMA, "grokjax": __version__, **as_data(experiment)}
-    aside = path / "experiment.yaml.new"
-    aside.write_text(dump_yaml(data))
-    os.replace(aside, path / "experiment.yaml")
+    with replacing(path / "experiment.yaml") as aside:
+        aside.write_text(dump_yaml(data))
 
 
 def as_data(experiment: Experiment) -> dict[str, Any]:

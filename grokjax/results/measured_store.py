@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
+
+from grokjax.atomic import replacing
 
 SCHEMA = 1
 
@@ -28,19 +28,12 @@ def write_measured(
     attributes: Mapping[str, Any],
 ) -> None:
     """Write the store aside and move it into place; what was there before goes."""
-    aside, old = path.with_name(path.name + ".new"), path.with_name(path.name + ".old")
     path.parent.mkdir(exist_ok=True)
-    for left in (aside, old):
-        shutil.rmtree(left, ignore_errors=True)
-    group = zarr.open_group(aside, mode="w", zarr_format=3)
-    for name, variable in {**variables, **coordinates}.items():
-        _write(group, name, variable, " ".join(coordinates))
-    group.attrs.update({"schema": SCHEMA, "coordinates": " ".join(coordinates), **attributes})
-    # A directory cannot replace one that is not empty. A reader in between finds none, never half of one.
-    if path.exists():
-        os.replace(path, old)
-    os.replace(aside, path)
-    shutil.rmtree(old, ignore_errors=True)
+    with replacing(path) as aside:
+        group = zarr.open_group(aside, mode="w", zarr_format=3)
+        for name, variable in {**variables, **coordinates}.items():
+            _write(group, name, variable, " ".join(coordinates))
+        group.attrs.update({"schema": SCHEMA, "coordinates": " ".join(coordinates), **attributes})
 
 
 def _write(group: Any, name: str, variable: Variable, coordinates: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,8 @@ import numpy as np
 import zarr
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
+
+from grokjax.atomic import replacing
 
 DONE = ("finished", "stopped", "diverged")
 SCHEMA = 1
@@ -71,33 +72,31 @@ class History:
         attributes: dict[str, Any],
     ) -> None:
         """Write an empty store aside and move it into place: a store that exists is whole."""
-        aside = path.with_name(path.name + ".new")
-        shutil.rmtree(aside, ignore_errors=True)
-        group = zarr.open_group(aside, mode="w", zarr_format=3)
-        shape = (len(ids), len(steps), len(names))
-        group.create_array(
-            "value",
-            shape=shape,
-            chunks=(1, *shape[1:]),
-            dtype="f4",
-            fill_value=float("nan"),
-            dimension_names=("run", "eval", "probe"),
-            config={"write_empty_chunks": True},
-        )
-        fresh = {
-            "id": ids,
-            "status": ["waiting"] * len(ids),
-            "evaluations_done": [0] * len(ids),
-            "diverged_at": [-1] * len(ids),
-        }
-        for name, column in {**columns, **fresh}.items():
-            _write_column(group, name, column, "run")
-        _write_column(group, "probe", names, "probe")
-        _write_column(group, "step", [int(s) for s in steps], "eval")
-        coordinates = " ".join([*columns, *fresh, "probe", "step"])
-        group.attrs.update({"schema": SCHEMA, "coordinates": coordinates, **attributes})
-        group["value"].attrs["coordinates"] = coordinates
-        os.replace(aside, path)
+        with replacing(path) as aside:
+            group = zarr.open_group(aside, mode="w", zarr_format=3)
+            shape = (len(ids), len(steps), len(names))
+            group.create_array(
+                "value",
+                shape=shape,
+                chunks=(1, *shape[1:]),
+                dtype="f4",
+                fill_value=float("nan"),
+                dimension_names=("run", "eval", "probe"),
+                config={"write_empty_chunks": True},
+            )
+            fresh = {
+                "id": ids,
+                "status": ["waiting"] * len(ids),
+                "evaluations_done": [0] * len(ids),
+                "diverged_at": [-1] * len(ids),
+            }
+            for name, column in {**columns, **fresh}.items():
+                _write_column(group, name, column, "run")
+            _write_column(group, "probe", names, "probe")
+            _write_column(group, "step", [int(s) for s in steps], "eval")
+            coordinates = " ".join([*columns, *fresh, "probe", "step"])
+            group.attrs.update({"schema": SCHEMA, "coordinates": coordinates, **attributes})
+            group["value"].attrs["coordinates"] = coordinates
 
     def describe(self, shape: dict[str, Any]) -> None:
         """Say which shape settings the runs share, where an older version has not."""
@@ -196,20 +195,18 @@ class GroupStore:
         """A further store for these runs, with what older stores hold of them copied over."""
         path = self._history_dir / f"{len(self.histories)}.zarr"
         old = {run: self.of(run) for run in ids}
-        aside = path.with_suffix(".part")
-        shutil.rmtree(aside, ignore_errors=True)
-        History.create(aside, ids, names, steps, columns, attributes)
-        new = History(aside)
-        for run, history in old.items():
-            if history is not None:
-                values = np.full((len(steps), len(names)), np.nan, np.float32)
-                before = history.read(run)
-                values[: len(before)] = before
-                new.write(run, values)
-                done = history.progress[history.row[run]].evaluations_done
-                new.note(run, Progress("waiting", done, -1))
-        new.flush()
-        os.replace(aside, path)
+        with replacing(path, path.with_suffix(".part")) as aside:
+            History.create(aside, ids, names, steps, columns, attributes)
+            new = History(aside)
+            for run, history in old.items():
+                if history is not None:
+                    values = np.full((len(steps), len(names)), np.nan, np.float32)
+                    before = history.read(run)
+                    values[: len(before)] = before
+                    new.write(run, values)
+                    done = history.progress[history.row[run]].evaluations_done
+                    new.note(run, Progress("waiting", done, -1))
+            new.flush()
         self.histories.append(History(path))
 
     def flush(self) -> None:
@@ -277,9 +274,8 @@ def _at(step: int | None) -> str:
 def _save(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, str]) -> None:
     # safetensors writes wrong data for arrays that are not contiguous, without a word.
     whole = {name: np.asarray(x, order="C") for name, x in tensors.items()}
-    aside = path.with_name(path.name + ".new")
     try:
-        save_file(whole, aside, metadata=facts)
+        with replacing(path) as aside:
+            save_file(whole, aside, metadata=facts)
     except SafetensorError as error:
         raise OSError(f"{path}: {error}") from None
-    os.replace(aside, path)
