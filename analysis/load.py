@@ -12,10 +12,11 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.parsing import parse_yaml
 from grokjax.quoting import cut, cut_path
+from grokjax.version import SCHEMA
 
-SCHEMA = 1
 REQUIRED = ("id", "status", "evaluations_done")
 log = logging.getLogger("grokjax")
 
@@ -203,7 +204,7 @@ def _latest_rows(stores: list[Store]) -> list[tuple[int, int]]:
 
 def _axis_settings(settings: dict[str, Any]) -> list[str]:
     """The settings that vary, those that move together one by one."""
-    return [part.strip() for axis in settings.get("axes") or {} for part in axis.split(",")]
+    return [name for axis in settings.get("axes") or {} for name in split_names(axis)]
 
 
 def _merge(stores: list[Store], picked: list[tuple[int, int]], axes: list[str]) -> xr.Dataset:

@@ -9,8 +9,7 @@ import xarray as xr
 
 from analysis.load import ResultsError
 from grokjax.quoting import cut, cut_path
-
-SCHEMA = 1
+from grokjax.version import SCHEMA
 
 
 def load_measured(path: str | Path, kind: str) -> xr.Dataset:

@@ -14,6 +14,7 @@ from analysis.outcomes import LEVELS, FirstHit, Series, Sustain, delay, delay_ra
 from analysis.phases import probabilities
 from analysis.study import Study, accuracy_outcome, series
 from grokjax.atomic import own_name, replacing
+from grokjax.experiment.axis_names import split_names
 
 FINAL = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 COUNTS = ("n_train", "steps_per_epoch", "evaluations_done", "budget_evaluations", "diverged_at")
@@ -95,7 +96,7 @@ def _write(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path) -> Pat
 
 
 def _axis_names(study: Study) -> list[str]:
-    return [part.strip() for name in study.dataset.attrs["axes"] for part in name.split(",")]
+    return [name for axis in study.dataset.attrs["axes"] for name in split_names(axis)]
 
 
 def _final(metric: Series) -> np.ndarray:

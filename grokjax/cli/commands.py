@@ -105,7 +105,7 @@ def _measure(args: argparse.Namespace) -> int:
     from grokjax.driver.measure import measure_directory
 
     for file in measure_directory(Path(args.config), args.overrides):
-        log.info("wrote %s", file)
+        log.info(f"wrote {file}")
     return 0
 
 
@@ -119,7 +119,7 @@ def _train(args: argparse.Namespace, experiment: Any, places: Any) -> int:
         again = shlex.join(["python", "run.py", *args.given])
         return signals.end(f"interrupted; everything is saved. Go on with: {again}")
     code = 0 if args.no_figures else _draw(path)
-    log.info("results in %s", path)
+    log.info(f"results in {path}")
     return code
 
 
@@ -128,7 +128,7 @@ def _draw(path: Path) -> int:
 
     try:
         for file in analysis.draw_everything(path):
-            log.info("wrote %s", file)
+            log.info(f"wrote {file}")
     except analysis.ResultsError as error:
         sys.stderr.write(f"{error}; the training is done and saved\n")
         return 2

@@ -113,7 +113,7 @@ def _measure(
     left = sum(len(g.runs) - len(wanted[g.hash]) for g in groups)
     runs = "1 run was" if left == 1 else f"{left} runs were"
     without = f"; {runs} left out, without such weights" if left else ""
-    log.info("%s: %d saved weights of %d groups%s", measurement.kind, sets, len(groups), without)
+    log.info(f"{measurement.kind}: {sets} saved weights of {len(groups)} groups{without}")
     for group in groups:
         if wanted[group.hash]:
             file = path / "groups" / group.hash / "measured" / f"{measurement.kind}.zarr"

@@ -86,8 +86,14 @@ class Display:
     def _cells(self, t: Tally) -> list[str]:
         left = t.steps_left / t.rate if t.rate else float("inf")
         return [
-            *(str(t.n_runs), f"{t.rate:.0f}", str(t.evaluations), str(t.memorised), str(t.grokked)),
-            *(str(t.done.get("diverged", 0)), str(t.waiting), str(_done(t))),
+            str(t.n_runs),
+            f"{t.rate:.0f}",
+            str(t.evaluations),
+            str(t.memorised),
+            str(t.grokked),
+            str(t.done.get("diverged", 0)),
+            str(t.waiting),
+            str(_done(t)),
             "-" if _finished(t) else in_words(left),
         ]
 
@@ -98,9 +104,12 @@ class Display:
         not_begun = sum(n for group, n in self.n_runs.items() if group not in self.tallies)
         steps, seconds = sum(t.run_steps for t in seen), sum(t.train_seconds for t in seen)
         counts = (
-            *(sum(t.evaluations for t in seen), sum(t.memorised for t in seen)),
-            *(sum(t.grokked for t in seen), sum(t.done.get("diverged", 0) for t in seen)),
-            *(sum(t.waiting for t in seen) + not_begun, sum(map(_done, seen))),
+            sum(t.evaluations for t in seen),
+            sum(t.memorised for t in seen),
+            sum(t.grokked for t in seen),
+            sum(t.done.get("diverged", 0) for t in seen),
+            sum(t.waiting for t in seen) + not_begun,
+            sum(map(_done, seen)),
         )
         rate = f"{steps / seconds:.0f}" if seconds else "0"
         return [f"all {len(self.order)} groups", str(runs), rate, *map(str, counts), self._left()]
@@ -125,8 +134,16 @@ def headings(tallies: Iterable[Tally]) -> list[str]:
     levels = sorted({t.level for t in tallies}) or [LEVEL]
     at = " to ".join(f"{level:g}" for level in dict.fromkeys((levels[0], levels[-1])))
     return [
-        *("group", "runs", "steps/s", "evals", f"memorised at {at}", f"grokked at {at}"),
-        *("diverged", "waiting", "done", "at most"),
+        "group",
+        "runs",
+        "steps/s",
+        "evals",
+        f"memorised at {at}",
+        f"grokked at {at}",
+        "diverged",
+        "waiting",
+        "done",
+        "at most",
     ]
 
 

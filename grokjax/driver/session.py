@@ -132,8 +132,8 @@ def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[
     check_directory(experiment, runs)
     if lacking := without_control(runs):
         log.warning(
-            "%d runs with an intervention have no control arm: let intervention.armed take false too",
-            len(lacking),
+            f"{len(lacking)} runs with an intervention have no control arm to compare with; "
+            "add false to the values of intervention.armed"
         )
     devices.set_up(experiment.execution.devices)
     groups = make_groups(runs)
@@ -266,14 +266,12 @@ def _report(tallies: list[Tally]) -> None:
     if not steps:
         log.info("nothing to train: every run is done")
         return
-    executed = sum(t.executed_steps for t in tallies)
+    n_runs, executed = sum(t.n_runs for t in tallies), sum(t.executed_steps for t in tallies)
+    idle = 1 - steps / executed
+    host = 1 - sum(t.device_seconds for t in tallies) / seconds
+    compiling = sum(t.compile_seconds for t in tallies)
     log.info(
-        "%d runs in %d groups: %.3g run-steps in %.0f s (%.0f a second; %.0f %% of slot-steps idle, "
-        "%.1f %% of the time spent by the host), compilation %.0f s",
-        *(sum(t.n_runs for t in tallies), len(tallies), steps, seconds, steps / max(seconds, 1e-9)),
-        *(
-            100 * (1 - steps / executed),
-            100 * (1 - sum(t.device_seconds for t in tallies) / seconds),
-        ),
-        sum(t.compile_seconds for t in tallies),
+        f"{n_runs} runs in {len(tallies)} groups: {steps:.3g} run-steps in {seconds:.0f} s "
+        f"({steps / max(seconds, 1e-9):.0f} a second; {100 * idle:.0f} % of slot-steps idle, "
+        f"{100 * host:.1f} % of the time spent by the host), compilation {compiling:.0f} s"
     )

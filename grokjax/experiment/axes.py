@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.config import Experiment, RunSettings
 from grokjax.experiment.places import Places
 from grokjax.experiment.setting_names import alternatives, dotted_names, is_class, unknown_setting
@@ -23,16 +24,6 @@ MAX_RUNS = 200_000
 """Runs of a grid: to make them takes a minute (200 microseconds each), and 1 GB of memory."""
 
 _WRITTEN = "a list, {linspace: [first, last, n]}, {logspace: [first, last, n]} or {range: n}"
-
-
-def split_names(axis: str) -> list[str]:
-    """The settings that one axis entry moves together."""
-    return [part.strip() for part in axis.split(",")]
-
-
-def tidy_name(axis: str) -> str:
-    """The one way to write an axis's name."""
-    return ", ".join(split_names(axis))
 
 
 class _Form(NamedTuple):

@@ -17,9 +17,6 @@ from grokjax.settings import Settings, execution, extendable, hyper, shape
 from grokjax.splits import SPLITS
 from grokjax.tasks import TASKS
 
-SCHEMA = 1
-"""Version of what is written to disk."""
-
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1)]
 

@@ -9,7 +9,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from grokjax.experiment.axes import expand_axes, split_names
+from grokjax.experiment.axes import expand_axes
+from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.cadence import Cadence
 from grokjax.experiment.config import Experiment, RunSettings
 from grokjax.experiment.durations import batches_of, durations

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from grokjax.experiment.axes import expand_axes, split_names, tidy_name
+from grokjax.experiment.axes import expand_axes
+from grokjax.experiment.axis_names import split_names, tidy_name
 from grokjax.experiment.config import Experiment, RunSettings
 from grokjax.experiment.parsing import MAX_DEPTH, Unreadable, load_yaml, parse_yaml, plain
 from grokjax.experiment.places import ConfigError, Key, Places

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from grokjax.atomic import replacing
-from grokjax.experiment.axes import expand_axes, split_names
-from grokjax.experiment.config import SCHEMA, Experiment
+from grokjax.experiment.axes import expand_axes
+from grokjax.experiment.axis_names import split_names
+from grokjax.experiment.config import Experiment
 from grokjax.experiment.grid import Run, given, make_runs
 from grokjax.experiment.loading import dump_yaml, experiment_from
 from grokjax.experiment.parsing import parse_yaml
 from grokjax.experiment.places import ConfigError, Places
 from grokjax.quoting import cut, cut_path, shown
 from grokjax.settings import Settings, leaves
-from grokjax.version import __version__
+from grokjax.version import SCHEMA, __version__
 
 
 def directory_of(experiment: Experiment) -> Path:

@@ -10,8 +10,7 @@ import numpy as np
 import zarr
 
 from grokjax.atomic import replacing
-
-SCHEMA = 1
+from grokjax.version import SCHEMA
 
 
 class Variable(NamedTuple):

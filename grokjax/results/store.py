@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from grokjax.atomic import replacing
+from grokjax.version import SCHEMA
 
 DONE = ("finished", "stopped", "diverged")
-SCHEMA = 1
 
 
 @dataclasses.dataclass
