@@ -64,7 +64,7 @@ def _read(store: Path) -> xr.Dataset:
         ) from error
     if group.attrs.get("schema") != SCHEMA:
         raise ResultsError(
-            f"{store}: schema is {group.attrs.get('schema')}, but this version reads schema {SCHEMA}"
+            f"{store}: schema is {group.attrs.get('schema')}, but this version reads schema {SCHEMA}; update grokjax"
         )
     # As fixed-width strings, which NumPy compares and sorts everywhere.
     text = {

@@ -45,7 +45,8 @@ class Schedule(Settings):
             and self.horizon != type(self).model_fields["horizon"].default
         ):
             raise SettingError(
-                "horizon", f"{self.horizon} has no effect with schedule: constant; cosine uses it"
+                "horizon",
+                f"{self.horizon} has no effect with schedule = constant; remove it, or use schedule = cosine",
             )
         return self
 

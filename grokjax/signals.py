@@ -50,11 +50,17 @@ class Watch:
             self.received, self._first = number, now
         # Asked after the signal is noted: the main thread looks in the other order, so one of the two sees the other.
         if not self.unsaved():
-            self.end(f"{name}: ended at once, there was nothing to save. Go on with: {command()}")
+            self.end(
+                f"{name}: ended at once, because there was nothing to save. Continue with: {command()}"
+            )
         elif first:
-            say(f"{name}: saving after this chunk; a second signal ends without saving")
+            say(
+                f"{name}: ending after this chunk, once everything is saved; a second signal ends without saving"
+            )
         elif now - self._first > REPEAT_SECONDS:
-            self.end(f"{name}: ended at once; the last checkpoint stays. Go on with: {command()}")
+            self.end(
+                f"{name}: ended at once without saving; the last checkpoint is kept. Continue with: {command()}"
+            )
 
     def end(self, message: str) -> NoReturn:
         """End the process, waiting for nothing: no thread, no compilation, no destructor."""

@@ -128,14 +128,14 @@ def _check_task(kind: str, table: Table | Sample) -> None:
     if table.drawn and kind != "drawn":
         raise SettingError(
             "kind",
-            f"{kind} shares out the rows of a table, and this task draws its training rows; "
-            "drawn would be right",
+            f"{kind} divides the rows of a table, but this task draws its own training rows; "
+            "use drawn",
         )
     if not table.drawn and kind == "drawn":
         raise SettingError(
             "kind",
-            "drawn needs a task that draws its training rows, and this one is a table; "
-            "random would be right",
+            "drawn needs a task that draws its own training rows, but this task is a table; "
+            "use random",
         )
 
 
@@ -154,7 +154,7 @@ def make_split(settings, table: Table | Sample) -> Split:
         raise SettingError(
             name,
             f"{value} leaves no row of {table.n_rows} to {side}; "
-            "between 1 and all but 1 row must train",
+            "at least 1 row must train and at least 1 must validate",
         )
     return Split(tuple(strata), tuple(counts), share_of(settings.label_noise, n_train, "floor"))
 

@@ -63,7 +63,7 @@ def test_a_setting_that_varies_keeps_the_value_beside_its_axis(path: Path) -> No
 def test_places(path: Path) -> None:
     _, places = load_with_places(path, ["task.p=7", "train={steps: 50}"])
     name = str(path)
-    places: dict[tuple[str, ...], str] = {
+    expected: dict[tuple[str, ...], str] = {
         ("optimizer", "weight_decay"): f"{name}:9",
         ("optimizer", "beta1"): f"{name}:7",
         ("probes", "0", "every"): f"{name}:14",
@@ -75,7 +75,7 @@ def test_places(path: Path) -> None:
         ("train", "steps"): "override train={steps: 50}",
         ("nothing",): name,
     }
-    assert {key: places.place(key) for key in places} == places
+    assert {key: places.place(key) for key in expected} == expected
 
 
 def test_the_last_override_takes_the_place_of_those_below_it(path: Path) -> None:
@@ -147,7 +147,7 @@ def test_anchors_and_merged_keys_are_understood(tmp_path: Path) -> None:
     file.write_text(YAML)
     with pytest.raises(grokjax.experiment.loading.ConfigError) as error:  # type: ignore[attr-defined]
         load_with_places(file, [])
-    assert str(error.value) == f"{file}:2: base: unknown setting; see --help"
+    assert str(error.value) == f"{file}:2: base: unknown setting; --help lists all settings"
 
 
 def test_experiments_from_python(path: Path) -> None:

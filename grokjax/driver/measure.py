@@ -54,8 +54,8 @@ def measure_directory(path: Path, words: list[str] | None = None) -> list[Path]:
         every = [shelf for group in shelves.values() for shelf in group]
         if not any(shelf.steps for shelf in every):
             raise ConfigError(
-                f"{path}: nothing is trained yet: none of its {len(every)} runs has saved weights; "
-                "train it first, with the command that made it"
+                f"{path}: none of its {len(every)} runs has saved weights yet; "
+                "train it first, with the command that created it"
             )
         for i, measurement in enumerate(experiment.measurements):
             check_steps(measurement, every, places, ("measurements", str(i), "at"))
@@ -72,9 +72,13 @@ def measure_directory(path: Path, words: list[str] | None = None) -> list[Path]:
 def _open(path: Path, words: list[str]) -> tuple[Experiment, Places]:
     file, told = path / "experiment.yaml", cut_path(path)
     if not os.path.isdir(path):  # which says no to a null byte or a name that is too long
-        raise ConfigError(f"{told}: there is no such results directory; train an experiment first")
+        raise ConfigError(
+            f"{told}: this results directory does not exist; train an experiment first"
+        )
     if not os.path.isfile(file):
-        raise ConfigError(f"{told}: holds no experiment.yaml, so it is no results directory")
+        raise ConfigError(
+            f"{told}: contains no experiment.yaml, so it is not a results directory; use the directory of an experiment"
+        )
     data, places = as_data(read_experiment(path)), Places(str(file))
     for word in words:
         data["measurements"] = _measurements(word)
@@ -83,7 +87,7 @@ def _open(path: Path, words: list[str]) -> tuple[Experiment, Places]:
     if not experiment.measurements:
         raise places.error(
             ("measurements",),
-            "is empty, so nothing is measured; name some, e.g. 'measurements=[{kind: pruning}]'",
+            "is empty, so there is nothing to measure; add some, for example 'measurements=[{kind: pruning}]'",
         )
     return experiment, places
 
@@ -93,7 +97,7 @@ def _measurements(word: str) -> Any:
     name, equals, text = word.partition("=")
     if name != "measurements" or not equals:
         raise ConfigError(
-            f"override {cut(word)}: only the measurements of trained runs can be given anew; "
+            f"override {cut(word)}: only measurements can be changed for trained runs; "
             "write 'measurements=[{kind: pruning}]'"
         )
     try:
@@ -112,7 +116,7 @@ def _measure(
     sets = sum(len(steps) for w in wanted.values() for _, steps in w)
     left = sum(len(g.runs) - len(wanted[g.hash]) for g in groups)
     runs = "1 run was" if left == 1 else f"{left} runs were"
-    without = f"; {runs} left out, without such weights" if left else ""
+    without = f"; {runs} left out because these weights were not saved" if left else ""
     log.info(f"{measurement.kind}: {sets} saved weights of {len(groups)} groups{without}")
     for group in groups:
         if wanted[group.hash]:

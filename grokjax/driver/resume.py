@@ -32,8 +32,8 @@ def _is_done(run: Run, store: GroupStore) -> bool:
     if progress.status == "finished" and progress.evaluations_done < run.budget:
         if store.state_evaluations(run.id) == 0:
             raise ConfigError(
-                f"{store.directory}: execution.keep_state: run {run.id} was finished without keeping its "
-                "state, so a larger train.steps cannot continue it; name another directory with --out"
+                f"{store.directory}: execution.keep_state: run {run.id} finished without saving its state, so "
+                "it cannot be continued to a larger train.steps; use another directory with --out"
             )
         return False
     return progress.status in DONE
@@ -119,6 +119,6 @@ def _warn_of_other_machine(meta: Meta, program: Program) -> None:
     here = (program.tile, program.mesh.devices.size)
     if (meta.tile, meta.devices) != here:
         log.warning(
-            f"saved with tile {meta.tile} on {meta.devices} devices, goes on with tile {here[0]} on {here[1]}: "
-            "exact from here, but no longer bit for bit what the first machine would have given"
+            f"the checkpoint was saved with tile {meta.tile} on {meta.devices} devices; training continues with tile "
+            f"{here[0]} on {here[1]}, so from here on results can differ in the last bits"
         )

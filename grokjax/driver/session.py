@@ -179,12 +179,14 @@ def make_directory(path: Path) -> None:
     nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
     if shutil.disk_usage(nearest).free < _SMALLEST:
         raise ConfigError(
-            f"{cut_path(path)}: no space is left on that disk; free some, or name another with --out"
+            f"{cut_path(path)}: the disk is full; free some space, or use another directory with --out"
         )
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{cut_path(path)}: cannot be made: {error.strerror}") from None
+        raise ConfigError(
+            f"{cut_path(path)}: cannot be created: {error.strerror}; use another directory with --out"
+        ) from None
 
 
 def _train_group(
@@ -241,7 +243,7 @@ def _fewer_slots(trainer: GroupTrainer, mesh: Mesh, error: Exception) -> int:
     fewer = max(step, program.slots // 2 // step * step)
     log.warning(
         f"group {trainer.tally.group}: out of memory with {program.slots} slots; "
-        f"going on from the last checkpoint with {fewer}"
+        f"continuing from the last checkpoint with {fewer}"
     )
     trainer.checkpoints.close()
     return fewer
@@ -264,7 +266,7 @@ def _note_start(path: Path, group: Group, trainer: GroupTrainer, mesh: Mesh) -> 
 def _report(tallies: list[Tally]) -> None:
     steps, seconds = sum(t.run_steps for t in tallies), sum(t.train_seconds for t in tallies)
     if not steps:
-        log.info("nothing to train: every run is done")
+        log.info("nothing to train: all runs are done")
         return
     n_runs, executed = sum(t.n_runs for t in tallies), sum(t.executed_steps for t in tallies)
     idle = 1 - steps / executed

@@ -25,7 +25,7 @@ def choose_slots(group: Group, execution: Execution, mesh: Mesh) -> tuple[int, i
         name = "tile" if execution.slots is None else "slots"
         raise SettingError(
             name,
-            f"{slots} slots need {costs.size(costs.needed_bytes(cost, slots, tile, n))} of memory and "
+            f"{slots} slots need {costs.size(costs.needed_bytes(cost, slots, tile, n))} of memory, but only "
             f"{costs.size(limit)} are free; lower execution.slots, execution.tile, model.d_model, model.d_mlp "
             "or train.batch_size",
         )

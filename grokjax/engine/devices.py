@@ -60,7 +60,7 @@ def make_mesh(devices: int | None = None) -> Mesh:
     n = devices or len(found)
     if n > len(found):
         raise SettingError(
-            "devices", f"{n} asked for, {len(found)} found; at most {len(found)} would be right"
+            "devices", f"{n} devices are not there, only {len(found)}; use at most {len(found)}"
         )
     return Mesh(np.array(found[:n]), (RUN,), axis_types=(AxisType.Auto,))
 
@@ -121,7 +121,7 @@ def check_precision(precision: str, platform: str) -> None:
     if precision != "float32" and platform == "cpu":
         raise SettingError(
             "precision",
-            f"{precision} is ignored by the CPU, which computes in float32; float32 would be right",
+            f"{precision} is ignored by the CPU, which computes in float32; use float32",
         )
 
 

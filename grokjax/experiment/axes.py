@@ -132,12 +132,12 @@ def _check_size(written: dict[str, Any], places: Places) -> None:
     lengths = {name: _length(name, values, places) for name, values in written.items()}
     for name, length in lengths.items():
         if length > MAX_RUNS:
-            told = f"has {_number(length)} values; at most {MAX_RUNS:,} would be right"
-            raise places.error(("axes", name), told)
+            message = f"has {_number(length)} values; use at most {MAX_RUNS:,}"
+            raise places.error(("axes", name), message)
     n_runs = math.prod(lengths.values())
     if n_runs > MAX_RUNS:
-        told = f"make {_number(n_runs)} runs; at most {MAX_RUNS:,} would be right"
-        raise places.error(("axes",), told)
+        message = f"would make {_number(n_runs)} runs; use at most {MAX_RUNS:,}"
+        raise places.error(("axes",), message)
 
 
 def _number(n: int) -> str:
@@ -150,7 +150,9 @@ def _length(name: str, written: Any, places: Places) -> int:
     except ValueError as error:
         raise places.error(("axes", name), f"{error}{_nested(name, written)}") from None
     if not length:
-        raise places.error(("axes", name), "is empty; an axis needs at least one value")
+        raise places.error(
+            ("axes", name), "has no values; give it at least one, or remove the axis"
+        )
     return length
 
 
@@ -160,8 +162,8 @@ def _check_override(setting: str, axis: str, places: Places) -> None:
     if key in places.overrides:
         raise places.error(
             key,
-            f"varies in axes.{axis}, so this changes nothing; replace the axis ('axes.{axis}=[...]') "
-            f"or remove it (axes.{axis}=null) as well",
+            f"takes its values from axes.{axis}, so this value would have no effect; "
+            f"change the axis ('axes.{axis}=[...]') or remove it too (axes.{axis}=null)",
         )
 
 
@@ -170,9 +172,7 @@ def _checked_values(name: str, written: Any, places: Places) -> list[Any]:
     _check_duplicates(values, key, places)
     for value in values if n > 1 else ():
         if not isinstance(value, list) or len(value) != n:
-            message = (
-                f"moves {n} settings together, so each value is a list of {n}, got {shown(value)}"
-            )
+            message = f"changes {n} settings together, so each value must be a list of {n}, got {shown(value)}"
             raise places.error(key, message)
     return values
 
@@ -191,7 +191,7 @@ def _check_duplicates(values: list[Any], key: tuple[str, ...], places: Places) -
         if known in seen:
             first, again = shown(seen[known]), shown(value)
             both = first if first == again else f"{first} and {again}"
-            raise places.error(key, f"has the same value twice ({both}); each value once")
+            raise places.error(key, f"has the same value twice ({both}); remove one of them")
         seen[known] = value
 
 
@@ -205,8 +205,8 @@ def _whole(value: Any) -> Any:
 
 
 _FIXED = {
-    "extendable": "says how long runs are followed and what is measured (extendable)",
-    "execution": "says how the work is done (execution)",
+    "extendable": "is a setting with the role extendable",
+    "execution": "is a setting with the role execution",
 }
 
 
@@ -217,12 +217,15 @@ def _check_setting(name: str, axis: str, seen: dict[str, str], places: Places) -
         (s for s in seen if s == name or s.startswith(name + ".") or name.startswith(s + ".")), None
     )
     if clash is not None:
-        raise places.error(key, f"{cut(name)} varies in axes.{cut(seen[clash])} already")
+        raise places.error(
+            key,
+            f"{cut(name)} is already in axes.{cut(seen[clash])}; remove it from one of the two axes",
+        )
     roles = _roles(name)
     if not roles:
         raise places.error(key, _prefixed(name, axis, unknown_setting(parts, RunSettings)))
     for role in sorted(roles & _FIXED.keys()):
-        message = f"{_FIXED[role]}, not what a run is, so it cannot vary in a grid"
+        message = f"{_FIXED[role]}; only settings with the role hyper or shape can be an axis"
         raise places.error(key, _prefixed(name, axis, message))
 
 

@@ -120,7 +120,7 @@ class Execution(Settings):
     @classmethod
     def _is_a_path(cls, value: str | None) -> str | None:
         if value is not None and "\0" in value:
-            raise ValueError(f"has a null byte, which no path has, got {shown(value)}")
+            raise ValueError(f"a path cannot contain a null byte, got {shown(value)}")
         return value
 
 
@@ -185,6 +185,6 @@ class Experiment(RunSettings):
         kinds = [m.kind for m in value]
         if twice := next((k for k in kinds if kinds.count(k) > 1), None):
             raise ValueError(
-                f"{twice} is there twice, and results are stored by kind; each kind once"
+                f"{twice} is there twice, but results are stored by kind; remove one of them"
             )
         return value

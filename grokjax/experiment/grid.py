@@ -192,25 +192,27 @@ def _check_probes(settings: RunSettings, places: Places) -> None:
     for probe in settings.probes:
         lacking = unmet(probe, settings.model, table_of(settings.task)) if probe.requires else None
         if lacking:
-            message = f"{probe.kind} needs {lacking}; leave it out or change model or task"
+            message = (
+                f"{probe.kind} needs {lacking}; remove this probe, or change the model or the task"
+            )
             raise places.error(("probes",), message, because=("model", "task"))
 
 
 def _check_intervention(
     settings: RunSettings, cadence: Cadence, budget: int, places: Places
 ) -> None:
-    """A step that is no evaluation, or at which the budget has ended, would never be acted upon."""
+    """Refuse a step that is not an evaluation, or not before the last one: the intervention would never be made."""
     when = None if settings.intervention is None else settings.intervention.when
     if when is None or when.kind != "step":
         return
     key, last = ("intervention", "when", "step"), int(cadence.step_of(budget - 2))
     if when.step > last:
-        message = f"step {when.step} is not before the end of the budget; {last} or less would be"
+        message = f"{when.step} is not before the last evaluation of the run; use {last} or less"
         raise places.error(key, message, because=("train", "intervention"))
     if not cadence.hits(when.step):
-        message = f"step {when.step} is no evaluation, after which interventions are made; "
+        message = f"{when.step} is not an evaluation step, and an intervention follows an evaluation; use "
         near = cadence.count(when.step)
-        message += f"{int(cadence.step_of(near - 1))} or {int(cadence.step_of(near))} would be"
+        message += f"{int(cadence.step_of(near - 1))} or {int(cadence.step_of(near))}"
         raise places.error(key, message, because=("train", "intervention"))
 
 
@@ -236,7 +238,9 @@ def _check_ids(runs: list[Run], axes: list[str], places: Places) -> None:
             ", ".join(f"{n} = {shown(r.point[n])}" for n in differ) for r in (same, run)
         )
         moved = [axis for axis in axes if set(split_names(axis)) & set(differ)]
-        raise places.error(("axes", moved[-1]), f"{told} are the same run; each run once")
+        raise places.error(
+            ("axes", moved[-1]), f"{told} are the same run; remove one of the two values"
+        )
 
 
 def make_groups(runs: list[Run]) -> list[Group]:

@@ -125,13 +125,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     except OSError as error:
         raise ConfigError(f"{told}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{told}: is not a text file in UTF-8") from None
+        raise ConfigError(f"{told}: must be a text file in UTF-8") from None
     except Unreadable as error:
         raise ConfigError(f"{told}{error.place}: {error}") from None
     except ValueError:  # Python's word for such a path
-        raise ConfigError(f"{told}: has a null byte, which no path has") from None
+        raise ConfigError(f"{told}: a path cannot contain a null byte; remove it") from None
     if not isinstance(document, dict):
-        raise ConfigError(f"{told}: is not a mapping of settings; see configs/quickstart.yaml")
+        raise ConfigError(
+            f"{told}: must be a mapping of settings; see configs/quickstart.yaml for an example"
+        )
     data, places = plain(document), Places(str(path), dict(_lines(document, ())))
     if isinstance(data.get("axes"), dict):
         data["axes"] = _tidy(data["axes"], places)
@@ -144,7 +146,7 @@ def _tidy(axes: dict[str, Any], places: Places) -> dict[str, Any]:
     if len(tidy) < len(axes):
         names = [tidy_name(name) for name in axes]
         twice = next(name for name in tidy if names.count(name) > 1)
-        raise places.error(("axes", twice), "is there twice; each axis once")
+        raise places.error(("axes", twice), "is there twice; remove one of the two axes")
     return tidy
 
 
@@ -166,7 +168,7 @@ def _parse_override(word: str) -> tuple[Key, Any]:
     name, equals, text = word.partition("=")
     start = f"override {cut(word)}"
     if not equals or not name.strip():
-        raise ConfigError(f"{start}: has no '='; write setting=value, e.g. task.p=47")
+        raise ConfigError(f"{start}: has no '='; write setting=value, for example task.p=47")
     try:
         value = parse_yaml(text)
     except Unreadable as error:
@@ -175,7 +177,9 @@ def _parse_override(word: str) -> tuple[Key, Any]:
     key = ("axes", tidy_name(name[5:])) if name.startswith("axes.") else tuple(name.split("."))
     is_text = not any("\ud800" <= c <= "\udfff" for c in name)  # bytes that are no UTF-8
     if not all(key) or len(key) > MAX_DEPTH or not is_text:
-        raise ConfigError(f"{start}: {cut(name)}: is no setting's name; write it as in task.p=47")
+        raise ConfigError(
+            f"{start}: {cut(name)}: is not the name of a setting; write it like task.p=47"
+        )
     if key == ("axes",) and isinstance(value, dict):
         value = _tidy(value, Places("", overrides={key: word}))
     return key, value

@@ -22,8 +22,8 @@ MAX_DIGITS = 300
 _BEYOND = 10**MAX_DIGITS
 
 _TOO_DEEP = (
-    f"lists and mappings stand in each other more than {MAX_DEPTH} deep; "
-    "settings are a few levels deep"
+    f"lists and mappings are nested more than {MAX_DEPTH} levels deep; "
+    "settings need only a few levels"
 )
 
 
@@ -92,14 +92,14 @@ def _wrong_scalar(text: str) -> Unreadable:
         try:
             yaml.constructor.construct_object(node)
         except Exception:
-            kind = _MEANT.get(str(node.tag).rpartition(":")[2], "what its tag says")
+            kind = _MEANT.get(str(node.tag).rpartition(":")[2], "the type of its tag")
             told = f"{cut(node.value)} cannot be read as {kind}"
             return Unreadable(
                 f"{told}; write a number of at most {MAX_DIGITS} digits, or a text in quotes",
                 key,
                 node.start_mark,
             )
-    return Unreadable("a value cannot be read as what its tag says; leave the tags (!!) out")
+    return Unreadable("a value does not fit its tag; remove the tags (!!)")
 
 
 def _scalars(node: Any, key: Key, seen: set[int]) -> Iterator[tuple[Key, ScalarNode]]:
@@ -143,7 +143,7 @@ def _refuse_rings(node: Any, key: Key, around: set[int], done: set[int]) -> None
 def _measure(node: Any, key: Key, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
     """Values in a node, and levels of them. Aliases share nodes, so each is counted once and then known."""
     if isinstance(node, int) and abs(node) >= _BEYOND:
-        raise Unreadable(f"got {shown(node)}; at most {MAX_DIGITS} digits would be right", key)
+        raise Unreadable(f"got {shown(node)}; use at most {MAX_DIGITS} digits", key)
     if not isinstance(node, dict | list):
         return 1, 0
     if len(key) > MAX_DEPTH:
@@ -156,7 +156,7 @@ def _measure(node: Any, key: Key, known: dict[int, tuple[int, int]]) -> tuple[in
     if levels > MAX_DEPTH:
         raise Unreadable(_TOO_DEEP, key)
     if values > MAX_VALUES:
-        raise Unreadable(f"holds {values:,} values; at most {MAX_VALUES:,} would be right", key)
+        raise Unreadable(f"has {values:,} values; use at most {MAX_VALUES:,}", key)
     return values, levels
 
 
@@ -166,5 +166,5 @@ def _children(node: Any, key: Key) -> list[tuple[str, Any]]:
     children = {str(name): value for name, value in node.items()}
     if len(children) < len(node):  # 1 and '1'
         twice = next(n for n in children if sum(str(k) == n for k in node) > 1)
-        raise Unreadable(f"has the name {cut(twice)} twice; each name once", key)
+        raise Unreadable(f"has the name {cut(twice)} twice; remove one of them", key)
     return list(children.items())

@@ -1,4 +1,4 @@
-"""Pydantic's errors as sentences: the key as the user wrote it, what came, what would be right."""
+"""Pydantic's errors as sentences: the key as the user wrote it, what was given, and what to use instead."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ _NEEDS = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
-    "string": "a text",
+    "string": "text",
     "tuple": "a list",
     "dict": "a mapping",
 }
@@ -149,14 +149,16 @@ def _message(detail: Any, key: Key, node: Any, root: type[Settings]) -> str:
     if kind == "extra_forbidden":
         return unknown_setting(key, root, node)
     if kind == "missing":
-        return "is missing and has no default" + (f"; it needs a mapping{kinds}" if kinds else "")
+        return "is missing and has no default; " + (
+            f"give it a mapping{kinds}" if kinds else "give it a value"
+        )
     if kind in _LIMITS:
         limit, words = _LIMITS[kind]
         return f"must be {words} {_plain(detail['ctx'][limit])}, {got}"
     if kind == "finite_number":
         return f"must be finite, {got}"
     if kind == "string_pattern_mismatch":
-        return f"must be letters, digits, '.', '_' and '-', beginning with a letter or digit, {got}"
+        return f"may contain letters, digits, '.', '_' and '-' and must begin with a letter or digit, {got}"
     if kind.endswith("too_long"):
         most = detail["ctx"]["max_length"]
         return f"must have at most {most} {'characters' if kind == 'string_too_long' else 'entries'}, {got}"
@@ -192,7 +194,7 @@ def _in_words(node: Any) -> list[str]:
         return ["a mapping of settings"]
     if is_class(node):
         return [f"{{{', '.join(f'{n}: {_example(f)}' for n, f in node.model_fields.items())}}}"]
-    return [{int: "a whole number", float: "a number", str: "a text"}.get(node, "another value")]
+    return [{int: "a whole number", float: "a number", str: "text"}.get(node, "another value")]
 
 
 def _example(field: Any) -> Any:
@@ -201,7 +203,7 @@ def _example(field: Any) -> Any:
 
 def _hint(error: str, value: Any, node: Any) -> str:
     if isinstance(value, str) and error.startswith(("int", "float")) and _is_number(value):
-        return ", which is a text; write it without quotes"
+        return ", which is text; write it without quotes"
     if error != "literal_error":
         return ""
     choices = [
@@ -225,11 +227,11 @@ def _is_number(text: str) -> bool:
 def _kind(detail: Any, node: Any) -> str:
     kinds = [kind_of(c) for c in alternatives(node)]
     if detail["type"] == "union_tag_not_found":
-        return f"is missing; {_listed(kinds)} would be right"
+        return f"is missing; use {_listed(kinds)}"
     tag = detail["ctx"]["tag"]
     guess = difflib.get_close_matches(cut(tag), kinds, 1)
     meant = f" (did you mean '{guess[0]}'?)" if guess else ""
-    return f"unknown kind '{cut(tag)}'; {_listed(kinds)} would be right{meant}"
+    return f"unknown kind '{cut(tag)}'; use {_listed(kinds)}{meant}"
 
 
 def _choice_of_kinds(node: Any) -> str:

@@ -32,10 +32,12 @@ def unknown_setting(key: Key, root: type[Settings], node: Any = None) -> str:
     """The sentence for a name that no setting has, with the one that was perhaps meant."""
     others = [c for c in _classes_at(key[:-1], root) if key[-1] in c.model_fields]
     if is_class(node) and others and "kind" in node.model_fields:
-        named = " and ".join(kind_of(c) for c in others)
-        return f"is a setting of kind {named}, not of kind {kind_of(node)}"
+        named = " or ".join(kind_of(c) for c in others)
+        return f"kind {kind_of(node)} does not have this setting, only kind {named}; remove it or change the kind"
     guess = closest(key[-1], key[:-1], root) or _elsewhere(key[-1], root)
-    return "unknown setting" + (f" (did you mean '{guess}'?)" if guess else "; see --help")
+    return "unknown setting" + (
+        f" (did you mean '{guess}'?)" if guess else "; --help lists all settings"
+    )
 
 
 def _classes_at(key: Key, root: type[Settings]) -> list[type[Settings]]:

@@ -147,7 +147,7 @@ def misfit(kind: str, task: Any) -> str | None:
         return None
     *most, last = (name for name, k in MODELS.items() if k.reads == task.form)
     fitting = f"{', '.join(most)} or {last}" if most else last
-    return f"{kind} reads {reads}, and this task's rows are {task.form}; {fitting} would be right"
+    return f"{kind} reads {reads}, but the rows of this task are {task.form}; use {fitting}"
 
 
 class Model:

@@ -93,7 +93,7 @@ class TransformerSettings(Settings):
             right = [h for h in range(1, self.d_model + 1) if self.d_model % h == 0]
             near = min(right, key=lambda h: abs(h - self.n_heads))
             raise SettingError(
-                "n_heads", f"{self.n_heads} does not divide d_model = {self.d_model}; {near} would"
+                "n_heads", f"{self.n_heads} does not divide d_model = {self.d_model}; use {near}"
             )
         return self
 
@@ -295,7 +295,7 @@ def transformer_module(s: TransformerSettings, table: Table) -> TransformerModul
     if s.tied and table.n_classes > table.n_vocab:
         raise SettingError(
             "model.tied",
-            f"true needs task.classes ({table.n_classes}) not above the vocabulary ({table.n_vocab})",
+            f"true needs at most as many classes ({table.n_classes}) as tokens ({table.n_vocab}); use false",
         )
     return TransformerModule(s, table.n_vocab, table.tokens_NT.shape[1], table.n_classes)
 

@@ -127,6 +127,8 @@ class Checkpoints:
         shutil.rmtree(target, ignore_errors=True)
         shutil.move(self.directory / str(step), target)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        log.warning("checkpoint %s is broken (%s); moved to %s", step, reason[:200], target)
+        log.warning(
+            f"checkpoint {step} is damaged ({reason[:200]}) and was moved to {target}; training continues without it"
+        )
         self._manager.close()
         self._manager = self._open()

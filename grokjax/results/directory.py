@@ -34,16 +34,16 @@ def check_directory(experiment: Experiment, runs: list[Run]) -> None:
             _check_same(read_experiment(path), experiment, runs, path)
         elif path.is_dir() and any(_foreign(path)):
             raise ConfigError(
-                f"{told}: has files in it and is no results directory; name another with --out"
+                f"{told}: contains files but is not a results directory; use another directory with --out"
             )
         _check_writable(path)
     except PermissionError as error:
         raise ConfigError(
-            f"{told}: {cut_path(error.filename)} is not readable; name another directory with --out"
+            f"{told}: {cut_path(error.filename)} is not readable; use another directory with --out"
         ) from None
     except OSError as error:  # a name that is too long, a ring of links
         raise ConfigError(
-            f"{told}: cannot be used: {error.strerror}; name another directory with --out"
+            f"{told}: cannot be used: {error.strerror}; use another directory with --out"
         ) from None
 
 
@@ -60,11 +60,11 @@ def _check_writable(path: Path) -> None:
     nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
     if not nearest.is_dir():
         raise ConfigError(
-            f"{told}: {cut_path(nearest)} is a file, not a directory; name another directory with --out"
+            f"{told}: {cut_path(nearest)} is a file, not a directory; use another directory with --out"
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise ConfigError(
-            f"{told}: {cut_path(nearest)} is not writable; name another directory with --out"
+            f"{told}: {cut_path(nearest)} is not writable; use another directory with --out"
         )
 
 
@@ -102,8 +102,8 @@ def read_experiment(path: Path) -> Experiment:
         ) from None
     if not isinstance(schema, int) or schema > SCHEMA:
         raise ConfigError(
-            f"{cut_path(file)}: schema: {cut(schema)} was written by a newer grokjax; "
-            f"this one reads up to {SCHEMA}, so update it"
+            f"{cut_path(file)}: schema: {cut(schema)} was written by a newer grokjax, but this one reads "
+            f"schemas up to {SCHEMA}; update grokjax"
         )
     data.pop("grokjax", None)
     return experiment_from(data, Places(str(file)))
@@ -115,8 +115,8 @@ def _check_same(old: Experiment, new: Experiment, runs: list[Run], path: Path) -
     if changed:
         name, before, after = changed
         raise ConfigError(
-            f"{cut_path(path)}: {cut(name)}: is {_told(before)} in this results directory and {_told(after)} now; "
-            "change it back or name another directory with --out"
+            f"{cut_path(path)}: {cut(name)}: is {_told(before)} in this results directory, but {_told(after)} now; "
+            "change it back, or use another directory with --out"
         )
 
 
@@ -169,7 +169,7 @@ def _flat(experiment: Experiment) -> dict[str, Any]:
 
 
 def _lost(run: Run) -> tuple[str, Any, Any]:
-    return "axes", run.point, "missing from the grid"
+    return "axes", run.point, "not in the grid"
 
 
 def _told(value: Any) -> str:
@@ -178,4 +178,4 @@ def _told(value: Any) -> str:
     if isinstance(value, tuple):
         text = cut("[" + ", ".join(_told(v) for v in value) + "]")
         return f"the axis {text}" if isinstance(value, _Varying) else text
-    return "unset" if value is None else cut(value)
+    return "not set" if value is None else cut(value)

@@ -28,7 +28,7 @@ def hold(directory: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise Locked(
-            f"{cut_path(directory)}: is in use by {_holder(note)}; wait for it or stop it"
+            f"{cut_path(directory)}: is in use by {_holder(note)}; wait until it ends, or stop it"
         ) from None
     try:
         _refuse_other_host(note, directory)
@@ -72,5 +72,6 @@ def _refuse_other_host(note: Path, directory: Path) -> None:
     who = _read(note)
     if who and who["host"] != platform.node():
         raise Locked(
-            f"{cut_path(directory)}: was locked by {_holder(note)}; if that process is gone, delete {cut_path(note)}"
+            f"{cut_path(directory)}: was locked by {_holder(note)}; "
+            f"if that process no longer runs, delete {cut_path(note)}"
         )

@@ -71,14 +71,14 @@ _ADVICE = "or train another directory with train.snapshot_every"
 
 
 def check_steps(measurement: Any, shelves: list[Shelf], places: Places, key: Key) -> None:
-    """A snapshot that a run should have and has not is a mistake; one that ended before is none. Raises ConfigError."""
+    """Refuse a step that a run passed without saving weights. A run may have ended before it. Raises ConfigError."""
     at = measurement.at
     if at == "all" and not any(set(s.steps.values()) - {None} for s in shelves):
-        message = f"all needs snapshots, and none were saved; final would be right, {_ADVICE}"
+        message = f"all needs snapshots, but none were saved; use final, {_ADVICE}"
         raise places.error(key, message)
     needs_end = at == "final" or "final" in measurement.requires
     if needs_end and all(s.final is None for s in shelves):
-        message = "needs weights of a run's end, and no run has come to its end; train on first"
+        message = "needs the weights at the end of a run, but no run has ended yet; finish the training first"
         raise places.error(key, message)
     for step in at if isinstance(at, tuple) else ():
         _check_step(step, shelves, places, key)
@@ -93,7 +93,7 @@ def _check_step(step: int, shelves: list[Shelf], places: Places, key: Key) -> No
         told = f"no run has weights of step {step}; run {longest.run.id} has {_told(longest)}"
     else:
         return
-    raise places.error(key, f"{told}; choose among these, {_ADVICE}")
+    raise places.error(key, f"{told}; use one of these steps, {_ADVICE}")
 
 
 def _told(shelf: Shelf) -> str:

@@ -83,8 +83,8 @@ class Modular(Settings):
         if OPERATIONS[self.operation].divides and not _is_prime(self.p):
             raise SettingError(
                 "p",
-                f"{self.p} is not prime, and {self.operation} needs a modular inverse; "
-                f"{_nearest_primes(self.p)} would be right",
+                f"{self.p} is not prime, but {self.operation} needs a modular inverse; use "
+                f"{_nearest_primes(self.p)}",
             )
         return self
 
@@ -93,8 +93,8 @@ class Modular(Settings):
         if self.table_seed and self.operation != "random":
             raise SettingError(
                 "table_seed",
-                f"{self.table_seed} has no effect on {self.operation}, only on random; "
-                "0 would be right",
+                f"{self.table_seed} has no effect on {self.operation}, only on the operation random; "
+                "use 0",
             )
         return self
 

@@ -37,7 +37,7 @@ class SparseParity(Settings):
         if self.k > self.n_bits:
             raise SettingError(
                 "k",
-                f"{self.k} is more than n_bits = {self.n_bits}; at most {self.n_bits} would be right",
+                f"{self.k} is more than n_bits = {self.n_bits}; use at most {self.n_bits}",
             )
         return self
 

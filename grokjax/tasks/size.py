@@ -44,8 +44,8 @@ def too_large(settings: Any, size_of: SizeOf, memory: Callable[[], int]) -> Sett
     return SettingError(
         size.setting,
         f"{value} makes {size.rows:,} rows of {size.width:,} numbers, "
-        f"{_gigabytes(size.n_bytes)} in each evaluation; at most {_gigabytes(limit)} can be used, and "
-        f"{MAX_ROWS:,} rows; at most {most} would be right",
+        f"{_gigabytes(size.n_bytes)} in each evaluation; at most {_gigabytes(limit)} are available, and at most "
+        f"{MAX_ROWS:,} rows are possible; use at most {most}",
     )
 
 
