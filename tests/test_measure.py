@@ -577,7 +577,9 @@ def test_the_end_of_runs_that_have_not_come_to_it(tmp_path, given) -> None:
     for file in directory.path.rglob("weights/*"):
         if "-" not in file.name:
             file.unlink()
-    with pytest.raises(ConfigError, match=r"at: needs weights of a run's end, and no run has come"):
+    with pytest.raises(
+        ConfigError, match=r"at: needs the weights at the end of a run, but no run has ended"
+    ):
         measure_directory(directory.path, words(given))
 
 

@@ -238,7 +238,7 @@ def test_a_second_signal_ends_without_saving(begin, tmp_path):
     started.until("ending after this chunk")
     time.sleep(signals.REPEAT_SECONDS + 0.5)
     assert started.process.poll() is None
-    assert "the last checkpoint stays" in started.end(signal.SIGTERM)
+    assert "the last checkpoint is kept" in started.end(signal.SIGTERM)
     assert no_lock_is_left(out)
 
 

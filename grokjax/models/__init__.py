@@ -115,7 +115,7 @@ MEANING = {
     "pre_norm": "a transformer without norms, or with norms before its sublayers",
     "token_mlp": "an MLP on token embeddings",
     "embedding": "a model with an embedding",
-    "features": "a model that hands out its features",
+    "features": "a model whose features can be read",
     "hidden_layer": "a transformer or one hidden layer",
     "modular": "a task of kind modular, whose tokens are numbers modulo p",
     "commutative": "a commutative operation",

@@ -20,7 +20,7 @@ class TaskKind(NamedTuple):
     settings: type[Settings]
     build: Callable[[Any], Table | Sample]
     size: SizeOf | None = None
-    """How large it is, from its settings; None: no settings can make it too large to train."""
+    """How large it is, from its settings; None: it is always small enough."""
 
 
 TASKS: dict[str, TaskKind] = {
@@ -36,7 +36,7 @@ def make_table(settings: Settings) -> Any:
 
 
 def unfit(settings: Any, memory: Callable[[], int] | None = None) -> SettingError | None:
-    """Why a task is too large to train; found out without making any of it.
+    """Why a task is too large to train, or None. Makes none of its rows.
 
     `memory`: bytes that a device has for it.
     """

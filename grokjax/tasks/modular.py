@@ -68,15 +68,15 @@ class Modular(Settings):
 
     kind: Literal["modular"] = shape("modular")
     operation: Literal[tuple(OPERATIONS)] = shape("x+y")  # type: ignore[valid-type]
-    """What is learned, modulo p; `random` is a fixed table of uniformly drawn answers."""
+    """The operation, modulo p; `random` is a fixed table of random answers."""
     p: int = shape(113, ge=2, le=MAX_MODULUS)
-    """The modulus: operands and answers are 0 to p-1."""
+    """The modulus; operands and answers are 0 to p-1."""
     format: Format = shape("a b =")
-    """Tokens of a row: `a b =`, where '=' has id p, or `a op b =`, with ids p and p+1."""
+    """Tokens of a row: `a b =`, where '=' has the id p, or `a op b =`, where op and '=' have the ids p and p+1."""
     classes: Literal["p", "p+1", "vocabulary"] = shape("vocabulary")
-    """Number of logits; those from p on never occur as answers, but are trained against."""
+    """Number of logits. Those from p on are never the right answer, but are part of the loss."""
     table_seed: int = shape(0, ge=0, lt=2**31)
-    """Seed of the answers of the `random` operation; 0 for all others."""
+    """Seed of the answers of the operation `random`; must be 0 for all others."""
 
     @model_validator(mode="after")
     def _inverse_exists(self) -> Modular:

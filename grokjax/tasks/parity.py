@@ -22,13 +22,13 @@ class SparseParity(Settings):
 
     kind: Literal["sparse_parity"] = shape("sparse_parity")
     n_bits: int = shape(40, ge=1)
-    """Signs of a row."""
+    """Number of signs in a row."""
     k: int = shape(3, ge=1)
-    """Signs that decide: the first k of a row."""
+    """Number of signs that decide the class: the first k of a row."""
     n_train: int = shape(1000, ge=1)
-    """Training rows, drawn for each run from its split_seed."""
+    """Number of training rows, drawn for each run with its split_seed."""
     n_test: int = shape(100, ge=1)
-    """Validation rows, the same for all runs; drawn apart from the training rows, so a few bits can repeat some."""
+    """Number of validation rows, the same for all runs. With few bits, some can be training rows too."""
     test_seed: int = shape(0, ge=0, lt=2**31)
     """Seed of the validation rows."""
 

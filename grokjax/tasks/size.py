@@ -1,4 +1,4 @@
-"""How large a task is, from counting: what is too large is refused before any of its rows is made."""
+"""How large a task is. A task that is too large is refused before any of its rows is made."""
 
 from __future__ import annotations
 
