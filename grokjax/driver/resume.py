@@ -23,7 +23,7 @@ log = logging.getLogger("grokjax")
 
 
 def to_train(group: Group, store: GroupStore) -> list[Run]:
-    """The runs that have not come to their end. Raises ConfigError where one could not go on."""
+    """The runs that have not ended. Raises ConfigError if one of them cannot be continued."""
     return [run for run in group.runs if not _is_done(run, store)]
 
 
@@ -80,7 +80,8 @@ class Starts:
     """States of the checkpoint, by run."""
 
     def state(self, run: Run) -> RunState | None:
-        """The state to go on from; None: start at step 0. A state of the checkpoint is handed out once."""
+        """The state from which a run continues; None: it starts at step 0. A state of the checkpoint is given only
+        once."""
         if run.id in self.carried:
             return self.carried.pop(run.id)
         kept = self.store.read_state(run.id)
@@ -100,7 +101,7 @@ class Starts:
 def restore(
     todo: list[Run], store: GroupStore, checkpoints: Checkpoints, program: Program
 ) -> Starts:
-    """The newest checkpoint that is whole, cut into the states of the runs that are still to be trained."""
+    """The newest undamaged checkpoint, as the states of the runs that are not trained yet."""
     restored = checkpoints.restore(program.abstract_state) if todo else None
     if restored is None:
         return Starts(program, store)

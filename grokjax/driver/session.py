@@ -1,4 +1,4 @@
-"""An experiment from start to end: check, lock, train group after group, say what happened."""
+"""An experiment from start to end: check it, lock its directory, train one group after another, report."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ log = logging.getLogger("grokjax")
 
 
 _SMALLEST = 2**20
-"""Bytes without which not even the description of an experiment is started."""
+"""Bytes of free disk space that are needed to begin."""
 
 
 class StopSignal:
@@ -86,7 +86,7 @@ def run_experiment(
     places: Places | None = None,
     display: Callable[[Tally], None] | None = None,
 ) -> Path:
-    """Train what is not trained yet. Returns the results directory."""
+    """Train all runs that are not trained yet. Returns the results directory."""
     if execution:
         merged = {**experiment.execution.model_dump(), **execution}
         given = {name: _text(value) for name, value in merged.items()}
@@ -110,7 +110,7 @@ def run_experiment(
 def _shown(
     display: Callable[[Tally], None] | None, groups: list[Group]
 ) -> Iterator[Callable[[Tally], None]]:
-    """The given display, or ours, which leaves the terminal as it was whatever happens."""
+    """The given display, or the default one, which always restores the terminal."""
     if display is not None:
         yield display
         return
@@ -126,7 +126,7 @@ def _text(value: Any) -> Any:
 
 
 def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[Group], Mesh, Path]:
-    """Everything that can be wrong is found here, before anything is written. Raises ConfigError."""
+    """Check everything before anything is written. Raises ConfigError."""
     places = places or Places("experiment")
     runs = make_runs(experiment, places, _memory(experiment, places))
     check_directory(experiment, runs)
@@ -139,12 +139,12 @@ def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[
     groups = make_groups(runs)
     check_kinds(experiment, groups, places)
     check_snapshots(experiment, groups, places)
-    with _told_at(places, "execution"):
+    with _with_place(places, "execution"):
         mesh = devices.make_mesh(experiment.execution.devices)
-    with _told_at(places, "train"):
+    with _with_place(places, "train"):
         for precision in {run.settings.train.precision for run in runs}:
             devices.check_precision(precision, devices.platform(mesh))
-    with _told_at(places, "execution"):
+    with _with_place(places, "execution"):
         for group in groups:
             choose_slots(group, experiment.execution, mesh)
     if fault := devices.known_fault(devices.platform(mesh), provenance.versions()["jaxlib"]):
@@ -153,12 +153,12 @@ def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[
 
 
 def _memory(experiment: Experiment, places: Places) -> Callable[[], int]:
-    """Bytes that the devices have, asked for once, and only if somebody asks: JAX starts then."""
+    """A function that gives the memory of the devices in bytes. The first call starts JAX."""
 
     @functools.cache
     def ask() -> int:
         devices.set_up(experiment.execution.devices)
-        with _told_at(places, "execution"):
+        with _with_place(places, "execution"):
             mesh = devices.make_mesh(experiment.execution.devices)
         return devices.memory_limit(devices.platform(mesh))
 
@@ -166,8 +166,8 @@ def _memory(experiment: Experiment, places: Places) -> Callable[[], int]:
 
 
 @contextlib.contextmanager
-def _told_at(places: Places, section: str) -> Iterator[None]:
-    """A SettingError becomes a ConfigError with its place."""
+def _with_place(places: Places, section: str) -> Iterator[None]:
+    """Turn a SettingError of this section into a ConfigError with its place."""
     try:
         yield
     except SettingError as error:
@@ -175,7 +175,7 @@ def _told_at(places: Places, section: str) -> Iterator[None]:
 
 
 def make_directory(path: Path) -> None:
-    """Make the results directory. Raises ConfigError, leaving nothing, where the disk is full or refuses."""
+    """Create the results directory. Raises ConfigError and creates nothing if the disk is full or not writable."""
     nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
     if shutil.disk_usage(nearest).free < _SMALLEST:
         raise ConfigError(
@@ -220,7 +220,7 @@ def _train_group(
 
 
 def _train(trainer: GroupTrainer, stop: StopSignal) -> Tally:
-    """Raises Interrupted after a signal, also where it came too late to leave anything of the group undone."""
+    """Raises Interrupted after a signal, even if the group was finished before it came."""
     with signals.saving(lambda: trainer.unsaved):
         tally = trainer.train(stop)
     if stop():
@@ -229,13 +229,13 @@ def _train(trainer: GroupTrainer, stop: StopSignal) -> Tally:
 
 
 def _has_work(group: Group, path: Path) -> bool:
-    """Whether some run of the group was never brought to an end."""
+    """Whether some run of the group has not ended yet."""
     store = GroupStore(path / "groups" / group.hash)
     return any(store.progress(run.id).status not in DONE for run in group.runs)
 
 
 def _fewer_slots(trainer: GroupTrainer, mesh: Mesh, error: Exception) -> int:
-    """Half the slots after the device ran out of memory; any other error is let through."""
+    """Half the slots, after the device ran out of memory. Raises any other error again."""
     program = trainer.batch.program
     step = program.tile * mesh.devices.size
     if "RESOURCE_EXHAUSTED" not in str(error) or program.slots <= step:

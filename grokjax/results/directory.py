@@ -1,4 +1,4 @@
-"""A results directory: whose it is, and whether an experiment may go on in it."""
+"""A results directory: which experiment it belongs to, and whether an experiment may continue in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def directory_of(experiment: Experiment) -> Path:
 
 
 def check_directory(experiment: Experiment, runs: list[Run]) -> None:
-    """Refuse a directory that is not this experiment's, or cannot be written. Writes nothing. Raises ConfigError."""
+    """Refuse a directory that belongs to another experiment or is not writable. Writes nothing. Raises ConfigError."""
     path = directory_of(experiment)
     told = cut_path(path)
     try:
@@ -48,7 +48,7 @@ def check_directory(experiment: Experiment, runs: list[Run]) -> None:
 
 
 _OWN = (".lock", ".lock.json", ".writable", "experiment.yaml.new")
-"""What a start that was killed can leave."""
+"""Files that may remain when a process was killed at its start."""
 
 
 def _foreign(path: Path) -> list[Path]:
@@ -78,7 +78,8 @@ def write_experiment(experiment: Experiment, path: Path) -> None:
 def as_data(experiment: Experiment) -> dict[str, Any]:
     """An experiment as plain data, axes expanded, without what only concerns its execution.
 
-    Every setting is there, defaults too. Where a section's kind varies only what was given is: defaults are the kind's.
+    It has every setting, also defaults. But a section whose kind varies has only the settings that were given, because
+    each kind has its own defaults.
     """
     data = experiment.model_dump(mode="json", exclude={"execution"})
     data["axes"] = expand_axes(experiment.axes, Places("experiment"))
@@ -110,7 +111,7 @@ def read_experiment(path: Path) -> Experiment:
 
 
 def _check_same(old: Experiment, new: Experiment, runs: list[Run], path: Path) -> None:
-    """The same runs, more runs, or a larger budget may go on; anything else is refused by name."""
+    """The same runs, more runs or a larger budget may continue. Refuse any other change, and name the setting."""
     changed = _difference(old, new, runs)
     if changed:
         name, before, after = changed
@@ -121,7 +122,7 @@ def _check_same(old: Experiment, new: Experiment, runs: list[Run], path: Path) -
 
 
 _FIXED = ("train.stop", "train.snapshot_every", "probes")
-"""No part of a run's id, and yet what is on disk was made with them: stopped runs, states, columns."""
+"""Not part of a run's id, but they cannot change: stopped runs, states and columns on disk depend on them."""
 
 
 def _difference(old: Experiment, new: Experiment, runs: list[Run]) -> tuple[str, Any, Any] | None:
@@ -142,7 +143,7 @@ def _difference(old: Experiment, new: Experiment, runs: list[Run]) -> tuple[str,
 
 
 def _changed_setting(old: Experiment, new: Experiment) -> tuple[str, Any, Any] | None:
-    """The first setting that differs, kinds first: with another kind everything below it differs."""
+    """The first setting that differs. Kinds come first, because with another kind all settings below it differ."""
     before, after = _flat(old), _flat(new)
     different = [n for n in sorted(before | after) if before.get(n) != after.get(n)]
     shrunk = [n for n in different if isinstance(before.get(n), _Varying)]

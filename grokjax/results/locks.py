@@ -1,4 +1,4 @@
-"""One writer for a directory: a file lock, and beside it a note of who holds it."""
+"""Only one process may write to a directory: a file lock, and a note that says which process holds it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _me() -> dict:
 
 
 def _read(note: Path) -> dict:
-    """Who holds the lock; nothing where there is no note, or only a half-written one."""
+    """Who holds the lock; empty if there is no note or an incomplete one."""
     try:
         who = json.loads(note.read_text())
     except (OSError, ValueError):
@@ -68,7 +68,7 @@ def _holder(note: Path) -> str:
 
 
 def _refuse_other_host(note: Path, directory: Path) -> None:
-    """File locks do not reach across every network file system: a note from elsewhere is believed, never broken."""
+    """File locks do not work on every network file system, so a note from another machine is always respected."""
     who = _read(note)
     if who and who["host"] != platform.node():
         raise Locked(

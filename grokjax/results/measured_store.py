@@ -26,7 +26,7 @@ def write_measured(
     coordinates: Mapping[str, Variable],
     attributes: Mapping[str, Any],
 ) -> None:
-    """Write the store aside and move it into place; what was there before goes."""
+    """Write a store; it replaces an older one."""
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as aside:
         group = zarr.open_group(aside, mode="w", zarr_format=3)

@@ -1,4 +1,4 @@
-"""Which weights of its runs a results directory holds, and which of them a measurement asks for."""
+"""The saved weights of a results directory, and which of them a measurement needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Shelf(NamedTuple):
     steps: dict[int, int | None]
     """By step: the snapshot's step, or None for the weights of the run's end."""
     final: int | None
-    """Step of the run's end, None where it has not come to one."""
+    """Last step of the run; None if it has not ended."""
 
     def tensors(self, step: int) -> dict[str, np.ndarray]:
         """Weights of a step by name."""
@@ -37,7 +37,7 @@ Wanted = list[tuple[Shelf, list[int]]]
 
 
 def shelves_of(group: Group, path: Path) -> list[Shelf]:
-    """Of all runs of a group of a results directory, also those that have no weights."""
+    """The saved weights of all runs of a group, including runs without any."""
     directory = path / "groups" / group.hash
     if not directory.is_dir():
         return [Shelf(run, None, {}, None) for run in group.runs]
@@ -53,7 +53,7 @@ def shelves_of(group: Group, path: Path) -> list[Shelf]:
 
 
 def wanted_of(measurement: Any, shelves: list[Shelf]) -> Wanted:
-    """Runs with at least one of the weights that are asked for."""
+    """Runs with at least one of the wanted sets of weights, and the steps of these."""
     needs_end = "final" in measurement.requires
     found = [
         (s, _steps(measurement.at, s)) for s in shelves if s.final is not None or not needs_end

@@ -1,7 +1,7 @@
 """Results on disk: histories in zarr, weights in safetensors. No JAX.
 
-A history store is preallocated for the runs admitted together and never resized; a grown grid or a larger budget adds
-a store, and the newest store that has a run is the one that counts. A run's status is written last: it commits the run.
+A history store is preallocated for the runs admitted together and never resized; a larger grid or a larger budget adds
+a store, and of the stores that have a run the newest is used. A run's status is written last: it commits the run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DONE = ("finished", "stopped", "diverged")
 
 @dataclasses.dataclass
 class Progress:
-    """How far one run is on disk."""
+    """The progress of one run on disk."""
 
     status: str
     evaluations_done: int
@@ -71,7 +71,7 @@ class History:
         columns: dict[str, list[Any]],
         attributes: dict[str, Any],
     ) -> None:
-        """Write an empty store aside and move it into place: a store that exists is whole."""
+        """Write an empty store and move it into place, so that a store that exists is complete."""
         with replacing(path) as aside:
             group = zarr.open_group(aside, mode="w", zarr_format=3)
             shape = (len(ids), len(steps), len(names))
@@ -99,7 +99,7 @@ class History:
             group["value"].attrs["coordinates"] = coordinates
 
     def describe(self, shape: dict[str, Any]) -> None:
-        """Say which shape settings the runs share, where an older version has not."""
+        """Write which shape settings the runs share, if an older version did not."""
         if "shape" not in self._attributes:
             self._attributes["shape"] = shape
 
@@ -119,7 +119,7 @@ class History:
             self._values.oindex[rows] = np.stack([values[run] for run in runs])
 
     def note(self, run: str, progress: Progress) -> None:
-        """Remember how far a run is; `flush` writes it."""
+        """Set the progress of a run; `flush` writes it."""
         self.progress[self.row[run]] = progress
 
     def flush(self) -> None:
@@ -161,7 +161,7 @@ class GroupStore:
         self.open()
 
     def open(self) -> None:
-        """Open the stores there are, and clear what a killed process left half-written."""
+        """Open all stores, and delete incomplete files of a process that was killed."""
         left = [self._history_dir.glob("*.new"), self._history_dir.glob("*.part")]
         for path in itertools.chain(*left, self._weights_dir.glob("*.new")):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -192,7 +192,7 @@ class GroupStore:
         columns: dict[str, list[Any]],
         attributes: dict[str, Any],
     ) -> None:
-        """A further store for these runs, with what older stores hold of them copied over."""
+        """Add a store for these runs, with a copy of what older stores have of them."""
         path = self._history_dir / f"{len(self.histories)}.zarr"
         old = {run: self.of(run) for run in ids}
         with replacing(path, path.with_suffix(".part")) as aside:
@@ -222,7 +222,7 @@ class GroupStore:
         _save(self._weights_dir / f"{run}.safetensors", tensors, facts)
 
     def read_weights(self, run: str, step: int | None = None) -> dict[str, np.ndarray]:
-        """Final weights, or those of a snapshot."""
+        """The final weights, or those of a snapshot."""
         return load_file(self._weights_dir / (run + _at(step)))
 
     def final_step(self, run: str) -> int | None:
@@ -239,8 +239,8 @@ class GroupStore:
 
     def snapshots(self, run: str) -> list[int]:
         """Steps at which weights of a run were saved."""
-        found = self._weights_dir.glob(f"{run}-*.safetensors")
-        return sorted(int(path.stem.rpartition("-")[2]) for path in found)
+        paths = self._weights_dir.glob(f"{run}-*.safetensors")
+        return sorted(int(path.stem.rpartition("-")[2]) for path in paths)
 
     def write_state(self, run: str, leaves: list[np.ndarray], evaluations: int) -> None:
         """A run's whole state, leaf by leaf, so that a larger budget can continue it."""
