@@ -59,13 +59,13 @@ class Cell:
 
 
 def axes_of(dataset: xr.Dataset) -> tuple[Axis, ...]:
-    """The axes with two or more values, in the experiment's order; seeds are no axes here."""
-    found = []
+    """The axes with two or more values, in the experiment's order; seeds do not count as axes."""
+    axes = []
     for name in dataset.attrs["axes"]:
         parts = [n for n in split_names(name) if n not in SEEDS and n in dataset.coords]
         if parts:
-            found.append(_axis(", ".join(parts), [dataset[part].to_numpy() for part in parts]))
-    return tuple(axis for axis in found if len(axis.values) > 1)
+            axes.append(_axis(", ".join(parts), [dataset[part].to_numpy() for part in parts]))
+    return tuple(axis for axis in axes if len(axis.values) > 1)
 
 
 def _axis(name: str, columns: list[np.ndarray]) -> Axis:

@@ -51,11 +51,11 @@ def load(path: str | Path) -> xr.Dataset:
     """
     path = Path(path)
     settings = _read_settings(path)
-    found = _store_paths(path)
-    stores = [store for one in found if (store := _read_store(one)) is not None]
+    paths = _store_paths(path)
+    stores = [store for one in paths if (store := _read_store(one)) is not None]
     picked = _latest_rows(stores)
     if not picked:
-        left = len(found) - len(stores)
+        left = len(paths) - len(stores)
         without = f" ({left} incomplete history stores were left out)" if left else ""
         raise ResultsError(
             f"{cut_path(path)}: no run has results yet{without}; start or continue the training first"
@@ -120,8 +120,8 @@ def _check_settings(settings: Any, told: str) -> None:
 
 
 def _store_paths(path: Path) -> list[Path]:
-    found = [store for store in path.glob("groups/*/history/*.zarr") if store.stem.isdigit()]
-    return sorted(found, key=lambda store: (store.parts[-3], int(store.stem)))
+    stores = [store for store in path.glob("groups/*/history/*.zarr") if store.stem.isdigit()]
+    return sorted(stores, key=lambda store: (store.parts[-3], int(store.stem)))
 
 
 def _read_store(path: Path) -> Store | None:

@@ -36,7 +36,7 @@ def _cpu_quota() -> float:
 
 
 def cache_directory() -> Path:
-    """Where what was found out about this machine is kept; XDG_CACHE_HOME moves it."""
+    """Directory for what was measured on this machine; below XDG_CACHE_HOME, if it is set."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "grokjax"
 
 
@@ -56,13 +56,14 @@ def set_up(devices: int | None = None) -> None:
 
 def make_mesh(devices: int | None = None) -> Mesh:
     """A mesh with the one axis `run` over the first `devices` devices (all: None)."""
-    found = jax.devices()
-    n = devices or len(found)
-    if n > len(found):
+    available = jax.devices()
+    n = devices or len(available)
+    if n > len(available):
         raise SettingError(
-            "devices", f"{n} devices are not there, only {len(found)}; use at most {len(found)}"
+            "devices",
+            f"{n} devices are not there, only {len(available)}; use at most {len(available)}",
         )
-    return Mesh(np.array(found[:n]), (RUN,), axis_types=(AxisType.Auto,))
+    return Mesh(np.array(available[:n]), (RUN,), axis_types=(AxisType.Auto,))
 
 
 def over_runs(mesh: Mesh) -> NamedSharding:
@@ -117,7 +118,7 @@ def _container_memory() -> float:
 
 
 def check_precision(precision: str, platform: str) -> None:
-    """Refuse a precision that the platform would ignore without a word."""
+    """Refuse a precision that the platform would silently ignore."""
     if precision != "float32" and platform == "cpu":
         raise SettingError(
             "precision",

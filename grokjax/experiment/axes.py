@@ -1,4 +1,4 @@
-"""The axes of a grid: as they are written, and as lists of values."""
+"""The axes of a grid: from the configuration to lists of values."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from grokjax.settings import Role, Settings, role_of
 Axes = dict[str, list[Any]]
 
 MAX_RUNS = 200_000
-"""Runs of a grid: to make them takes a minute (200 microseconds each), and 1 GB of memory."""
+"""Largest number of runs of a grid. So many take a minute (200 microseconds each) and 1 GB of memory."""
 
 _WRITTEN = "a list, {linspace: [first, last, n]}, {logspace: [first, last, n]} or {range: n}"
 
 
 class _Form(NamedTuple):
-    """A way to write many values: how many they are, found without making them, and the values."""
+    """A short form for many values: a function that counts them without creating them, and one that creates them."""
 
     count: Callable[[Any], int]
-    """Raises ValueError in a sentence where the numbers are wrong."""
+    """Raises ValueError with a sentence if the numbers are wrong."""
     expand: Callable[[Any], list[Any]]
 
 
 def axis_length(written: Any) -> int:
-    """Number of values of an axis as written, which are not made. Raises ValueError in a sentence."""
+    """Number of values of an axis, without creating them. Raises ValueError with a sentence."""
     if isinstance(written, list):
         return len(written)
     form, numbers = _form_of(written)
@@ -43,7 +43,7 @@ def axis_length(written: Any) -> int:
 
 
 def expand_axis(written: Any) -> list[Any]:
-    """An axis as written to the list of its values. Raises ValueError in a sentence."""
+    """The list of values of an axis. Raises ValueError with a sentence."""
     if isinstance(written, list):
         return written
     form, numbers = _form_of(written)
@@ -86,7 +86,7 @@ def _space(make: Callable[..., np.ndarray]) -> Callable[[Any], list[Any]]:
 
 
 def _as_written(values: list[Any]) -> list[Any]:
-    """Whole numbers stay whole where all values are: {linspace: [1, 3, 3]} suits a number of layers."""
+    """If all values are whole, they are integers: {linspace: [1, 3, 3]} can be a number of layers."""
     whole = all(type(v) is int for v in (values[0], values[-1])) and all(
         v == int(v) for v in values
     )
@@ -116,7 +116,7 @@ _FORMS: dict[str, _Form] = {
 
 
 def expand_axes(written: dict[str, Any], places: Places) -> Axes:
-    """Every axis with its values, checked as far as no run is needed. Raises ConfigError."""
+    """Every axis with its values, checked as far as possible without making runs. Raises ConfigError."""
     seen: dict[str, str] = {}
     for name in written:
         for setting in split_names(name):
@@ -128,7 +128,7 @@ def expand_axes(written: dict[str, Any], places: Places) -> Axes:
 
 
 def _check_size(written: dict[str, Any], places: Places) -> None:
-    """The number of runs, before any list of values is made."""
+    """Check the number of runs before any list of values is created."""
     lengths = {name: _length(name, values, places) for name, values in written.items()}
     for name, length in lengths.items():
         if length > MAX_RUNS:
@@ -157,7 +157,7 @@ def _length(name: str, written: Any, places: Places) -> int:
 
 
 def _check_override(setting: str, axis: str, places: Places) -> None:
-    """An override of a setting that varies would change nothing."""
+    """Refuse to override a setting that has an axis: it would have no effect."""
     key = tuple(setting.split("."))
     if key in places.overrides:
         raise places.error(
@@ -178,7 +178,7 @@ def _checked_values(name: str, written: Any, places: Places) -> list[Any]:
 
 
 def _nested(name: str, written: Any) -> str:
-    """Help for whoever nests the name of an axis."""
+    """A hint if the name of an axis was written as nested mappings."""
     inner = next(iter(written), "") if isinstance(written, dict) else ""
     known = f"{name}.{inner}" in set(dotted_names(RunSettings))
     return f" (did you mean the axis '{name}.{inner}'?)" if known else ""
@@ -211,7 +211,7 @@ _FIXED = {
 
 
 def _check_setting(name: str, axis: str, seen: dict[str, str], places: Places) -> None:
-    """Whether a setting may vary. Raises ConfigError."""
+    """Check that a setting can be an axis. Raises ConfigError."""
     key, parts = ("axes", axis), tuple(name.split("."))
     clash = next(
         (s for s in seen if s == name or s.startswith(name + ".") or name.startswith(s + ".")), None
@@ -239,7 +239,7 @@ def _roles(name: str) -> set[Role]:
 
 
 def _walk(node: type[Settings], parts: list[str], above: Role | None) -> Iterator[Role]:
-    """A role holds for everything below the setting that declares it."""
+    """The role of a setting applies to all settings inside it."""
     for name, field in node.model_fields.items():
         if parts and name != parts[0]:
             continue

@@ -12,7 +12,7 @@ from grokjax.experiment.places import Places
 from grokjax.settings import MAX_INTEGER
 
 MAX_EVALUATIONS = 10_000_000
-"""Of one run; to write down their steps takes ten seconds."""
+"""Largest number of evaluations of one run; listing their steps takes ten seconds."""
 
 
 def batches_of(batch_size: Any, n_train: int) -> tuple[int | None, int]:
@@ -50,7 +50,7 @@ def durations(settings: RunSettings, batches: int, places: Places) -> tuple[Cade
 
 
 def _check_count(steps: int, evaluations: int, places: Places) -> None:
-    """Epochs can stand for more steps than a whole number can."""
+    """Check the number of steps and evaluations: epochs can give more steps than int32 can count."""
     if steps >= MAX_INTEGER:
         message = f"{steps} steps are too many; use at most {MAX_INTEGER - 1}"
         raise places.error(("train", "steps"), message, because=_CAUSES)

@@ -115,11 +115,11 @@ def given(value: Any) -> Any:
 
 def _by_setting(point: dict[str, Any]) -> dict[str, Any]:
     """A point by its settings' names instead of its axes'."""
-    found = {}
+    by_setting = {}
     for axis, value in point.items():
         names = split_names(axis)
-        found |= dict(zip(names, value if len(names) > 1 else [value], strict=True))
-    return found
+        by_setting |= dict(zip(names, value if len(names) > 1 else [value], strict=True))
+    return by_setting
 
 
 def resolve(settings: RunSettings, point: dict[str, Any], places: Places) -> Run:

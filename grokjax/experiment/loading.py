@@ -1,4 +1,4 @@
-"""From YAML and overrides to an Experiment, with every mistake told in one sentence that names its place."""
+"""From YAML and overrides to an Experiment. For every mistake there is one sentence that names its place."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def load_experiment(path: str | Path, overrides: list[str] | None = None) -> Exp
 
 
 def load_with_places(path: str | Path, overrides: list[str]) -> tuple[Experiment, Places]:
-    """As load_experiment, and where each setting came from."""
+    """As load_experiment, and also where each setting was written."""
     data, lines = _read(Path(path))
     places = Places(str(path), lines)
     for word in overrides:
@@ -54,8 +54,9 @@ def load_with_places(path: str | Path, overrides: list[str]) -> tuple[Experiment
 def experiment_from(data: dict[str, Any], places: Places) -> Experiment:
     """Plain data to an Experiment. Raises ConfigError.
 
-    A setting that varies keeps the value that is given beside its axis, or its default: runs of a time before the axis
-    have that one, and the results directory must say so. Where there is neither, it has the first value of its axis.
+    A setting with an axis keeps the value that is given besides the axis, or its default: runs that were trained before
+    the axis was added have this value, and the results directory must say so. Without either, it gets the first value
+    of its axis.
     """
     axes = data.get("axes")
     if not isinstance(axes, dict) or not axes:
@@ -75,7 +76,7 @@ def experiment_from(data: dict[str, Any], places: Places) -> Experiment:
 
 
 def _has_base(data: dict[str, Any]) -> Callable[[str], bool]:
-    """Whether a setting has a value without its axis: one that is given, or a default."""
+    """Whether a setting has a value without its axis: a given one or a default."""
 
     def has(name: str) -> bool:
         node: Any = data
@@ -186,7 +187,7 @@ def _parse_override(word: str) -> tuple[Key, Any]:
 
 
 def _put(data: dict[str, Any], key: Key, value: Any) -> bool:
-    """Set the value at a key. False where that took an axis away."""
+    """Set the value at a key. False if this removed an axis."""
     for part in key[:-1]:
         if not isinstance(data.get(part), dict):
             data[part] = {}

@@ -1,4 +1,4 @@
-"""Whether the measurements of an experiment can be made of its runs: what they need, and which weights are saved."""
+"""Checks of the measurements: whether model and task offer what they need, and whether the weights are saved."""
 
 from __future__ import annotations
 

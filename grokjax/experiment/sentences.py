@@ -17,9 +17,9 @@ from grokjax.quoting import cut, shown
 from grokjax.settings import SettingError, Settings, kind_of
 
 MOST = 10
-"""Mistakes that are told at once."""
+"""Largest number of mistakes that are reported together."""
 _COMPARED = 100
-"""Unknown names that are compared with those of missing settings."""
+"""Number of unknown names that are compared with the names of missing settings."""
 
 
 class _Traced(NamedTuple):
@@ -33,17 +33,17 @@ class _Traced(NamedTuple):
 
 
 def sentences(error: ValidationError, places: Places, root: type[Settings]) -> list[str]:
-    """One sentence for each setting that is wrong, for the first of them; then how many more there are."""
+    """One sentence for each wrong setting; after the first ten, only how many more there are."""
     wrong = _wrong_settings(error, root)
-    told = [
+    messages = [
         places.sentence(*_sentence(detail, root))
         for detail in itertools.islice(wrong.values(), MOST)
     ]
-    return told + ([f"and {len(wrong) - MOST:,} more"] if len(wrong) > MOST else [])
+    return messages + ([f"and {len(wrong) - MOST:,} more"] if len(wrong) > MOST else [])
 
 
 def _wrong_settings(error: ValidationError, root: type[Settings]) -> dict[Key, Any]:
-    """By key, the first error of every setting that the user has to change."""
+    """The first error of each setting that the user has to change, by key."""
     details = [
         (_trace(d["loc"], root).key, d)
         for d in _one_alternative(error.errors(include_url=False), root)
@@ -51,13 +51,13 @@ def _wrong_settings(error: ValidationError, root: type[Settings]) -> dict[Key, A
     unknown = [key for key, d in details if d["type"] == "extra_forbidden"]
     # A typo in a required setting makes it both unknown and missing: one sentence is enough.
     guessed = {(*key[:-1], closest(key[-1], key[:-1], root)) for key in unknown[:_COMPARED]}
-    # A list with a wrong entry is told to be too short as well.
+    # For a list with a wrong entry pydantic also reports that it is too short.
     outer = {key[:n] for key, _ in details for n in range(len(key))}
-    found: dict[Key, Any] = {}
+    first: dict[Key, Any] = {}
     for key, detail in details:
         if key not in outer and (detail["type"] != "missing" or key not in guessed):
-            found.setdefault(key, detail)
-    return found
+            first.setdefault(key, detail)
+    return first
 
 
 # -- locations ---------------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def _inner(node: Any, part: int | str) -> Any:
 
 
 def _one_alternative(details: list[Any], root: type[Settings]) -> Iterator[Any]:
-    """Of the errors of a union's alternatives, those of the one that was meant; else one for all."""
+    """For a union, the errors of the alternative that was probably meant, or else one error for all of them."""
     groups: dict[Key, list[Any]] = {}
     for detail in details:
         union = _trace(detail["loc"], root).union

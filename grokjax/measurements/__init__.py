@@ -58,10 +58,10 @@ def _no_such_rows(s: Any, table: Any) -> str | None:
 
 
 def unmet(measurement: Any, model: Any, table: Any) -> str | None:
-    """What a measurement needs and this model and task do not offer, in words."""
-    told = lacking(measurement.requires, model, table)
-    if told is not None:
+    """What a measurement needs but this model and task do not offer, in words; None if nothing."""
+    missing = lacking(measurement.requires, model, table)
+    if missing is not None:
         others = offering(measurement.requires)
         named = "" if model.kind in others else f"; use model.kind {' or '.join(others)}"
-        return told + (named if others else "")
+        return missing + (named if others else "")
     return _no_such_rows(measurement, table) if "rows_y" in measurement.requires else None

@@ -124,7 +124,7 @@ MEANING = {
 
 
 def lacking(requires: frozenset[str], model: Any, table: Any) -> str | None:
-    """What is required of a model's settings and a task, and is not offered, in words."""
+    """What is required but not offered by a model's settings and a task, in words; None if nothing."""
     offered = {*MODELS[model.kind].offers(model)}
     offered |= {"modular"} if table.cyclic else set()
     offered |= {"commutative"} if table.commutative else set()
@@ -133,7 +133,7 @@ def lacking(requires: frozenset[str], model: Any, table: Any) -> str | None:
 
 
 def offering(requires: frozenset[str]) -> list[str]:
-    """Kinds of models that offer, with their default settings, what is required of a model."""
+    """Kinds of models that offer what is required, with their default settings."""
     wanted = requires & MEANING.keys() - {"modular", "commutative"}
     return [
         name for name, kind in MODELS.items() if wanted and wanted <= kind.offers(kind.settings())
@@ -141,7 +141,7 @@ def offering(requires: frozenset[str]) -> list[str]:
 
 
 def misfit(kind: str, task: Any) -> str | None:
-    """Why this kind of model cannot learn a task, in words."""
+    """Why this kind of model cannot learn a task, in words; None if it can."""
     reads = MODELS[kind].reads
     if task.form == reads:
         return None

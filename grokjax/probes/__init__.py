@@ -40,7 +40,7 @@ must not change what older results directories are compared with."""
 
 
 def unmet(probe: Any, model: Any, table: Any) -> str | None:
-    """What a probe needs and this model and task do not offer, in words."""
+    """What a probe needs but this model and task do not offer, in words; None if nothing."""
     return lacking(probe.requires, model, table)
 
 
@@ -51,11 +51,11 @@ def required(probes: tuple[Any, ...]) -> frozenset[str]:
 
 def measure(probes: tuple[Any, ...], view: View) -> dict[str, Array]:
     """All measurements of the probes, as scalars by name; a vector's entries are numbered."""
-    found: dict[str, Array] = {}
+    measured: dict[str, Array] = {}
     for probe in probes:
         for name, value in PROBES[probe.kind].build(probe, view).items():
             if value.ndim == 0:
-                found[name] = value
+                measured[name] = value
             else:
-                found |= {f"{name}/{i}": value[i] for i in range(len(value))}
-    return found
+                measured |= {f"{name}/{i}": value[i] for i in range(len(value))}
+    return measured
