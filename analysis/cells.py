@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from analysis.numbers import number_texts
+from grokjax.experiment.axis_names import split_names
 
 SEEDS = ("seed", "init_seed", "split_seed", "order_seed", "noise_seed")
 LABELS = {
@@ -38,10 +39,8 @@ class Axis:
     @property
     def label(self) -> str:
         """Name for people; a setting without a known one keeps its own last word."""
-        names = [name.strip() for name in self.name.split(",")]
-        return ", ".join(
-            LABELS.get(name, name.rsplit(".", 1)[-1].replace("_", " ")) for name in names
-        )
+        names = split_names(self.name)
+        return ", ".join(LABELS.get(n, n.rsplit(".", 1)[-1].replace("_", " ")) for n in names)
 
     @property
     def texts(self) -> list[str]:
@@ -60,14 +59,13 @@ class Cell:
 
 
 def axes_of(dataset: xr.Dataset) -> tuple[Axis, ...]:
-    """The axes with two or more values, in the experiment's order; seeds are no axes here."""
-    found = []
+    """The axes with two or more values, in the experiment's order; seeds do not count as axes."""
+    axes = []
     for name in dataset.attrs["axes"]:
-        parts = [part.strip() for part in name.split(",")]
-        parts = [part for part in parts if part not in SEEDS and part in dataset.coords]
+        parts = [n for n in split_names(name) if n not in SEEDS and n in dataset.coords]
         if parts:
-            found.append(_axis(", ".join(parts), [dataset[part].to_numpy() for part in parts]))
-    return tuple(axis for axis in found if len(axis.values) > 1)
+            axes.append(_axis(", ".join(parts), [dataset[part].to_numpy() for part in parts]))
+    return tuple(axis for axis in axes if len(axis.values) > 1)
 
 
 def _axis(name: str, columns: list[np.ndarray]) -> Axis:

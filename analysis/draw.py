@@ -31,7 +31,7 @@ def draw_everything(path: str | Path, definitions: Definitions = DEFAULT) -> lis
         where = cut_path(error.filename2 or error.filename or path)
         raise ResultsError(
             f"{where}: cannot be written ({error.strerror or error}); "
-            "make room for it, or move what is in its place"
+            "free some disk space, or move away what is at this path"
         ) from error
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.parsing import parse_yaml
 from grokjax.quoting import cut, cut_path
+from grokjax.version import SCHEMA
 
-SCHEMA = 1
 REQUIRED = ("id", "status", "evaluations_done")
 log = logging.getLogger("grokjax")
 
@@ -50,14 +51,14 @@ def load(path: str | Path) -> xr.Dataset:
     """
     path = Path(path)
     settings = _read_settings(path)
-    found = _store_paths(path)
-    stores = [store for one in found if (store := _read_store(one)) is not None]
+    paths = _store_paths(path)
+    stores = [store for one in paths if (store := _read_store(one)) is not None]
     picked = _latest_rows(stores)
     if not picked:
-        left = len(found) - len(stores)
+        left = len(paths) - len(stores)
         without = f" ({left} incomplete history stores were left out)" if left else ""
         raise ResultsError(
-            f"{cut_path(path)}: no run has been recorded yet{without}; start or continue the training first"
+            f"{cut_path(path)}: no run has results yet{without}; start or continue the training first"
         )
     dataset = _merge(stores, picked, _axis_settings(settings))
     return _fill_axes(dataset, settings).assign_attrs(
@@ -77,10 +78,12 @@ def _budget(dataset: xr.Dataset) -> int:
 def _read_settings(path: Path) -> dict[str, Any]:
     file, told = path / "experiment.yaml", cut_path(path)
     if not os.path.isdir(path):  # which says no to a null byte or a name that is too long
-        kind = "is a file" if os.path.isfile(path) else "there is no such directory"
-        raise ResultsError(f"{told}: {kind}; expected the results directory of an experiment")
+        kind = "is a file" if os.path.isfile(path) else "does not exist"
+        raise ResultsError(f"{told}: {kind}; use the results directory of an experiment")
     if not os.path.isfile(file):
-        raise ResultsError(f"{told}: holds no experiment.yaml, so these are not results of grokjax")
+        raise ResultsError(
+            f"{told}: contains no experiment.yaml, so it is not a results directory; use the directory of an experiment"
+        )
     try:
         settings = parse_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -103,22 +106,22 @@ def _check_settings(settings: Any, told: str) -> None:
         or "steps" not in settings["train"]
     ):
         raise ResultsError(
-            f"{told}: has no setting train.steps, so it is not an experiment of grokjax, or damaged"
+            f"{told}: has no setting train.steps, so it is damaged or not an experiment; {_RESTORE}"
         )
     if settings.get("schema") != SCHEMA:
         raise ResultsError(
-            f"{told}: schema is {cut(settings.get('schema'))}, but this version reads schema {SCHEMA}"
+            f"{told}: schema is {cut(settings.get('schema'))}, but this version reads schema {SCHEMA}; update grokjax"
         )
     axes = settings.get("axes") or {}
     if not isinstance(axes, dict) or not all(isinstance(v, list) for v in axes.values()):
         raise ResultsError(
-            f"{told}: axes is no mapping from settings to lists of values; {_RESTORE}"
+            f"{told}: axes must be a mapping from settings to lists of values; {_RESTORE}"
         )
 
 
 def _store_paths(path: Path) -> list[Path]:
-    found = [store for store in path.glob("groups/*/history/*.zarr") if store.stem.isdigit()]
-    return sorted(found, key=lambda store: (store.parts[-3], int(store.stem)))
+    stores = [store for store in path.glob("groups/*/history/*.zarr") if store.stem.isdigit()]
+    return sorted(stores, key=lambda store: (store.parts[-3], int(store.stem)))
 
 
 def _read_store(path: Path) -> Store | None:
@@ -129,7 +132,7 @@ def _read_store(path: Path) -> Store | None:
         value, step, probe = arrays.pop("value"), arrays.pop("step"), arrays.pop("probe")
         _ = [arrays[name] for name in REQUIRED]
     except (KeyError, FileNotFoundError) as error:
-        log.warning("%s is not complete yet and was left out (%s)", path, error)
+        log.warning(f"{path}: is not complete yet and was left out ({error})")
         return None
     except Exception as error:  # zarr raises whatever its layers raise on broken files
         raise _damaged(path, error) from error
@@ -159,7 +162,7 @@ def _in_memory(
         name: _plain(arrays[name][:]) for name in names if arrays[name].shape == value.shape[:1]
     }
     if group.attrs.get("schema") != SCHEMA:
-        raise ValueError(f"its schema is {group.attrs.get('schema')}, and not {SCHEMA}")
+        raise ValueError(f"its schema is {group.attrs.get('schema')}, but must be {SCHEMA}")
     stop: Any = group.attrs.get("stop") or {}
     return Store(
         group=path.parts[-3],
@@ -176,7 +179,7 @@ def _in_memory(
 def _misshapen(store: Store) -> str | None:
     """What does not fit together in a store."""
     if store.value.ndim != 3 or store.value.shape[1:] != (len(store.step), len(store.probe)):
-        return f"its values have the shape {store.value.shape}, and not that of run, step and probe"
+        return f"its values have the shape {store.value.shape}, which does not fit its runs, steps and probes"
     lacking = [name for name in (*REQUIRED, "budget_evaluations") if name not in store.coordinates]
     return f"{' and '.join(lacking)} of its runs are missing" if lacking else None
 
@@ -203,7 +206,7 @@ def _latest_rows(stores: list[Store]) -> list[tuple[int, int]]:
 
 def _axis_settings(settings: dict[str, Any]) -> list[str]:
     """The settings that vary, those that move together one by one."""
-    return [part.strip() for axis in settings.get("axes") or {} for part in axis.split(",")]
+    return [name for axis in settings.get("axes") or {} for name in split_names(axis)]
 
 
 def _merge(stores: list[Store], picked: list[tuple[int, int]], axes: list[str]) -> xr.Dataset:

@@ -9,21 +9,20 @@ import xarray as xr
 
 from analysis.load import ResultsError
 from grokjax.quoting import cut, cut_path
-
-SCHEMA = 1
+from grokjax.version import SCHEMA
 
 
 def load_measured(path: str | Path, kind: str) -> xr.Dataset:
     """One kind of measurement of a results directory, dimensions run, snapshot and its own.
 
-    Groups can differ in their own dimensions and in the number of snapshots: what one of them has not is NaN, and so
-    is `step` (run, snapshot) behind a run's last snapshot. `attrs`: kind, settings, meaning. Raises ResultsError.
+    Groups can differ in their own dimensions and in the number of snapshots: what one of them does not have is NaN, and
+    so is `step` (run, snapshot) after a run's last snapshot. `attrs`: kind, settings, meaning. Raises ResultsError.
     """
     path = Path(path)
-    found = sorted(path.glob(f"groups/*/measured/{kind}.zarr"))
-    if not found:
+    stores = sorted(path.glob(f"groups/*/measured/{kind}.zarr"))
+    if not stores:
         raise ResultsError(f"{cut_path(path)}: {_missing(path, kind)}")
-    groups = [_read(store) for store in found]
+    groups = [_read(store) for store in stores]
     every = dict.fromkeys(name for g in groups for name in _on_runs(g))
     merged = xr.concat(
         [_with_all(g, list(every), groups) for g in groups],
@@ -65,7 +64,7 @@ def _read(store: Path) -> xr.Dataset:
         ) from error
     if group.attrs.get("schema") != SCHEMA:
         raise ResultsError(
-            f"{store}: schema is {group.attrs.get('schema')}, but this version reads schema {SCHEMA}"
+            f"{store}: schema is {group.attrs.get('schema')}, but this version reads schema {SCHEMA}; update grokjax"
         )
     # As fixed-width strings, which NumPy compares and sorts everywhere.
     text = {

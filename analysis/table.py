@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from analysis.cells import SEEDS, Cell
 from analysis.outcomes import LEVELS, FirstHit, Series, Sustain, delay, delay_ratio
 from analysis.phases import probabilities
 from analysis.study import Study, accuracy_outcome, series
+from grokjax.atomic import own_name, replacing
+from grokjax.experiment.axis_names import split_names
 
 FINAL = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 COUNTS = ("n_train", "steps_per_epoch", "evaluations_done", "budget_evaluations", "diverged_at")
@@ -82,22 +83,20 @@ def write_cells(study: Study, path: Path) -> Path:
 
 
 def _write(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path) -> Path:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows(
-                [_field(value) for value in row] for row in zip(*columns.values(), strict=True)
-            )
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        replacing(path, own_name(path)) as aside,
+        aside.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(
+            [_field(value) for value in row] for row in zip(*columns.values(), strict=True)
+        )
     return path
 
 
 def _axis_names(study: Study) -> list[str]:
-    return [part.strip() for name in study.dataset.attrs["axes"] for part in name.split(",")]
+    return [name for axis in study.dataset.attrs["axes"] for name in split_names(axis)]
 
 
 def _final(metric: Series) -> np.ndarray:

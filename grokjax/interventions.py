@@ -1,4 +1,4 @@
-"""'When this happens, do that': a change made to a run in the middle of its training.
+"""Interventions: when something happens, change a run once during its training.
 
 A trigger looks at what an evaluation measured and fires at most once; the action then changes the state, right after
 that evaluation and before the next step. Both are traced, so every number of them can be an axis. The control arm is
@@ -52,33 +52,33 @@ def start_watching() -> Watch:
 
 
 class AtStep(Settings):
-    """At a step, which must be an evaluation before the last."""
+    """At a step. It must be an evaluation step before the last one."""
 
     kind: Literal["step"] = shape("step")
     step: int = hyper(ge=0)
-    """Optimiser step; the action stands between this evaluation and the next step."""
+    """Optimiser step. The change is made after its evaluation and before the next step."""
 
 
 class Memorised(Settings):
-    """Some evaluations after the training accuracy first reached a level."""
+    """Some evaluations after the training accuracy first reaches a level."""
 
     kind: Literal["memorised"] = shape("memorised")
     level: float = hyper(0.99, ge=0, le=1)
-    """Training accuracy."""
+    """Training accuracy that must be reached."""
     wait: int = hyper(0, ge=0)
-    """Evaluations from the first at the level to the action."""
+    """Number of evaluations between then and the change."""
 
 
 class Plateau(Settings):
-    """Once validation accuracy has been flat although the training rows are memorised."""
+    """When the validation accuracy no longer rises although the training rows are memorised."""
 
     kind: Literal["plateau"] = shape("plateau")
     level: float = hyper(0.99, ge=0, le=1)
-    """Training accuracy from which on evaluations count."""
+    """Training accuracy at which counting begins."""
     wait: int = hyper(20, ge=1)
-    """Evaluations without a rise."""
+    """Number of evaluations without a rise."""
     rise: float = hyper(0.01, ge=0)
-    """Gain of validation accuracy over its best value that counts as a rise."""
+    """How far the validation accuracy must exceed its best value to count as a rise."""
 
 
 def _at_step(n: Numbers, watch: Watch, step: jax.Array, measured: Measured) -> Seen:
@@ -115,25 +115,26 @@ class Action(Settings):
     """What every action has."""
 
     when: Annotated[AtStep | Memorised | Plateau, Field(discriminator="kind")]
-    """What sets it off, once."""
+    """When the change is made. It is made once."""
     armed: bool = hyper(True)
-    """false: the control arm, in which it is never set off."""
+    """false: never make the change (control arm)."""
 
 
 class ScaleOutput(Action):
-    """Multiply the matrix that makes the logits (source 002's question: does a larger last layer grok earlier?)."""
+    """Multiply the output matrix, which makes the logits (source 002 asks whether a larger last layer groks
+    earlier)."""
 
     kind: Literal["scale_output"] = shape("scale_output")
     factor: float = hyper(gt=0)
-    """Factor on every entry; biases and the optimiser's state stay."""
+    """Factor on every entry. Biases and the state of the optimiser do not change."""
 
 
 class ScaleWeights(Action):
-    """Multiply all tensors of two or more dimensions."""
+    """Multiply all tensors with two or more dimensions."""
 
     kind: Literal["scale_weights"] = shape("scale_weights")
     factor: float = hyper(gt=0)
-    """Factor on every entry; the optimiser's state stays."""
+    """Factor on every entry. The state of the optimiser does not change."""
 
 
 class AddNoise(Action):
@@ -141,11 +142,11 @@ class AddNoise(Action):
 
     kind: Literal["add_noise"] = shape("add_noise")
     std: float = hyper(gt=0)
-    """Standard deviation."""
+    """Standard deviation of the noise."""
 
 
 class ResetOptimizer(Action):
-    """Set the optimiser's moments and counters back to their start."""
+    """Reset the moments and counters of the optimiser."""
 
     kind: Literal["reset_optimizer"] = shape("reset_optimizer")
 

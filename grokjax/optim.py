@@ -18,7 +18,7 @@ from pydantic import model_validator
 
 from grokjax.models import Params
 from grokjax.models.parts import GROUPS, groups_of
-from grokjax.settings import Kind, Settings, hyper, kind_of, shape
+from grokjax.settings import Kind, SettingError, Settings, hyper, kind_of, shape
 
 Numbers = dict[str, Any]
 """The optimiser's hyper settings as traced scalars."""
@@ -27,20 +27,20 @@ OptState = PyTree
 
 
 class Schedule(Settings):
-    """What every optimiser has: the learning rate and its course, and which parameters decay."""
+    """Settings of every optimiser: the learning rate, how it changes, and which parameters decay."""
 
     learning_rate: float = hyper(1e-3, ge=0)
-    """Step size after warm-up."""
+    """Learning rate after the warm-up."""
     warmup: int = hyper(0, ge=0)
-    """Updates of linear warm-up."""
+    """Number of updates of linear warm-up."""
     warmup_start: Literal["zero", "one"] = shape("zero")
-    """Factor of update s: s/warmup (the first update is null: Power, Nanda) or (s+1)/warmup."""
+    """Factor of update s during warm-up: zero: s/warmup, so the first update is 0 (Power, Nanda); one: (s+1)/warmup."""
     schedule: Literal["constant", "cosine"] = shape("constant")
-    """After warm-up: constant, or half a cosine down to 0 at `horizon`."""
+    """Learning rate after warm-up: constant, or half a cosine that reaches 0 at `horizon`."""
     horizon: int = hyper(100_000, ge=1)
-    """Update at which the cosine reaches 0. Part of the run's id, unlike the budget."""
+    """Update at which the cosine reaches 0. Unlike train.steps it is part of the run's id."""
     decays: Literal["all", "matrices", "by_group"] = shape("all")
-    """Which parameters decay: all (as the sources do), those of two or more dimensions, or each group by its factor."""
+    """Which parameters decay: all (as in the sources), those with two or more dimensions, or groups by factors."""
     decay_embedding: float = hyper(1.0, introduced=1.0, ge=0)
     """Factor on the decay of token and position embeddings, with decays: by_group."""
     decay_matrices: float = hyper(1.0, introduced=1.0, ge=0)
@@ -52,13 +52,14 @@ class Schedule(Settings):
 
     @model_validator(mode="after")
     def _horizon_has_an_effect(self) -> Schedule:
-        """A setting that changes nothing must not tell two runs apart."""
+        """Two runs must not differ only in a setting that has no effect."""
         if (
             self.schedule == "constant"
             and self.horizon != type(self).model_fields["horizon"].default
         ):
-            raise ValueError(
-                f"horizon: {self.horizon} has no effect with schedule: constant; cosine uses it"
+            raise SettingError(
+                "horizon",
+                f"{self.horizon} has no effect with schedule = constant; remove it, or use schedule = cosine",
             )
         return self
 
@@ -67,9 +68,9 @@ class Schedule(Settings):
         for group in GROUPS:
             factor = getattr(self, f"decay_{group}")
             if self.decays != "by_group" and factor != 1.0:
-                raise ValueError(
-                    f"decay_{group}: {factor} has no effect with decays: {self.decays}; "
-                    "set decays: by_group"
+                raise SettingError(
+                    f"decay_{group}",
+                    f"{factor} has no effect with decays: {self.decays}; set decays: by_group",
                 )
         return self
 
@@ -79,7 +80,8 @@ class AdamW(Schedule):
 
     kind: Literal["adamw"] = shape("adamw")
     weight_decay: float = hyper(ge=0)
-    """Decoupled decay, multiplied by the learning rate. No default: it differs by 100x between sources."""
+    """Decoupled weight decay, multiplied by the learning rate. It has no default, because sources differ by a factor
+    of 100."""
     beta1: float = hyper(0.9, ge=0, lt=1)
     """Decay of the first moment."""
     beta2: float = hyper(0.98, ge=0, lt=1)

@@ -1,4 +1,4 @@
-"""What a user wrote, as messages repeat it: on one line, and no longer than a line holds."""
+"""What a user wrote, as messages repeat it: on one line and shortened."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 from typing import Any
 
 VALUE = 80
-"""Characters that a value, a name or an override has in a message."""
+"""Largest number of characters of a value, a name or an override in a message."""
 PATH = 250
-"""Characters of a path: it is of use as a whole only, and few are longer."""
+"""Largest number of characters of a path. A shortened path is of no use, and few are longer."""
 _DIGITS = 300
-"""Whole numbers with more are told by their number of digits."""
+"""For longer whole numbers, messages give the number of digits."""
 
 
 def cut(text: object, most: int = VALUE) -> str:
-    """A text on one line; where it is long, its middle is left out."""
+    """A text on one line; the middle of a long one is left out."""
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
     tail = most // 4
     return line if len(line) <= most else f"{line[: most - tail - 3]} … {line[-tail:]}"

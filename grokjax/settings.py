@@ -19,11 +19,22 @@ Role = Literal["hyper", "shape", "extendable", "execution"]
 
 
 MAX_INTEGER = 2**31
-"""Whole numbers are below: devices count in int32."""
+"""Whole numbers must be smaller, because devices count in int32."""
+
+
+class SettingError(ValueError):
+    """A setting has a value that it cannot have. Whoever knows the section turns this into a ConfigError."""
+
+    def __init__(self, name: str, why: str):
+        super().__init__(f"{name}: {why}")
+        self.name = name
+        """Name of the setting within its section."""
+        self.why = why
+        """One sentence that gives the value and says what to use instead."""
 
 
 class Settings(BaseModel):
-    """A frozen group of settings. Unknown keys and lax conversions are refused."""
+    """A frozen group of settings. Refuses unknown names and does not convert types."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
@@ -34,7 +45,7 @@ class Settings(BaseModel):
         for name, value in self.__dict__.items():
             for number in value if isinstance(value, tuple) else (value,):
                 if isinstance(number, int) and number >= MAX_INTEGER:
-                    raise ValueError(f"{name}: must be below {MAX_INTEGER}, got {shown(number)}")
+                    raise SettingError(name, f"must be below {MAX_INTEGER}, got {shown(number)}")
         return self
 
 
@@ -48,10 +59,10 @@ def _field(role: Role, default: Any, introduced: Any, limits: dict[str, Any]) ->
 def hyper(
     default: Any = PydanticUndefined, *, introduced: Any = PydanticUndefined, **limits: Any
 ) -> Any:
-    """A number that does not change the program: traced, part of the run's id.
+    """A number that does not change the compiled program. It is part of the run's id.
 
-    `introduced` is the default with which a later release adds a setting: while a run has that value the setting
-    stays out of its id, so ids survive upgrades.
+    `introduced` is the default of a setting that was added in a later release. A setting with this value is not part
+    of the id, so that ids do not change with a new release.
     """
     return _field("hyper", default, introduced, limits)
 
@@ -64,17 +75,17 @@ def shape(
 
 
 def extendable(default: Any = PydanticUndefined, **limits: Any) -> Any:
-    """A setting that ends or observes a run without changing its course: not part of the id."""
+    """How long a run lasts or what is measured. It does not change the training and is not part of the id."""
     return _field("extendable", default, PydanticUndefined, limits)
 
 
 def execution(default: Any = PydanticUndefined, **limits: Any) -> Any:
-    """How the work is done on this machine: never part of the id, recorded."""
+    """How the work is done on this machine. It is not part of the id, but is recorded."""
     return _field("execution", default, PydanticUndefined, limits)
 
 
 class Kind(NamedTuple):
-    """One entry of a dictionary of kinds: its settings, and the function that does what they say."""
+    """One entry of a dictionary of kinds: its settings, and the function that implements it."""
 
     settings: type[Settings]
     build: Callable[..., Any]
@@ -104,7 +115,7 @@ def role_of(field: FieldInfo) -> Role | None:
 
 
 def leaves(settings: Settings, prefix: str = "") -> Iterator[Leaf]:
-    """All settings below `settings` by dotted name. A `kind` is a shape setting wherever it stands."""
+    """All settings in `settings`, also nested ones, by dotted name. Every `kind` is a shape setting."""
     for name, field in type(settings).model_fields.items():
         value, dotted, role = getattr(settings, name), prefix + name, role_of(field)
         if role is not None:

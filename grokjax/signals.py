@@ -1,8 +1,8 @@
-"""What a signal does to a command: it ends at once, or once it has saved what would be lost.
+"""What a command does after a signal: it ends at once, or saves unsaved results and then ends.
 
-A thread of its own decides. Python runs handlers in the main thread only, between two instructions, so while that
-thread compiles (seconds to minutes, in C++) a handler is not heard. Imports nothing heavy, because `watch` is called
-before anything else is imported.
+A separate thread handles signals. Python runs signal handlers only in the main thread, between two instructions, so
+they do not run while that thread compiles (seconds to minutes, in C++). This module imports nothing large, because
+`watch` is called before everything else is imported.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ INTERRUPTED = 75
 SIGNALS = [getattr(signal, n) for n in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, n)]
 
 REPEAT_SECONDS = 1.0
-"""A second signal that comes sooner is taken for the first: `make` and `timeout` pass on what the terminal sent too."""
+"""A second signal within this time is ignored: `make` and `timeout` repeat the signal that the terminal sent."""
 
 _STDERR = 2
 _SHOW_CURSOR = "\x1b[?25h\n"
-"""The live table hides the cursor, and stands on the line where it ends."""
+"""Shows the cursor, which the live table hides, and begins a new line."""
 
 
 class Watch:
-    """What was heard, and whether an end would lose something."""
+    """The signals received so far, and whether there are unsaved results."""
 
     def __init__(self) -> None:
         self.on = False
@@ -44,20 +44,26 @@ class Watch:
         self._ending = threading.Lock()
 
     def hear(self, number: int) -> None:
-        """A signal came. Called in the watching thread, so it may not wait for the main thread."""
+        """Handle a signal. Called in the watching thread, so it must not wait for the main thread."""
         name, now, first = signal.Signals(number).name, time.monotonic(), self.received is None
         if first:
             self.received, self._first = number, now
         # Asked after the signal is noted: the main thread looks in the other order, so one of the two sees the other.
         if not self.unsaved():
-            self.end(f"{name}: ended at once, there was nothing to save. Go on with: {command()}")
+            self.end(
+                f"{name}: ended at once, because there was nothing to save. Continue with: {command()}"
+            )
         elif first:
-            say(f"{name}: saving after this chunk; a second signal ends without saving")
+            say(
+                f"{name}: ending after this chunk, once everything is saved; a second signal ends without saving"
+            )
         elif now - self._first > REPEAT_SECONDS:
-            self.end(f"{name}: ended at once; the last checkpoint stays. Go on with: {command()}")
+            self.end(
+                f"{name}: ended at once without saving; the last checkpoint is kept. Continue with: {command()}"
+            )
 
     def end(self, message: str) -> NoReturn:
-        """End the process, waiting for nothing: no thread, no compilation, no destructor."""
+        """End the process at once, without waiting for threads, compilations or destructors."""
         self._ending.acquire()  # never released: the first of two threads ends the process
         for note in [*self.notes]:
             with contextlib.suppress(OSError):
@@ -71,7 +77,7 @@ _watch = Watch()
 
 
 def watch() -> None:
-    """From now on a signal is heard at once, whatever the main thread does. Call it there, before the long imports."""
+    """Handle signals at once from now on. Call it in the main thread, before the slow imports."""
     read, write = os.pipe()
     os.set_blocking(write, False)
     threading.Thread(target=_listen, args=(read,), daemon=True, name="signals").start()
@@ -95,7 +101,7 @@ def being_run() -> bool:
 
 
 def watching() -> bool:
-    """Whether signals are heard here, so that nobody else should handle them."""
+    """Whether signals are handled here, so that nothing else should handle them."""
     return _watch.on
 
 
@@ -116,7 +122,7 @@ def saving(unsaved: Callable[[], bool]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def removed_at_end(note: Path) -> Iterator[None]:
-    """A file that would tell a later start that this process is still at work goes with the process."""
+    """Delete a file that says that this process is running, also when a signal ends the process."""
     _watch.notes.append(note)
     try:
         yield
@@ -125,7 +131,7 @@ def removed_at_end(note: Path) -> Iterator[None]:
 
 
 def end(message: str) -> int:
-    """Say why, and end the process where signals are watched; elsewhere this is the exit code."""
+    """Print the message and end the process if `watch` was called; otherwise return the exit code."""
     if _watch.on:
         _watch.end(message)
     sys.stderr.write(f"{message}\n")
@@ -133,12 +139,13 @@ def end(message: str) -> int:
 
 
 def command() -> str:
-    """The command that goes on."""
+    """The command that continues the work."""
     return shlex.join(["python", *sys.orig_argv[1:]])
 
 
 def say(message: str) -> None:
-    """A line on stderr, past Python's buffers: the main thread may hold their locks, and a full pipe would block."""
+    """Write a line to stderr without Python's buffers: the main thread may hold their locks, and a full pipe would
+    block."""
     with contextlib.suppress(OSError):
         line = f"{_SHOW_CURSOR if os.isatty(_STDERR) else ''}{message}\n"
         if select.select([], [_STDERR], [], 1.0)[1]:

@@ -1,7 +1,7 @@
 """Which rows train. A split is a set of strata; a run trains on the first k units of a random order of each.
 
 A unit is one row, or a mirror pair. The host computes how many units of each stratum train, in exact arithmetic
-(`Split.counts`); the device draws which ones (`draw_split`), so that the train fraction can vary inside one program.
+(`Split.counts`); the device draws which ones (`draw_split`). So runs of one program can have different train fractions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flax import struct
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from grokjax.settings import Kind, Settings, hyper, kind_of, shape
+from grokjax.settings import Kind, SettingError, Settings, hyper, kind_of, shape
 from grokjax.tasks import Sample, Table, TaskData
 
 
@@ -31,45 +31,46 @@ class SplitSettings(Settings):
 
 
 class RandomSplit(SplitSettings):
-    """A random share of the rows trains, the rest validates."""
+    """A random share of the rows is used for training, the others for validation."""
 
     kind: Literal["random"] = shape("random")
     train_fraction: float = hyper(0.5, gt=0, lt=1)
-    """Share of the rows that train."""
+    """Share of the rows that are used for training."""
     rounding: Literal["floor", "round", "ceil"] = shape("floor")
-    """How share x rows becomes a count: Nanda floor, Power round (half to even), sources 002 and 004 ceil."""
+    """How share x rows is rounded: floor (Nanda), round with halves to even (Power), ceil (sources 002 and 004)."""
     label_noise: float = hyper(0.0, ge=0, le=1)
-    """Share of the training rows whose label is replaced by a wrong one."""
+    """Share of the training rows that get a wrong label."""
 
 
 class PairSplit(SplitSettings):
-    """Like random, but (x, y) and (y, x) go to the same side; rows without a mirror are shared out apart."""
+    """Like random, but (x, y) and (y, x) are on the same side. Rows without a mirror row are split separately."""
 
     kind: Literal["pairs"] = shape("pairs")
     train_fraction: float = hyper(0.5, gt=0, lt=1)
-    """Share of the mirror pairs, and of the rows without a partner, that train."""
+    """Share of the mirror pairs, and of the rows without one, that are used for training."""
     rounding: Literal["floor", "round", "ceil"] = shape("floor")
-    """How share x units becomes a count."""
+    """How share x units is rounded."""
     label_noise: float = hyper(0.0, ge=0, le=1)
-    """Share of the training rows whose label is replaced by a wrong one."""
+    """Share of the training rows that get a wrong label."""
 
 
 class AnswerSplit(SplitSettings):
-    """Rows with the smallest answers validate; none of these classes is ever a training label (source 002, exp3)."""
+    """Rows with the smallest answers are used for validation, so these answers are never seen in training (source
+    002, exp3)."""
 
     kind: Literal["by_answer"] = shape("by_answer")
     validation_below: int = shape(20, ge=1)
-    """Rows whose answer is below this number validate."""
+    """Rows with an answer below this number are used for validation."""
     label_noise: float = hyper(0.0, ge=0, le=1)
-    """Share of the training rows whose label is replaced by a wrong one."""
+    """Share of the training rows that get a wrong label."""
 
 
 class DrawnSplit(SplitSettings):
-    """The task says which rows train, as one does that draws them for each run."""
+    """For tasks that draw their own training rows for each run."""
 
     kind: Literal["drawn"] = shape("drawn")
     label_noise: float = hyper(0.0, ge=0, le=1)
-    """Share of the training rows whose label is replaced by a wrong one."""
+    """Share of the training rows that get a wrong label."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,19 +135,21 @@ SPLITS: dict[str, Kind] = {
 
 def _check_task(kind: str, table: TaskData) -> None:
     if table.drawn and kind != "drawn":
-        raise ValueError(
-            f"kind: {kind} shares out the rows of a table, and this task draws its training rows; "
-            "drawn would be right"
+        raise SettingError(
+            "kind",
+            f"{kind} divides the rows of a table, but this task draws its own training rows; "
+            "use drawn",
         )
     if not table.drawn and kind == "drawn":
-        raise ValueError(
-            "kind: drawn needs a task that draws its training rows, and this one is a table; "
-            "random would be right"
+        raise SettingError(
+            "kind",
+            "drawn needs a task that draws its own training rows, but this task is a table; "
+            "use random",
         )
 
 
 def make_split(settings: SplitSettings, table: TaskData) -> Split:
-    """The split of a table. Raises ValueError where no row would train, or none would validate."""
+    """The split of a table. Raises SettingError where no row would train, or none would validate."""
     kind = kind_of(type(settings))
     _check_task(kind, table)
     strata, counts = SPLITS[kind].build(settings, table)
@@ -158,9 +161,10 @@ def make_split(settings: SplitSettings, table: TaskData) -> Split:
             for n, v in settings.model_dump().items()
             if n in ("train_fraction", "validation_below")
         )
-        raise ValueError(
-            f"{name}: {value} leaves no row of {table.n_rows} to {side}; "
-            "between 1 and all but 1 row must train"
+        raise SettingError(
+            name,
+            f"{value} leaves no row of {table.n_rows} to {side}; "
+            "at least 1 row must train and at least 1 must validate",
         )
     return Split(tuple(strata), tuple(counts), share_of(settings.label_noise, n_train, "floor"))
 

@@ -70,16 +70,16 @@ def files() -> dict[str, bytes]:
         ("  d_model", "  d_modle", "x.yaml:8: model.d_modle: unknown setting (did you mean 'd_model'?)"),
         ("optimizer:", "optimiser:", "x.yaml:11: optimiser: unknown setting (did you mean 'optimizer'?)"),
         ("name: q", "name: q\ntrain_fraction: 1", "x.yaml:2: train_fraction: unknown setting (did you mean 'split.train_fraction'?)"),
-        ("name: q", "name: q\nzzz: 1", "x.yaml:2: zzz: unknown setting; see --help"),
+        ("name: q", "name: q\nzzz: 1", "x.yaml:2: zzz: unknown setting; --help lists all settings"),
         ("steps: 400", "steps: {epoch: 3}", "x.yaml:13: train.steps.epoch: unknown setting (did you mean 'epochs'?)"),
-        ("kind: transformer\n  d_model: 16\n  n_heads: 2\n", "kind: mlp\n  bias: true\n", "x.yaml:9: model.d_mlp: is a setting of kind transformer and quadratic, not of kind mlp"),
+        ("kind: transformer\n  d_model: 16\n  n_heads: 2\n", "kind: mlp\n  bias: true\n", "x.yaml:9: model.d_mlp: kind mlp does not have this setting, only kind transformer or quadratic; remove it or change the kind"),
         ("axes:", "probes:\n- kind: norms\n  evry: 2\naxes:", "x.yaml:17: probes.0.evry: unknown setting (did you mean 'every'?)"),
         ("eval_every: 50", "eval_every: 50\n  batch_size: {max: 3, shre: 1}", "x.yaml:15: train.batch_size.shre: unknown setting (did you mean 'share'?)"),
         # wrong types
         ("p: 13", "p: 13.5", "x.yaml:2: task.p: needs a whole number, got 13.5"),
         ("p: 13", "p: true", "x.yaml:2: task.p: needs a whole number, got true"),
         ("p: 13", "p: null", "x.yaml:2: task.p: needs a whole number, got null"),
-        ("1e-3", "'1e-3'", "x.yaml:11: optimizer.learning_rate: needs a number, got '1e-3', which is a text; write it without quotes"),
+        ("1e-3", "'1e-3'", "x.yaml:11: optimizer.learning_rate: needs a number, got '1e-3', which is text; write it without quotes"),
         ("1e-3", "fast", "x.yaml:11: optimizer.learning_rate: needs a number, got 'fast'"),
         ("1e-3", "true", "x.yaml:11: optimizer.learning_rate: needs a number, got true"),
         ("1e-3", ".nan", "x.yaml:11: optimizer.learning_rate: must be finite, got .nan"),
@@ -89,7 +89,7 @@ def files() -> dict[str, bytes]:
         ("eval_every: 50", "batch_size: half", "x.yaml:14: train.batch_size: needs full, a whole number or {max: 512, share: 0.5}, got 'half'"),
         ("eval_every: 50", "loss: cros_entropy", "x.yaml:14: train.loss: needs cross_entropy, cross_entropy_float32, mse or hinge, got 'cros_entropy' (did you mean 'cross_entropy'?)"),
         ("eval_every: 50", "stop: 0.9", "x.yaml:14: train.stop: needs {val_accuracy: n, hold: 1, then: 0}, got 0.9"),
-        ("name: q", "name: a/b", "x.yaml:1: name: must be letters, digits, '.', '_' and '-', beginning with a letter or digit, got 'a/b'"),
+        ("name: q", "name: a/b", "x.yaml:1: name: may contain letters, digits, '.', '_' and '-' and must begin with a letter or digit, got 'a/b'"),
         ("name: q", "name: q\nprobes: norms", "x.yaml:2: probes: needs a list, got 'norms'"),
         ("name: q", "name: q\nprobes: [norms]", "x.yaml:2: probes.0: needs a mapping whose kind is metrics, training_loss, norms, updates, update_speed, output_layer, sparsity, structural_sparsity, fourier, feature_rank, feature_spectrum, feature_change, attention_entropy or shortcut, got 'norms'"),
         # out of range
@@ -101,22 +101,22 @@ def files() -> dict[str, bytes]:
         ("steps: 400", "steps: {epochs: 0}", "x.yaml:13: train.steps.epochs: must be at least 1, got 0"),
         ("name: q", "name: q\ninit_seed: 2147483648", "x.yaml:2: init_seed: must be below 2147483648, got 2147483648"),
         # missing, unknown kinds
-        (", weight_decay: 1.0", "", "x.yaml:11: optimizer.weight_decay: is missing and has no default"),
-        ("  steps: 400\n", "", "x.yaml:12: train.steps: is missing and has no default"),
-        ("task: {kind: modular, operation: x+y, p: 13}\n", "", "x.yaml: task: is missing and has no default; it needs a mapping whose kind is modular, permutation or sparse_parity"),
-        ("  kind: transformer\n", "", "x.yaml:6: model.kind: is missing; transformer, mlp, quadratic or perceptron would be right"),
-        ("kind: transformer", "kind: transfomer", "x.yaml:7: model.kind: unknown kind 'transfomer'; transformer, mlp, quadratic or perceptron would be right (did you mean 'transformer'?)"),
+        (", weight_decay: 1.0", "", "x.yaml:11: optimizer.weight_decay: is missing and has no default; give it a value"),
+        ("  steps: 400\n", "", "x.yaml:12: train.steps: is missing and has no default; give it a value"),
+        ("task: {kind: modular, operation: x+y, p: 13}\n", "", "x.yaml: task: is missing and has no default; give it a mapping whose kind is modular, permutation or sparse_parity"),
+        ("  kind: transformer\n", "", "x.yaml:6: model.kind: is missing; use transformer, mlp, quadratic or perceptron"),
+        ("kind: transformer", "kind: transfomer", "x.yaml:7: model.kind: unknown kind 'transfomer'; use transformer, mlp, quadratic or perceptron (did you mean 'transformer'?)"),
         # several settings together
-        ("n_heads: 2", "n_heads: 3", "x.yaml:9: model.n_heads: 3 does not divide d_model = 16; 2 would"),
-        ("operation: x+y, p: 13", "operation: x/y, p: 15", "x.yaml:2: task.p: 15 is not prime, and x/y needs a modular inverse; 13 or 17 would be right"),
-        ("p: 13", "p: 13, table_seed: 3", "x.yaml:2: task.table_seed: 3 has no effect on x+y, only on random; 0 would be right"),
-        ("0.5", "0.005", "x.yaml:5: split.train_fraction: 0.005 leaves no row of 169 to train; between 1 and all but 1 row must train"),
-        ("0.5", "0.995\n  rounding: ceil", "x.yaml:5: split.train_fraction: 0.995 leaves no row of 169 to validate; between 1 and all but 1 row must train"),
-        ("steps: 400", "steps: 410", "x.yaml:13: train.steps: step 410 is no evaluation, which the last step must be; 400 or 450 would be"),
-        ("steps: 400", "steps: 30", "x.yaml:13: train.steps: step 30 is no evaluation, which the last step must be; 50 would be"),
-        ("eval_every: 50", "early: {until: 55, every: 10}", "x.yaml:14: train.early.until: 55 is no multiple of train.early.every = 10; 50 would be"),
-        ("eval_every: 50", "eval_every: 50\n  batch_size: 30", "x.yaml:14: train.eval_every: 50 steps are no whole number of epochs of 3 batches; 48 or 51 would be, or {epochs: n}"),
-        ("eval_every: 50", "eval_every: {epochs: 1}\n  batch_size: 30", "x.yaml:13: train.steps: 400 steps are no whole number of epochs of 3 batches; 399 or 402 would be, or {epochs: n}"),
+        ("n_heads: 2", "n_heads: 3", "x.yaml:9: model.n_heads: 3 does not divide d_model = 16; use 2"),
+        ("operation: x+y, p: 13", "operation: x/y, p: 15", "x.yaml:2: task.p: 15 is not prime, but x/y needs a modular inverse; use 13 or 17"),
+        ("p: 13", "p: 13, table_seed: 3", "x.yaml:2: task.table_seed: 3 has no effect on x+y, only on the operation random; use 0"),
+        ("0.5", "0.005", "x.yaml:5: split.train_fraction: 0.005 leaves no row of 169 to train; at least 1 row must train and at least 1 must validate"),
+        ("0.5", "0.995\n  rounding: ceil", "x.yaml:5: split.train_fraction: 0.995 leaves no row of 169 to validate; at least 1 row must train and at least 1 must validate"),
+        ("steps: 400", "steps: 410", "x.yaml:13: train.steps: 410 is not an evaluation step (train.eval_every is 50), and the last step must be one; use 400 or 450"),
+        ("steps: 400", "steps: 30", "x.yaml:13: train.steps: 30 is not an evaluation step (train.eval_every is 50), and the last step must be one; use 50"),
+        ("eval_every: 50", "early: {until: 55, every: 10}", "x.yaml:14: train.early.until: 55 is not a multiple of train.early.every = 10; use 50"),
+        ("eval_every: 50", "eval_every: 50\n  batch_size: 30", "x.yaml:14: train.eval_every: 50 steps are not a whole number of epochs, and an epoch has 3 steps; use 48 or 51, or {epochs: n}"),
+        ("eval_every: 50", "eval_every: {epochs: 1}\n  batch_size: 30", "x.yaml:13: train.steps: 400 steps are not a whole number of epochs, and an epoch has 3 steps; use 399 or 402, or {epochs: n}"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting(told, old: str, new: str, sentence: str) -> None:
@@ -128,43 +128,43 @@ def test_a_wrong_setting(told, old: str, new: str, sentence: str) -> None:
 
 FORMS = "a list, {linspace: [first, last, n]}, {logspace: [first, last, n]} or {range: n}"
 JOINT = "optimizer.learning_rate, optimizer.weight_decay"
-LENGTH = "says how long runs are followed and what is measured (extendable), not what a run is, so it cannot vary in a grid"
+LENGTH = "is a setting with the role extendable; only settings with the role hyper or shape can be an axis"
 
 
 @pytest.mark.parametrize(
     ("axis", "sentence"),
     [
-        ("seed: []", "axes.seed: is empty; an axis needs at least one value"),
-        ("seed: {range: 0}", "axes.seed: is empty; an axis needs at least one value"),
+        ("seed: []", "axes.seed: has no values; give it at least one, or remove the axis"),
+        ("seed: {range: 0}", "axes.seed: has no values; give it at least one, or remove the axis"),
         ("seed: 3", f"axes.seed: needs {FORMS}, got 3"),
         ("seed: {rnage: 3}", f'axes.seed: needs {FORMS}, got {{"rnage": 3}}'),
         ("split: {label_noise: [0.1]}", f'axes.split: needs {FORMS}, got {{"label_noise": [0.1]}} (did you mean the axis \'split.label_noise\'?)'),
         ("seed: {range: [0, 5, 0]}", "axes.seed: needs {range: n}, [first, end] or [first, end, step], got [0, 5, 0]"),
-        ("seed: {range: 1000000000}", "axes.seed: has 1,000,000,000 values; at most 200,000 would be right"),
+        ("seed: {range: 1000000000}", "axes.seed: has 1,000,000,000 values; use at most 200,000"),
         ("model.d_mlp: {linspace: [a, 1, 3]}", 'axes.model.d_mlp: needs numbers [first, last, n] with n at least 1, got ["a", 1, 3]'),
         ("model.d_mlp: {linspace: [1, 2]}", "axes.model.d_mlp: needs numbers [first, last, n] with n at least 1, got [1, 2]"),
         ("model.init_scale: {logspace: [0, 1, 3]}", "axes.model.init_scale: needs positive numbers [first, last, n] with n at least 1, got [0, 1, 3]"),
-        ("seed: [1, 1]", "axes.seed: has the same value twice (1); each value once"),
-        ("optimizer.eps: [1, 1.0]", "axes.optimizer.eps: has the same value twice (1 and 1.0); each value once"),
+        ("seed: [1, 1]", "axes.seed: has the same value twice (1); remove one of them"),
+        ("optimizer.eps: [1, 1.0]", "axes.optimizer.eps: has the same value twice (1 and 1.0); remove one of them"),
         ("model.d_modle: [16]", "axes.model.d_modle: unknown setting (did you mean 'd_model'?)"),
         ("train_fraction: [0.1]", "axes.train_fraction: unknown setting (did you mean 'split.train_fraction'?)"),
         ("train.steps: [400, 800]", f"axes.train.steps: {LENGTH}"),
         ("train.stop.hold: [1]", f"axes.train.stop.hold: {LENGTH}"),
         ("probes: [[]]", f"axes.probes: {LENGTH}"),
-        ("execution.tile: [1, 2]", "axes.execution.tile: says how the work is done (execution), not what a run is, so it cannot vary in a grid"),
+        ("execution.tile: [1, 2]", "axes.execution.tile: is a setting with the role execution; only settings with the role hyper or shape can be an axis"),
         ("seed, train.steps: [[1, 400]]", f"axes.seed, train.steps: train.steps: {LENGTH}"),
-        ("seed, seed: [[1, 1]]", "axes.seed, seed: seed varies in axes.seed, seed already"),
-        (f"{JOINT}: [[0.1, 1], [0.2]]", f"axes.{JOINT}: moves 2 settings together, so each value is a list of 2, got [0.2]"),
-        (f"{JOINT}: [0.1, 0.2]", f"axes.{JOINT}: moves 2 settings together, so each value is a list of 2, got 0.1"),
+        ("seed, seed: [[1, 1]]", "axes.seed, seed: seed is already in axes.seed, seed; remove it from one of the two axes"),
+        (f"{JOINT}: [[0.1, 1], [0.2]]", f"axes.{JOINT}: changes 2 settings together, so each value must be a list of 2, got [0.2]"),
+        (f"{JOINT}: [0.1, 0.2]", f"axes.{JOINT}: changes 2 settings together, so each value must be a list of 2, got 0.1"),
         # values
-        ("model.n_heads: [2, 3]", "axes.model.n_heads: 3 does not divide d_model = 16; 2 would"),
-        ("model.n_heads, model.d_model: [[2, 16], [5, 16]]", "axes.model.n_heads, model.d_model: model.n_heads: 5 does not divide d_model = 16; 4 would"),
-        ("task.p, task.operation: [[7, x/y], [9, x/y]]", "axes.task.p, task.operation: task.p: 9 is not prime, and x/y needs a modular inverse; 7 or 11 would be right"),
+        ("model.n_heads: [2, 3]", "axes.model.n_heads: 3 does not divide d_model = 16; use 2"),
+        ("model.n_heads, model.d_model: [[2, 16], [5, 16]]", "axes.model.n_heads, model.d_model: model.n_heads: 5 does not divide d_model = 16; use 4"),
+        ("task.p, task.operation: [[7, x/y], [9, x/y]]", "axes.task.p, task.operation: task.p: 9 is not prime, but x/y needs a modular inverse; use 7 or 11"),
         (f"{JOINT}: [[0.1, 1], [0.2, -1]]", f"axes.{JOINT}: optimizer.weight_decay: must be at least 0, got -1"),
-        ("task.p: [13, '17']", "axes.task.p: needs a whole number, got '17', which is a text; write it without quotes"),
+        ("task.p: [13, '17']", "axes.task.p: needs a whole number, got '17', which is text; write it without quotes"),
         ("seed: [-1]", "axes.seed: must be at least 0, got -1"),
-        ("split.train_fraction: [0.5, 0.001]", "axes.split.train_fraction: 0.001 leaves no row of 169 to train; between 1 and all but 1 row must train"),
-        ("train.early: [null, {until: 10, every: 4}]", "axes.train.early: train.early.until: 10 is no multiple of train.early.every = 4; 8 would be"),
+        ("split.train_fraction: [0.5, 0.001]", "axes.split.train_fraction: 0.001 leaves no row of 169 to train; at least 1 row must train and at least 1 must validate"),
+        ("train.early: [null, {until: 10, every: 4}]", "axes.train.early: train.early.until: 10 is not a multiple of train.early.every = 4; use 8"),
         ("task: [{kind: permutation, group: S9}]", "axes.task: task.group: needs S3, S4, S5 or A5, got 'S9'"),
     ],
 )  # fmt: skip
@@ -174,7 +174,7 @@ def test_a_wrong_axis(told, axis: str, sentence: str) -> None:
 
 def test_an_axis_that_makes_another_setting_wrong_is_named(told) -> None:
     assert told("axes.model.d_model=[16, 17]") == (
-        "x.yaml:9: model.n_heads: 2 does not divide d_model = 17; 1 would (where axes.model.d_model is 17)"
+        "x.yaml:9: model.n_heads: 2 does not divide d_model = 17; use 1 (where axes.model.d_model is 17)"
     )
     words = told(
         "axes.split.train_fraction=[0.3, 0.9]",
@@ -183,8 +183,8 @@ def test_an_axis_that_makes_another_setting_wrong_is_named(told) -> None:
         "train.eval_every=1",
     )
     assert words == (
-        "override train.eval_every=1: train.eval_every: 1 steps are no whole number of epochs of 3 batches; "
-        "3 would be, or {epochs: n} (where axes.split.train_fraction is 0.9)"
+        "override train.eval_every=1: train.eval_every: 1 steps are not a whole number of epochs, and an epoch has 3 steps; "
+        "use 3, or {epochs: n} (where axes.split.train_fraction is 0.9)"
     )
 
 
@@ -192,21 +192,24 @@ def test_two_points_that_are_one_run(told) -> None:
     words = told("axes.init_seed=[0, null]", "axes.seed=[0]")
     assert (
         words
-        == "override axes.init_seed=[0, null]: axes.init_seed: init_seed = 0 and init_seed = null are the same run; each run once"
+        == "override axes.init_seed=[0, null]: axes.init_seed: init_seed = 0 and init_seed = null are the same run; remove one of the two values"
     )
 
 
 def test_the_same_setting_in_two_axes(told) -> None:
     word = "axes.seed, init_seed=[[1, 2]]"
-    assert told(word) == f"override {word}: axes.seed, init_seed: seed varies in axes.seed already"
-    assert "model.d_mlp varies in axes.model already" in told(
+    assert (
+        told(word)
+        == f"override {word}: axes.seed, init_seed: seed is already in axes.seed; remove it from one of the two axes"
+    )
+    assert "model.d_mlp is already in axes.model" in told(
         "axes.model=[{kind: quadratic}]", "axes.model.d_mlp=[3]"
     )
 
 
 def test_a_grid_beyond_all_measure(told) -> None:
     words = told("axes.seed={range: 2000}", "axes.optimizer.eps={linspace: [0, 1, 2000]}")
-    assert "axes: make 4,000,000 runs; at most 200,000 would be right" in words
+    assert "axes: would make 4,000,000 runs; use at most 200,000" in words
 
 
 # -- files and words ---------------------------------------------------------------------------------------------------
@@ -220,8 +223,8 @@ def test_a_grid_beyond_all_measure(told) -> None:
         (YAML + "name: r\n", "x.yaml:17:1: YAML syntax: ", 'duplicate key "name"'),
         ("a: b: c", "x.yaml:1:5: YAML syntax: ", "mapping values are not allowed here"),
         ("a: \x00", "x.yaml: YAML syntax: ", "unacceptable character"),
-        ("", "x.yaml: is not a mapping of settings", "configs/quickstart.yaml"),
-        ("- a", "x.yaml: is not a mapping of settings", "configs/quickstart.yaml"),
+        ("", "x.yaml: must be a mapping of settings", "configs/quickstart.yaml"),
+        ("- a", "x.yaml: must be a mapping of settings", "configs/quickstart.yaml"),
         ("a: 1\n---\nb: 2\n", "x.yaml:2:1: YAML syntax: ", "expected a single document"),
     ],
 )
@@ -235,27 +238,27 @@ def test_files_that_cannot_be_read(told) -> None:
     Path("folder").mkdir()
     assert told(config="folder") == "folder: cannot be read: Is a directory"
     Path("latin.yaml").write_bytes("name: é".encode("latin-1"))
-    assert told(config="latin.yaml") == "latin.yaml: is not a text file in UTF-8"
+    assert told(config="latin.yaml") == "latin.yaml: must be a text file in UTF-8"
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["plan"], "override plan: has no '='; write setting=value, e.g. task.p=47"),
-        (["=3"], "override =3: has no '='; write setting=value, e.g. task.p=47"),
-        (["task..p=3"], "override task..p=3: task..p: is no setting's name; write it as in task.p=47"),
-        (["--task.p=3"], "--task.p=3: is no option; a setting has no dashes: task.p=3; see --help"),
-        (["--paln"], "--paln: is no option; see --help"),
+        (["plan"], "override plan: has no '='; write setting=value, for example task.p=47"),
+        (["=3"], "override =3: has no '='; write setting=value, for example task.p=47"),
+        (["task..p=3"], "override task..p=3: task..p: is not the name of a setting; write it like task.p=47"),
+        (["--task.p=3"], "--task.p=3: is not an option; write a setting without dashes: task.p=3; see --help"),
+        (["--paln"], "--paln: is not an option; see --help"),
         (["--out"], "--out: expected one argument; see --help"),
         (["--out", ""], "override execution.out=\"\": execution.out: must not be empty, got ''"),
         (["task.p=[1"], "override task.p=[1: task.p: YAML syntax: while parsing a flow sequence expected ',' or ']', but got '<stream end>'"),
         (["task.p=1"], "override task.p=1: task.p: must be at least 2, got 1"),
         (["--plan", "task.p=1"], "override task.p=1: task.p: must be at least 2, got 1"),
         (["task.p=1", "task={kind: modular, p: 0}"], "override task={kind: modular, p: 0}: task.p: must be at least 2, got 0"),
-        (["optimizer={kind: adamw}"], "override optimizer={kind: adamw}: optimizer.weight_decay: is missing and has no default"),
+        (["optimizer={kind: adamw}"], "override optimizer={kind: adamw}: optimizer.weight_decay: is missing and has no default; give it a value"),
         (["modle.d_model=3"], "override modle.d_model=3: modle: unknown setting (did you mean 'model'?)"),
-        (["model.kind=mpl"], "override model.kind=mpl: model.kind: unknown kind 'mpl'; transformer, mlp, quadratic or perceptron would be right (did you mean 'mlp'?)"),
-        (["axes.seed=[1, 1]"], "override axes.seed=[1, 1]: axes.seed: has the same value twice (1); each value once"),
+        (["model.kind=mpl"], "override model.kind=mpl: model.kind: unknown kind 'mpl'; use transformer, mlp, quadratic or perceptron (did you mean 'mlp'?)"),
+        (["axes.seed=[1, 1]"], "override axes.seed=[1, 1]: axes.seed: has the same value twice (1); remove one of them"),
         (["axes=[1]"], "override axes=[1]: axes: needs a mapping, got [1]"),
     ],
 )  # fmt: skip
@@ -297,21 +300,21 @@ def existing(*overrides: str) -> Path:
         ("axes.model.n_heads=[1, 4]", "model.n_heads", "2", "the axis [1, 4]"),
         ("train.steps=350", "train.steps", "400", "350 (smaller)"),
         ("train.eval_every=25", "train.eval_every", "50", "25"),
-        ("train.stop={val_accuracy: 0.9}", "train.stop", "unset", '{"val_accuracy": 0.9, "hold": 1, "then": 0}'),
+        ("train.stop={val_accuracy: 0.9}", "train.stop", "not set", '{"val_accuracy": 0.9, "hold": 1, "then": 0}'),
         ("task.p=17", "task.p", "13", "17"),
     ],
 )  # fmt: skip
 def test_a_directory_of_another_experiment(told, word: str, name: str, old: str, new: str) -> None:
     existing()
     assert told(word) == (
-        f"results/q: {name}: is {old} in this results directory and {new} now; "
-        "change it back or name another directory with --out"
+        f"results/q: {name}: is {old} in this results directory, but {new} now; "
+        "change it back, or use another directory with --out"
     )
 
 
 def test_a_directory_of_another_name(told) -> None:
     existing("name=r")
-    assert told().startswith("results/q: name: is r in this results directory and q now; ")
+    assert told().startswith("results/q: name: is r in this results directory, but q now; ")
 
 
 def test_a_grown_grid_and_a_larger_budget_are_no_mistakes(
@@ -337,7 +340,7 @@ def test_a_grown_grid_and_a_larger_budget_are_no_mistakes(
     [
         (
             "schema: 2\n",
-            "schema: 2 was written by a newer grokjax; this one reads up to 1, so update it",
+            "schema: 2 was written by a newer grokjax, but this one reads schemas up to 1; update grokjax",
         ),
         ("schema: new\n", "schema: new was written by a newer grokjax"),
         ("- 1\n", "cannot be read as the experiment of a results directory"),
@@ -356,11 +359,11 @@ def test_foreign_directories_and_files(told) -> None:
     Path("mine/thesis.tex").write_text("x")
     assert (
         told("--out", "mine")
-        == "mine: has files in it and is no results directory; name another with --out"
+        == "mine: contains files but is not a results directory; use another directory with --out"
     )
     assert (
         told("--out", "mine/thesis.tex")
-        == "mine/thesis.tex: mine/thesis.tex is a file, not a directory; name another directory with --out"
+        == "mine/thesis.tex: mine/thesis.tex is a file, not a directory; use another directory with --out"
     )
     assert "mine/thesis.tex is a file, not a directory" in told("--out", "mine/thesis.tex/a/b")
 
@@ -369,7 +372,7 @@ def test_a_directory_that_cannot_be_written(told, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert (
         told()
-        == f"results/q: {Path().absolute()} is not writable; name another directory with --out"
+        == f"results/q: {Path().absolute()} is not writable; use another directory with --out"
     )
 
 
@@ -390,7 +393,7 @@ def test_a_directory_in_use(told, tmp_path: Path) -> None:
 def test_a_probe_that_model_and_task_cannot_serve(told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grokjax.probes.norms.Norms.requires", frozenset({"attention"}))
     assert told("model={kind: mlp}") == (
-        "x.yaml: probes: norms needs a model with attention; leave it out or change model or task"
+        "x.yaml: probes: norms needs a model with attention; remove this probe, or change the model or the task"
     )
 
 
@@ -398,10 +401,10 @@ def test_a_probe_that_model_and_task_cannot_serve(told, monkeypatch: pytest.Monk
     ("word", "sentence"),
     [
         ("measurements=[{kind: attention_entropy}]", "override measurements=[{kind: attention_entropy}]: measurements.0.kind: attention_entropy needs "),
-        ("measurements=[{kind: pruning, at: all}]", "all needs snapshots, and train.snapshot_every is not set; set it, or final would be right"),
-        ("measurements=[{kind: pruning, at: [70]}] train.snapshot_every=1", "no weights will be saved at step 70; the nearest with train.snapshot_every = 1 is "),
-        ("probes=[{kind: attention_entropy}]", "attention_entropy needs a model with attention; leave it out or change model or task"),
-        ("intervention={kind: scale_output, factor: 2, when: {kind: step, step: 99999999}}", "step 99999999 is not before the end of the budget; "),
+        ("measurements=[{kind: pruning, at: all}]", "all needs snapshots, but train.snapshot_every is not set; set it, or use final"),
+        ("measurements=[{kind: pruning, at: [70]}] train.snapshot_every=1", "no weights will be saved at step 70 (train.snapshot_every is 1); use "),
+        ("probes=[{kind: attention_entropy}]", "attention_entropy needs a model with attention; remove this probe, or change the model or the task"),
+        ("intervention={kind: scale_output, factor: 2, when: {kind: step, step: 99999999}}", "99999999 is not before the last evaluation of the run; use "),
     ],
 )  # fmt: skip
 def test_what_could_never_be_measured_or_done(told, word: str, sentence: str) -> None:
@@ -420,7 +423,9 @@ def test_a_precision_that_the_cpu_ignores(told, precision: str) -> None:
 
 
 def test_more_devices_than_there_are(told) -> None:
-    assert "execution.devices: 99 asked for, 4 found" in told("execution.devices=99")
+    assert "execution.devices: 99 devices are not there, only 4; use at most 4" in told(
+        "execution.devices=99"
+    )
 
 
 def test_a_slot_that_does_not_fit_the_memory(told, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,7 +433,7 @@ def test_a_slot_that_does_not_fit_the_memory(told, monkeypatch: pytest.MonkeyPat
     error = told()
     assert (
         "slots need" in error
-        and "of memory and 0.1 MiB are free" in error
+        and "of memory, but only 0.1 MiB are free" in error
         and "lower execution.slots" in error
         and "\n" not in error
     )
@@ -437,6 +442,6 @@ def test_a_slot_that_does_not_fit_the_memory(told, monkeypatch: pytest.MonkeyPat
 def test_an_override_of_a_setting_that_varies_would_change_nothing(told) -> None:
     text = YAML.replace("axes:\n", "axes:\n  model.d_mlp: [16, 32]\n")
     assert told("model.d_mlp=64", text=text) == (
-        "override model.d_mlp=64: model.d_mlp: varies in axes.model.d_mlp, so this changes nothing; "
-        "replace the axis ('axes.model.d_mlp=[...]') or remove it (axes.model.d_mlp=null) as well"
+        "override model.d_mlp=64: model.d_mlp: takes its values from axes.model.d_mlp, so this value would have no effect; "
+        "change the axis ('axes.model.d_mlp=[...]') or remove it too (axes.model.d_mlp=null)"
     )

@@ -67,14 +67,14 @@ def test_paths_without_results(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "foreign/thesis.tex").write_text("x")
     (tmp_path / "odd/experiment.yaml").mkdir(parents=True)
     for name, words in {
-        "none": "there is no such directory",
+        "none": "does not exist",
         "file": "is a file",
-        "file/below": "there is no such directory",
-        "a" * 5000: "there is no such directory",
-        "a\0b": "there is no such directory",
-        "empty": "holds no experiment.yaml",
-        "foreign": "holds no experiment.yaml",
-        "odd": "holds no experiment.yaml",
+        "file/below": "does not exist",
+        "a" * 5000: "does not exist",
+        "a\0b": "does not exist",
+        "empty": "contains no experiment.yaml",
+        "foreign": "contains no experiment.yaml",
+        "odd": "contains no experiment.yaml",
     }.items():
         assert words in refused(str(tmp_path / name), capsys)
 
@@ -84,9 +84,9 @@ def test_results_in_which_nothing_is_recorded(
 ) -> None:
     (store_of(results) / "zarr.json").unlink()
     told = refused(results, capsys)
-    assert "no run has been recorded yet (1 incomplete history stores were left out)" in told
+    assert "no run has results yet (1 incomplete history stores were left out)" in told
     shutil.rmtree(results / "groups")
-    assert "no run has been recorded yet; start or continue" in refused(results, capsys)
+    assert "no run has results yet; start or continue" in refused(results, capsys)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_options_are_refused_in_one_sentence(
         (b"\x00\xff\xfe", "is damaged ("),
         (b"a: [1, ", "is damaged (YAML syntax: "),
         (b"a: &x {b: *x}", "is damaged (a.b: contains itself"),
-        (b"schema: 1\ntrain: {steps: 1}\naxes: [1]", "axes is no mapping"),
-        (b"schema: 1\ntrain: {steps: 1}\naxes: {seed: 3}", "axes is no mapping"),
+        (b"schema: 1\ntrain: {steps: 1}\naxes: [1]", "axes must be a mapping"),
+        (b"schema: 1\ntrain: {steps: 1}\naxes: {seed: 3}", "axes must be a mapping"),
         (b"schema: 9\ntrain: {steps: 1}", "schema is 9"),
         (b"schema: " + b"9" * 250 + b"\ntrain: {steps: 1}", "schema is 99"),
     ],

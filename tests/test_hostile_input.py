@@ -20,7 +20,7 @@ from tests import test_bad_input
 YAML = test_bad_input.YAML
 told = test_bad_input.told
 
-DEEP = "lists and mappings stand in each other more than 30 deep; settings are a few levels deep"
+DEEP = "lists and mappings are nested more than 30 levels deep; settings need only a few levels"
 NINES = "9" * 5000
 
 
@@ -39,10 +39,10 @@ NINES = "9" * 5000
         ("a: &x\n  <<: *x\n  b: 1", "x.yaml:1:4: a.<<: contains itself; write its value out instead of the alias (*)"),
         ("task: {p: !!int x}", "x.yaml:1:11: task.p: x cannot be read as a whole number; write a number of at most 300 digits, or a text in quotes"),
         ("name: 2020-13-45", "x.yaml:1:7: name: 2020-13-45 cannot be read as a date; write a number of at most 300 digits, or a text in quotes"),
-        ("seed: " + "9" * 301, "x.yaml: seed: got a number of 301 digits; at most 300 digits would be right"),
-        ("seed: 0x" + "f" * 5000, "x.yaml: seed: got a number of 6,021 digits; at most 300 digits would be right"),
-        ("a: {1: x, '1': y}", "x.yaml: a: has the name 1 twice; each name once"),
-        (YAML + "  'init_seed,split_seed': [[1, 2]]\n  'init_seed, split_seed': [[1, 2]]\n", "x.yaml:18: axes.init_seed, split_seed: is there twice; each axis once"),
+        ("seed: " + "9" * 301, "x.yaml: seed: got a number of 301 digits; use at most 300 digits"),
+        ("seed: 0x" + "f" * 5000, "x.yaml: seed: got a number of 6,021 digits; use at most 300 digits"),
+        ("a: {1: x, '1': y}", "x.yaml: a: has the name 1 twice; remove one of them"),
+        (YAML + "  'init_seed,split_seed': [[1, 2]]\n  'init_seed, split_seed': [[1, 2]]\n", "x.yaml:18: axes.init_seed, split_seed: is there twice; remove one of the two axes"),
     ],
     ids=lambda text: text[:20],
 )  # fmt: skip
@@ -61,7 +61,7 @@ def test_aliases_that_stand_for_a_thousand_million_values(told) -> None:
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
     began = time.perf_counter()
     error = told(text="\n".join(lines))
-    assert "values; at most 2,000,000 would be right" in error and "\n" not in error
+    assert "values; use at most 2,000,000" in error and "\n" not in error
     assert time.perf_counter() - began < 5
 
 
@@ -74,35 +74,35 @@ def test_overrides_that_python_cannot_hold(told, word: str) -> None:
 def test_a_name_of_a_thousand_parts(told) -> None:
     word = ".".join(["a"] * 1000) + "=1"
     assert told(word) == (
-        f"override {cut(word)}: {cut(word[:-2])}: is no setting's name; write it as in task.p=47"
+        f"override {cut(word)}: {cut(word[:-2])}: is not the name of a setting; write it like task.p=47"
     )
     assert "unknown setting" in told("axes." + word.replace("=1", "=[1]"))
 
 
 def test_a_name_in_bytes_that_are_no_text(told) -> None:
     assert told("\udc80=1") == (
-        "override \\udc80=1: \\udc80: is no setting's name; write it as in task.p=47"
+        "override \\udc80=1: \\udc80: is not the name of a setting; write it like task.p=47"
     )
 
 
 def test_paths_with_a_null_byte(told) -> None:
-    assert told(config="a\0b") == "a\\x00b: has a null byte, which no path has"
+    assert told(config="a\0b") == "a\\x00b: a path cannot contain a null byte; remove it"
     assert told("--out", "a\0b").endswith(
-        "execution.out: has a null byte, which no path has, got 'a\\x00b'"
+        "execution.out: a path cannot contain a null byte, got 'a\\x00b'"
     )
-    assert "there is no such results directory" in told("--measure", config="a\0b")
+    assert "this results directory does not exist" in told("--measure", config="a\0b")
 
 
 def test_paths_that_are_too_long(told) -> None:
     long = "a" * 5000
     assert told(config=long) == f"{cut(long, 250)}: cannot be read: File name too long"
     assert "File name too long" in told("--out", long)
-    assert "there is no such results directory" in told("--measure", config=long)
+    assert "this results directory does not exist" in told("--measure", config=long)
 
 
 def test_the_same_value_with_another_sign_or_form(told) -> None:
     assert told("axes.optimizer.weight_decay=[0.0, -0.0]").endswith(
-        "has the same value twice (0.0 and -0.0); each value once"
+        "has the same value twice (0.0 and -0.0); remove one of them"
     )
     word = "axes.task=[{kind: modular, p: 7}, {kind: modular, p: 7.0}]"
     assert "has the same value twice" in told(word)
@@ -180,10 +180,10 @@ def test_what_was_written_is_told_on_one_line() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--out", "a", "--out", "b"], "--out: is there twice; one results directory would be right"),
-        (["--out=a", "--out=a"], "--out: is there twice; one results directory would be right"),
+        (["--out", "a", "--out", "b"], "--out: is given twice; give one results directory"),
+        (["--out=a", "--out=a"], "--out: is given twice; give one results directory"),
         (["--out"], "--out: expected one argument; see --help"),
-        (["-x"], "-x: is no option; see --help"),
+        (["-x"], "-x: is not an option; see --help"),
     ],
 )  # fmt: skip
 def test_options(told, words: list[str], sentence: str) -> None:
@@ -209,7 +209,7 @@ def test_figures_that_cannot_be_drawn_are_told_after_the_training(
     monkeypatch.chdir(tmp_path)
     assert main(["x.yaml"]) == 2
     error = capsys.readouterr().err
-    assert "holds no experiment.yaml" in error and "the training is done and saved" in error
+    assert "contains no experiment.yaml" in error and "the training is done and saved" in error
 
 
 def test_an_experiment_on_disk_that_is_no_text(told) -> None:

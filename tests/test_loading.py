@@ -147,7 +147,7 @@ def test_anchors_and_merged_keys_are_understood(tmp_path: Path) -> None:
     file.write_text(YAML)
     with pytest.raises(grokjax.experiment.loading.ConfigError) as error:  # type: ignore[attr-defined]
         load_with_places(file, [])
-    assert str(error.value) == f"{file}:2: base: unknown setting; see --help"
+    assert str(error.value) == f"{file}:2: base: unknown setting; --help lists all settings"
 
 
 def test_experiments_from_python(path: Path) -> None:

@@ -545,25 +545,25 @@ def one(**settings) -> str:
 
 
 KINDS = "pruning, pca, embedding_fourier, effective_sparsity, subnetworks, attention_entropy, ntk or spectrum"
-ADVICE = "choose among these, or train another directory with train.snapshot_every"
+ADVICE = "use one of these steps, or train another directory with train.snapshot_every"
 
 
 @pytest.mark.parametrize(
     ("given", "changes", "sentence"),
     [
-        ({"kind": "attention_entropy"}, {}, "measurements.0.kind: attention_entropy needs a model with attention; use model.kind transformer; or leave it out"),
-        ({"kind": "embedding_fourier"}, PARITY, "measurements.0.kind: embedding_fourier needs a model with an embedding; use model.kind transformer or mlp; or leave it out"),
-        ({"kind": "embedding_fourier"}, {"task": {"kind": "permutation", "group": "S3"}}, "measurements.0.kind: embedding_fourier needs a task of kind modular, whose tokens are numbers modulo p; or leave it out"),
-        ({"kind": "effective_sparsity"}, {"model": MLP | {"hidden": [3, 4]}}, "measurements.0.kind: effective_sparsity needs a transformer or one hidden layer; or leave it out"),
-        ({"kind": "pca", "of": "logits"}, {}, "measurements.0.kind: pca needs a second operand that occurs, and rows_y is 8; 0 to 4 would be right; or leave it out"),
-        ({"kind": "pca", "of": "logits"}, PARITY, "measurements.0.kind: pca needs rows with two operands, and this task's have none; of: embedding would be right; or leave it out"),
+        ({"kind": "attention_entropy"}, {}, "measurements.0.kind: attention_entropy needs a model with attention; use model.kind transformer; or remove this measurement"),
+        ({"kind": "embedding_fourier"}, PARITY, "measurements.0.kind: embedding_fourier needs a model with an embedding; use model.kind transformer or mlp; or remove this measurement"),
+        ({"kind": "embedding_fourier"}, {"task": {"kind": "permutation", "group": "S3"}}, "measurements.0.kind: embedding_fourier needs a task of kind modular, whose tokens are numbers modulo p; or remove this measurement"),
+        ({"kind": "effective_sparsity"}, {"model": MLP | {"hidden": [3, 4]}}, "measurements.0.kind: effective_sparsity needs a transformer or one hidden layer; or remove this measurement"),
+        ({"kind": "pca", "of": "logits"}, {}, "measurements.0.kind: pca needs rows whose second operand is rows_y = 8, but there are none; use 0 to 4; or remove this measurement"),
+        ({"kind": "pca", "of": "logits"}, PARITY, "measurements.0.kind: pca needs rows with two operands, but the rows of this task have none; use of: embedding; or remove this measurement"),
         ({"kind": "ntk", "at": [0, 20]}, {}, f"measurements.0.at: step 20 of run RUN was not saved, only 0, 10, 40 (final); {ADVICE}"),
         ({"kind": "ntk", "at": [0, 50]}, {}, f"measurements.0.at: no run has weights of step 50; run RUN has 0, 10, 40 (final); {ADVICE}"),
-        ({"kind": "ntk", "at": "all"}, {"steps": (40,)}, "measurements.0.at: all needs snapshots, and none were saved; final would be right, or train another directory with train.snapshot_every"),
+        ({"kind": "ntk", "at": "all"}, {"steps": (40,)}, "measurements.0.at: all needs snapshots, but none were saved; use final, or train another directory with train.snapshot_every"),
         ({"kind": "ntk", "at": "last"}, {}, "measurements.0.at: needs final, all or a list, got 'last'"),
         ({"kind": "ntk", "at": [-1]}, {}, "measurements.0.at.0: must be at least 0, got -1"),
         ({"kind": "ntk", "n_rows": 0}, {}, "measurements.0.n_rows: must be at least 1, got 0"),
-        ({"kind": "nkt"}, {}, f"measurements.0.kind: unknown kind 'nkt'; {KINDS} would be right (did you mean 'ntk'?)"),
+        ({"kind": "nkt"}, {}, f"measurements.0.kind: unknown kind 'nkt'; use {KINDS} (did you mean 'ntk'?)"),
         ({"kind": "pruning", "thresholds": []}, {}, "measurements.0.thresholds: must not be empty, got []"),
     ],
 )  # fmt: skip
@@ -577,13 +577,15 @@ def test_the_end_of_runs_that_have_not_come_to_it(tmp_path, given) -> None:
     for file in directory.path.rglob("weights/*"):
         if "-" not in file.name:
             file.unlink()
-    with pytest.raises(ConfigError, match=r"at: needs weights of a run's end, and no run has come"):
+    with pytest.raises(
+        ConfigError, match=r"at: needs the weights at the end of a run, but no run has ended"
+    ):
         measure_directory(directory.path, words(given))
 
 
 def test_nothing_to_measure(told) -> None:
     assert told() == (
-        "x/experiment.yaml: measurements: is empty, so nothing is measured; "
+        "x/experiment.yaml: measurements: is empty, so there is nothing to measure; "
         "name some, e.g. 'measurements=[{kind: pruning}]'"
     )
 
@@ -591,23 +593,25 @@ def test_nothing_to_measure(told) -> None:
 def test_a_kind_that_is_there_twice(told) -> None:
     twice = words({"kind": "ntk"}, {"kind": "ntk"})[0]
     assert told(twice) == (
-        f"override {twice}: measurements: ntk is there twice, and results are stored by kind; each kind once"
+        f"override {twice}: measurements: ntk is there twice, but results are stored by kind; remove one of them"
     )
 
 
 def test_a_directory_that_is_missing_or_none(told) -> None:
     given = one(kind="ntk")
     missing = told(given, made=False)
-    assert missing == "x: there is no such results directory; train an experiment first"
+    assert missing == "x: this results directory does not exist; train an experiment first"
     Path("x").mkdir()
-    assert told(given, made=False) == "x: holds no experiment.yaml, so it is no results directory"
+    assert (
+        told(given, made=False)
+        == "x: contains no experiment.yaml, so it is not a results directory; use the directory of an experiment"
+    )
 
 
 def test_nothing_trained_yet(told) -> None:
     given = one(kind="ntk")
     assert told(given, steps=()) == (
-        "x: nothing is trained yet: none of its 3 runs has saved weights; train it first, "
-        "with the command that made it"
+        "x: none of its 3 runs has saved weights yet; train it first, with the command that made it"
     )
 
 
@@ -616,8 +620,8 @@ def test_nothing_trained_yet(told) -> None:
     [
         (["task.p=7"], "override task.p=7: only the measurements of trained runs can be given anew; write 'measurements=[{kind: pruning}]'"),
         (["measurements=[{"], "override measurements=[{: measurements: YAML syntax: "),
-        (["--plan"], "--measure: goes with no other option; see --help"),
-        (["--out", "y"], "--measure: goes with no other option; see --help"),
+        (["--plan"], "--measure: cannot be used with other options; see --help"),
+        (["--out", "y"], "--measure: cannot be used with other options; see --help"),
     ],
 )  # fmt: skip
 def test_words_that_do_not_go_with_measuring(told, given: list[str], sentence: str) -> None:

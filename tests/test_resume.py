@@ -151,7 +151,7 @@ def test_an_empty_or_truncated_step_is_passed_over(config, expected, tmp_path):
     last = newest_step(out)
     (last.parent / str(int(last.name) + 50)).mkdir()
     said = finish(config, out, expected)
-    assert f"checkpoint {int(last.name) + 50} is broken" in said
+    assert f"checkpoint {int(last.name) + 50} is damaged" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, *also_in_soak(signal.SIGINT, signal.SIGUSR1)])
@@ -166,7 +166,7 @@ def test_a_signal_saves_and_says_how_to_go_on(number, config, expected, tmp_path
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 75, said
     assert time.monotonic() - began < 30
-    again = said.rpartition("Go on with: ")[2].split()
+    again = said.rpartition("Continue with: ")[2].split()
     assert again[2:] == command(config, out, "train.steps=40000", "train.stop=null")[2:]
     assert newest_step(out)
 
@@ -183,7 +183,7 @@ def test_saved_with_some_devices_resumes_with_others(before, after, config, tmp_
     assert any(n > 0 for n, _ in so_far.values())
     said = train(config, out, f"execution.devices={after}", f"execution.slots={2 * after}")
     assert said.returncode == 0, said.stderr
-    assert "no longer bit for bit" in said.stderr
+    assert "can differ in the last bits" in said.stderr
     found = results(out)
     for run, (n, values) in so_far.items():
         np.testing.assert_array_equal(found[run]["values"][:n], values[:n])

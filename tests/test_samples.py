@@ -319,22 +319,22 @@ TABLE = {"kind": "modular", "p": 5}
     [
         (
             {"split": {"kind": "random"}},
-            "split.kind: random shares out the rows of a table, and this task draws its training rows; "
-            "drawn would be right",
+            "split.kind: random divides the rows of a table, but this task draws its own training rows; "
+            "use drawn",
         ),
         (
             {"task": TABLE},
-            "split.kind: drawn needs a task that draws its training rows, and this one is a table; "
-            "random would be right",
+            "split.kind: drawn needs a task that draws its own training rows, but this task is a table; "
+            "use random",
         ),
         (
             {"model": {"kind": "mlp"}},
-            "model.kind: mlp reads tokens, and this task's rows are numbers; perceptron would be right",
+            "model.kind: mlp reads tokens, but the rows of this task are numbers; use perceptron",
         ),
         (
             {"task": TABLE, "split": {"kind": "random"}},
             "model.kind: perceptron reads numbers, and this task's rows are tokens; "
-            "transformer, mlp or quadratic would be right",
+            "use transformer, mlp or quadratic",
         ),
     ],
 )
@@ -349,5 +349,5 @@ def test_more_deciding_bits_than_bits_are_refused(config):
     with pytest.raises(ConfigError) as told:
         load_with_places(config, ["task.k=8"])
     assert str(told.value) == (
-        "override task.k=8: task.k: 8 is more than n_bits = 7; at most 7 would be right"
+        "override task.k=8: task.k: 8 is more than n_bits = 7; use at most 7"
     )

@@ -58,18 +58,24 @@ def test_with_nothing_unsaved_the_first_signal_ends(heard, tmp_path):
         heard.watch.hear(signal.SIGTERM)
     assert not note.exists()
     (line,) = heard.said
-    assert line.startswith("SIGTERM: ended at once, there was nothing to save. Go on with: python ")
+    assert line.startswith(
+        "SIGTERM: ended at once, because there was nothing to save. Continue with: python "
+    )
 
 
 def test_what_is_unsaved_is_saved_first_and_a_second_signal_ends(heard):
     heard.watch.unsaved = lambda: True
     heard.watch.hear(signal.SIGINT)
     assert heard.watch.received == signal.SIGINT
-    assert heard.said == ["SIGINT: saving after this chunk; a second signal ends without saving"]
+    assert heard.said == [
+        "SIGINT: ending after this chunk, once everything is saved; a second signal ends without saving"
+    ]
     heard.clock[0] += 1.5
     with pytest.raises(SystemExit, match="75"):
         heard.watch.hear(signal.SIGTERM)
-    assert heard.said[1].startswith("SIGTERM: ended at once; the last checkpoint stays. Go on with")
+    assert heard.said[1].startswith(
+        "SIGTERM: ended at once without saving; the last checkpoint is kept. Continue with"
+    )
 
 
 def test_the_same_signal_passed_on_by_make_is_no_second_one(heard):
@@ -168,7 +174,7 @@ def test_a_signal_while_libraries_are_imported_is_one_line(module, words, number
     started.until("standing still")
     said = started.end(number)
     assert said.count("\n") == 1
-    assert said.endswith(f"Go on with: python {' '.join(words)}\n")
+    assert said.endswith(f"Continue with: python {' '.join(words)}\n")
 
 
 def test_a_signal_before_the_first_chunk_ends_at_once(begin, tmp_path):
@@ -219,7 +225,7 @@ def test_a_program_compiled_ahead_does_not_keep_an_interrupted_process(begin, tm
     started = halted(begin, "before a program ahead", 1, words)
     wait_for_a_checkpoint(out)
     said = started.end(signal.SIGTERM, within=15)
-    assert "SIGTERM: saving after this chunk" in said and "everything is saved" in said
+    assert "SIGTERM: ending after this chunk" in said and "everything is saved" in said
     assert no_lock_is_left(out)
 
 
@@ -229,10 +235,10 @@ def test_a_second_signal_ends_without_saving(begin, tmp_path):
     words = command(write_grid(tmp_path / "a.yaml"), out, *ENDLESS)[2:]
     started = halted(begin, "before a checkpoint", 3, words)
     started.process.send_signal(signal.SIGTERM)
-    started.until("saving after this chunk")
+    started.until("ending after this chunk")
     time.sleep(signals.REPEAT_SECONDS + 0.5)
     assert started.process.poll() is None
-    assert "the last checkpoint stays" in started.end(signal.SIGTERM)
+    assert "the last checkpoint is kept" in started.end(signal.SIGTERM)
     assert no_lock_is_left(out)
 
 

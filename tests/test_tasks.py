@@ -215,7 +215,7 @@ def test_random_answers_are_uniform():
 
 @pytest.mark.parametrize("operation", ["x/y", "x/y if y odd else x-y"])
 @pytest.mark.parametrize(
-    ("p", "advice"), [(12, "11 or 13 would be"), (4, "3 or 5 would be"), (4096, "4093 would be")]
+    ("p", "advice"), [(12, "use 11 or 13"), (4, "use 3 or 5"), (4096, "use 4093")]
 )
 def test_division_refuses_a_composite_modulus(operation, p, advice):
     sentence = f"p: {p} is not prime, and {operation} needs a modular inverse; {advice} right"

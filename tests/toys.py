@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from grokjax.experiment.axes import expand_axes, split_names
+from grokjax.experiment.axes import expand_axes
+from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.loading import load_with_places, parse_yaml
 from grokjax.experiment.places import Places
 from tests.harness import ROOT

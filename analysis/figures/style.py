@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.study import Study
+from grokjax.atomic import own_name, replacing
 
 # Okabe and Ito 2008, without yellow, which vanishes on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -139,18 +139,14 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     written = []
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         path = stem.with_name(stem.name + suffix)
-        partial = stem.with_name(f".{stem.name}{suffix}.{os.getpid()}.partial")
-        try:
+        with replacing(path, own_name(path)) as aside:
             figure.savefig(
-                partial,
+                aside,
                 format=suffix[1:],
                 dpi=200,
                 bbox_inches="tight",
                 pad_inches=0.12,
                 metadata=metadata,
             )
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
         written.append(path)
     return written

@@ -18,7 +18,7 @@ log = logging.getLogger("grokjax")
 
 
 def main(words: list[str]) -> int:
-    """Returns 0; 2 for a mistake of the user's; 75 where a signal ended the training, which can be continued."""
+    """Returns 0 for success, 2 for a mistake of the user, 75 when a signal ended a training that can be continued."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     log.setLevel(logging.INFO)
     if "-h" in words or "--help" in words or not words:
@@ -47,18 +47,20 @@ def _parse(words: list[str]) -> argparse.Namespace:
         raise ConfigError(f"{error.argument_name}: {cut(error.message)}; see --help") from None
     if unknown:
         setting = unknown[0].lstrip("-") if "=" in unknown[0] else ""
-        hint = f"; a setting has no dashes: {cut(setting)}" if setting else ""
-        raise ConfigError(f"{cut(unknown[0])}: is no option{hint}; see --help")
+        hint = f"; write a setting without dashes: {cut(setting)}" if setting else ""
+        raise ConfigError(f"{cut(unknown[0])}: is not an option{hint}; see --help")
     if len(args.out or ()) > 1:
-        raise ConfigError("--out: is there twice; one results directory would be right")
+        raise ConfigError("--out: is given twice; give one results directory")
     args.out = args.out[0] if args.out else None
     if args.measure and (args.plan or args.out is not None or args.no_figures):
-        raise ConfigError("--measure: goes with no other option; see --help")
+        raise ConfigError(
+            "--measure: cannot be used with other options; remove them, or see --help"
+        )
     if not args.words or "=" in args.words[0]:
         first = (
-            "a results directory, e.g. results/quickstart"
+            "a results directory, for example results/quickstart"
             if args.measure
-            else "a configuration, e.g. configs/quickstart.yaml"
+            else "a configuration file, for example configs/quickstart.yaml"
         )
         raise ConfigError(f"run.py: the first word must be {first}; see --help")
     args.config, *args.overrides = args.words
@@ -77,12 +79,12 @@ def _guarded(args: argparse.Namespace) -> int:
     except OSError as error:
         where = f"{cut_path(error.filename)}: " if error.filename else ""
         sys.stderr.write(
-            f"{where}{error.strerror or error}; what was saved stays; run the same command again\n"
+            f"{where}{error.strerror or error}; what was saved is kept; solve this and run the same command again\n"
         )
         return 2
     except KeyboardInterrupt:
         return signals.end(
-            "stopped at once; the last checkpoint stays; run the same command again to go on"
+            "stopped at once; the last checkpoint is kept; run the same command again to continue"
         )
 
 
@@ -105,7 +107,7 @@ def _measure(args: argparse.Namespace) -> int:
     from grokjax.driver.measure import measure_directory
 
     for file in measure_directory(Path(args.config), args.overrides):
-        log.info("wrote %s", file)
+        log.info(f"wrote {file}")
     return 0
 
 
@@ -117,9 +119,9 @@ def _train(args: argparse.Namespace, experiment: Any, places: Any) -> int:
         path = run_experiment(experiment, places=places)
     except Interrupted:
         again = shlex.join(["python", "run.py", *args.given])
-        return signals.end(f"interrupted; everything is saved. Go on with: {again}")
+        return signals.end(f"interrupted; everything is saved. Continue with: {again}")
     code = 0 if args.no_figures else _draw(path)
-    log.info("results in %s", path)
+    log.info(f"results in {path}")
     return code
 
 
@@ -128,7 +130,7 @@ def _draw(path: Path) -> int:
 
     try:
         for file in analysis.draw_everything(path):
-            log.info("wrote %s", file)
+            log.info(f"wrote {file}")
     except analysis.ResultsError as error:
         sys.stderr.write(f"{error}; the training is done and saved\n")
         return 2

@@ -1,4 +1,4 @@
-"""`--plan`: what an experiment will take, in words, from counting and a second of timing."""
+"""`--plan`: the time and memory that an experiment needs, from counting and a short measurement of the machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMPILE_SECONDS = {"cpu": 6.0, "gpu": 25.0, "tpu": 25.0}
 
 
 def measure_machine(mesh: Mesh) -> costs.Machine:
-    """Rate of products as a small model has them, on all devices at once. Takes about a second."""
+    """Speed of matrix products of the size of a small model, on all devices at once. Takes about a second."""
     n = mesh.devices.size
     x = jax.device_put(np.ones((n, 2, 512, 64), np.float32), devices.over_runs(mesh))
     w = jax.device_put(np.ones((n, 2, 64, 256), np.float32), devices.over_runs(mesh))

@@ -22,31 +22,32 @@ usage: python run.py CONFIG.yaml [setting=value ...] [--plan] [--out DIR] [--no-
 
 Trains the grid of CONFIG.yaml, or continues it, and draws its figures into results/<name>.
 
-  setting=value   replaces a setting, lists and axes included: task.p=47 'axes.seed=[0, 1]';
-                  axes.seed=null removes the axis
-  --plan          say what it would take, train nothing
+  setting=value   replaces the value of a setting, a list or an axis: task.p=47
+                  'axes.seed=[0, 1]'; axes.seed=null removes the axis
+  --plan          estimate time and memory; train nothing
   --out DIR       results directory (default results/<name>)
-  --no-figures    train only; python -m analysis DIR draws later
-  --measure DIR   measure the weights saved in a results directory: its `measurements`, or those
-                  given here; results go to DIR/groups/*/measured, and training is left as it is
+  --no-figures    train only; python -m analysis DIR draws the figures later
+  --measure DIR   measure the saved weights of a results directory: the `measurements` of its
+                  experiment, or those given here. Results are written to
+                  DIR/groups/*/measured; the training is not changed
 
-Exit code: 0 done, 2 a mistake in the input, 75 interrupted (the same command goes on).
-SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 end it at once where nothing has to be saved. While it
-trains it saves first; a second signal, at least a second later, ends it without saving.
+Exit code: 0 success, 2 a mistake in the input, 75 interrupted (the same command continues).
+SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 end the program at once if nothing has to be saved. During
+training it saves first; a second signal, at least a second later, ends it without saving.
 
 Every setting has a role:
-  hyper       a number of a run that does not change its program; part of the run's id
-  shape       changes the program; part of the run's id
-  extendable  how long runs are followed and what is measured; train.steps can grow later,
-              the others stay as they are in a results directory
-  execution   how the work is done; never part of an id
+  hyper       a number that does not change the compiled program; part of the run's id
+  shape       changes the compiled program; part of the run's id
+  extendable  how long a run lasts and what is measured; not part of the id. In a results
+              directory train.steps can grow later; the others cannot change
+  execution   how the work is done on this machine; not part of the id
 A setting with the role hyper or shape can be an axis, under its dotted name:
   axes:
     split.train_fraction: {linspace: [0.3, 0.8, 6]}
     optimizer.weight_decay: {logspace: [0.01, 10, 4]}
     model.n_layers: [1, 2, 3]
     seed: {range: 4}
-    model.d_model, model.d_mlp: [[64, 256], [128, 512]]     # move together
+    model.d_model, model.d_mlp: [[64, 256], [128, 512]]     # change together
 """
 
 
@@ -67,7 +68,7 @@ def _section(prefix: str, settings: type[Settings], indent: str = "  ") -> Itera
 
 
 def _kinds(name: str, field: FieldInfo) -> Iterator[str]:
-    """A section of which there is one kind, or several."""
+    """A section with each of its kinds."""
     yield f"\n{name}: {_line(field.description)}"
     for inner in _classes(field.annotation):
         kinds = "kind" in inner.model_fields
@@ -78,7 +79,7 @@ def _kinds(name: str, field: FieldInfo) -> Iterator[str]:
 
 
 def _entry(name: str, field: FieldInfo, indent: str) -> Iterator[str]:
-    """A setting: its name and facts, its meaning, and what can stand inside its value."""
+    """A setting: its name, type, default and role, its meaning, and the settings inside its value."""
     default = "required" if field.is_required() else f"default {_value(field)}"
     facts = [_type(field.annotation), _limits(field.metadata), default, role_of(field) or ""]
     yield from _wrapped(f"{indent}{name}   {'; '.join(f for f in facts if f)}", len(indent) + 6)
@@ -88,7 +89,7 @@ def _entry(name: str, field: FieldInfo, indent: str) -> Iterator[str]:
 
 
 def _inside(settings: type[Settings]) -> Iterator[str]:
-    """What can stand in a value that is itself a mapping, such as {max: 512, share: 0.5}."""
+    """The settings inside a value that is a mapping, such as {max: 512, share: 0.5}."""
     if "kind" in settings.model_fields:
         yield from _wrapped(f"      kind: {kind_of(settings)} -- {_line(settings.__doc__)}", 10)
     for name, field in settings.model_fields.items():
@@ -131,7 +132,7 @@ _WORDS = {int: "whole number", float: "number", bool: "true or false", str: "tex
 
 
 def _type(annotation: Any) -> str:
-    """What can stand there, in words."""
+    """The values that a setting may have, in words."""
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         return " | ".join(map(str, args))

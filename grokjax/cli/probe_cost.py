@@ -35,12 +35,12 @@ def probe_costs(group: Group, step_flops: float) -> list[ProbeCost]:
     steps, probes = group.first.cadence.every, setup.settings.probes
     program, outputs = _trace(setup, group)
     bare = operations(program, outputs[0])
-    found = []
+    costs_of_probes = []
     for probe, own in zip(probes[1:], outputs[1:], strict=True):
         flops = operations(program, outputs[0] | own) - bare
         share = flops / (steps * probe.every * step_flops)
-        found.append(ProbeCost(probe.kind, probe.every, flops, share))
-    return found
+        costs_of_probes.append(ProbeCost(probe.kind, probe.every, flops, share))
+    return costs_of_probes
 
 
 def _trace(setup: runstate.Setup, group: Group) -> tuple[Jaxpr, list[set[Any]]]:
@@ -110,11 +110,11 @@ def _is_float(variable: Any) -> bool:
 
 
 def probes_line(group: Group, cost: costs.Cost) -> str:
-    """The evaluation's cost in words, dear probes by name."""
+    """The evaluation's cost in words, with the names of expensive probes."""
     steps = group.first.cadence.every
     forward = cost.evaluation_flops / (steps * cost.step_flops)
     probes = probe_costs(group, cost.step_flops)
     total = forward + sum(p.share for p in probes)
-    dear = [p for p in sorted(probes, key=lambda p: -p.share) if p.share >= 0.001]
-    named = "".join(f", {p.kind} {p.share:.1%} (every {p.every})" for p in dear)
+    expensive = [p for p in sorted(probes, key=lambda p: -p.share) if p.share >= 0.001]
+    named = "".join(f", {p.kind} {p.share:.1%} (every {p.every})" for p in expensive)
     return f"    evaluations: {total:.1%} of the training's operations; the forward pass {forward:.1%}{named}"

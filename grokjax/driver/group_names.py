@@ -1,4 +1,4 @@
-"""What to call the groups of an experiment: by the settings in which they differ."""
+"""Names for the groups of an experiment, from the settings in which they differ."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ WORDS: dict[str, Callable[[Any], str]] = {
     "train.eval_every": lambda every: f"evaluated every {_plain(every)}",
     "intervention.kind": lambda kind: "no action" if kind == ABSENT else kind.replace("_", " "),
 }
-"""Short words for common settings; others are told as '<last word of the name> <value>'."""
+"""Short words for common settings; others become '<last word of the name> <value>'."""
 
 
 def group_names(groups: Sequence[Group]) -> dict[str, str]:
-    """Hash -> short name. What all groups agree in is left out; if that is everything, the model's kind stays."""
+    """Short name of each group by hash, without what all groups have in common. If nothing differs: the model's
+    kind."""
     known = [group for group in groups if group.runs]
     facts = {group.hash: _shape(group.first) for group in known}
     differing = _differing(list(facts.values()))
@@ -52,8 +53,8 @@ def group_names(groups: Sequence[Group]) -> dict[str, str]:
 
 def _shape(run: Run) -> dict[str, Any]:
     """The shape settings of a run by dotted name, and whether there is an intervention."""
-    found = {leaf.name: leaf.value for leaf in leaves(run.settings) if leaf.role == "shape"}
-    return {"intervention.kind": ABSENT, **found}
+    shape = {leaf.name: leaf.value for leaf in leaves(run.settings) if leaf.role == "shape"}
+    return {"intervention.kind": ABSENT, **shape}
 
 
 def _differing(facts: list[dict[str, Any]]) -> list[str]:

@@ -41,7 +41,7 @@ from grokjax.training.runstate import Data, Hyper, Setup
 log = logging.getLogger("grokjax")
 
 BATCH = 8
-"""Sets of weights that one call of a compiled program takes, at most."""
+"""Largest number of sets of weights in one call of a compiled program."""
 
 
 def measure_directory(path: Path, words: list[str] | None = None) -> list[Path]:
@@ -55,8 +55,8 @@ def measure_directory(path: Path, words: list[str] | None = None) -> list[Path]:
         every = [shelf for group in shelves.values() for shelf in group]
         if not any(shelf.steps for shelf in every):
             raise ConfigError(
-                f"{path}: nothing is trained yet: none of its {len(every)} runs has saved weights; "
-                "train it first, with the command that made it"
+                f"{path}: none of its {len(every)} runs has saved weights yet; "
+                "train it first, with the command that created it"
             )
         for i, measurement in enumerate(experiment.measurements):
             check_steps(measurement, every, places, ("measurements", str(i), "at"))
@@ -73,9 +73,13 @@ def measure_directory(path: Path, words: list[str] | None = None) -> list[Path]:
 def _open(path: Path, words: list[str]) -> tuple[Experiment, Places]:
     file, told = path / "experiment.yaml", cut_path(path)
     if not os.path.isdir(path):  # which says no to a null byte or a name that is too long
-        raise ConfigError(f"{told}: there is no such results directory; train an experiment first")
+        raise ConfigError(
+            f"{told}: this results directory does not exist; train an experiment first"
+        )
     if not os.path.isfile(file):
-        raise ConfigError(f"{told}: holds no experiment.yaml, so it is no results directory")
+        raise ConfigError(
+            f"{told}: contains no experiment.yaml, so it is not a results directory; use the directory of an experiment"
+        )
     data, places = as_data(read_experiment(path)), Places(str(file))
     for word in words:
         data["measurements"] = _measurements(word)
@@ -84,17 +88,17 @@ def _open(path: Path, words: list[str]) -> tuple[Experiment, Places]:
     if not experiment.measurements:
         raise places.error(
             ("measurements",),
-            "is empty, so nothing is measured; name some, e.g. 'measurements=[{kind: pruning}]'",
+            "is empty, so there is nothing to measure; add some, for example 'measurements=[{kind: pruning}]'",
         )
     return experiment, places
 
 
 def _measurements(word: str) -> Any:
-    """The value of the one setting that can be given anew for runs that are trained already."""
+    """The value of `measurements`, the only setting that can be changed for trained runs."""
     name, equals, text = word.partition("=")
     if name != "measurements" or not equals:
         raise ConfigError(
-            f"override {cut(word)}: only the measurements of trained runs can be given anew; "
+            f"override {cut(word)}: only measurements can be changed for trained runs; "
             "write 'measurements=[{kind: pruning}]'"
         )
     try:
@@ -113,8 +117,8 @@ def _measure(
     sets = sum(len(steps) for w in wanted.values() for _, steps in w)
     left = sum(len(g.runs) - len(wanted[g.hash]) for g in groups)
     runs = "1 run was" if left == 1 else f"{left} runs were"
-    without = f"; {runs} left out, without such weights" if left else ""
-    log.info("%s: %d saved weights of %d groups%s", measurement.kind, sets, len(groups), without)
+    without = f"; {runs} left out because these weights were not saved" if left else ""
+    log.info(f"{measurement.kind}: {sets} saved weights of {len(groups)} groups{without}")
     for group in groups:
         if wanted[group.hash]:
             file = path / "groups" / group.hash / "measured" / f"{measurement.kind}.zarr"
@@ -128,8 +132,8 @@ def _measure_group(measurement: Any, group: Group, wanted: Wanted, file: Path) -
     places = [(i, j) for i, (_, steps) in enumerate(wanted) for j in range(len(steps))]
     width = max(len(steps) for _, steps in wanted)
     arrays: dict[str, np.ndarray] = {}
-    for place, found in zip(places, _each(measurement, setup, wanted), strict=True):
-        for name, value in kind.finish(measurement, found).items():
+    for place, measured in zip(places, _each(measurement, setup, wanted), strict=True):
+        for name, value in kind.finish(measurement, measured).items():
             value = np.asarray(value, np.float64 if value.dtype == np.float64 else np.float32)
             if name not in arrays:
                 arrays[name] = np.full((len(wanted), width, *value.shape), np.nan, value.dtype)
@@ -150,8 +154,8 @@ def _coordinates(group: Group, wanted: Wanted, width: int) -> dict[str, Variable
     ids = [shelf.run.id for shelf, _ in wanted]
     status = [s.store.progress(s.run.id).status for s, _ in wanted if s.store is not None]
     own = columns([shelf.run for shelf, _ in wanted])
-    found = {"id": ids, "group": [group.hash] * len(ids), "status": status, **own}
-    named = {name: Variable(("run",), values) for name, values in found.items()}
+    of_runs = {"id": ids, "group": [group.hash] * len(ids), "status": status, **own}
+    named = {name: Variable(("run",), values) for name, values in of_runs.items()}
     return named | {
         "step": Variable(("run", "snapshot"), step),
         "snapshot": Variable(("snapshot",), np.arange(width)),
@@ -168,7 +172,7 @@ def _attributes(measurement: Any, group: Group) -> dict[str, Any]:
 
 
 def _each(measurement: Any, setup: Setup, wanted: Wanted) -> Iterator[dict[str, np.ndarray]]:
-    """What was found in each of the wanted weights, in order."""
+    """What was measured on each of the wanted sets of weights, in order."""
     sets = [(shelf, step) for shelf, steps in wanted for step in steps]
     data, program = runstate.make_data(setup), make_program(measurement, setup)
     # All calls have the same width, so that there is one program, and little is computed twice.
@@ -178,9 +182,9 @@ def _each(measurement: Any, setup: Setup, wanted: Wanted) -> Iterator[dict[str, 
         part = sets[first : first + width]
         full = [*part, *[part[-1]] * (width - len(part))]
         batch = [_inputs(measurement, setup, shelf, step) for shelf, step in full]
-        found = program(data, jax.tree.map(lambda *x: np.stack(x), *batch))
-        found = {name: np.asarray(value) for name, value in found.items()}
-        yield from ({n: x[i] for n, x in found.items()} for i in range(len(part)))
+        measured = program(data, jax.tree.map(lambda *x: np.stack(x), *batch))
+        arrays = {name: np.asarray(value) for name, value in measured.items()}
+        yield from ({n: x[i] for n, x in arrays.items()} for i in range(len(part)))
 
 
 def _inputs(
@@ -216,7 +220,7 @@ def make_program(measurement: Any, setup: Setup) -> Program:
 
 
 def saved(setup: Setup, data: Data, hyper: Hyper, params: Params, final: Params | None) -> Saved:
-    """One set of weights with everything of its run; what a measurement does not use is not computed."""
+    """One set of weights with all data of its run. What a measurement does not use is not computed."""
     state = one_run.init_run(setup, data, hyper).replace(params=params)  # type: ignore[attr-defined]
     own = passes.data_of(setup, data, hyper)
     table, scale = setup.model.table, hyper.model["readout_scale"]

@@ -1,4 +1,4 @@
-"""How training is going, drawn in one place: a live table on a terminal, log lines elsewhere."""
+"""The progress of the training: a live table on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from grokjax.training.costs import in_words
 log = logging.getLogger("grokjax")
 
 LINE_SECONDS = 10.0
-"""Time between two log lines of one group where the output is no terminal."""
+"""Seconds between two log lines if the output is not a terminal."""
 MOST_ROWS = 10
-"""Groups in the table, the latest ones: a table higher than the terminal would hide the one that trains."""
+"""Rows of the table, for the latest groups. In a longer table the group in training would not be visible."""
 TITLE = (
     "steps/s: run-steps per second; evals, memorised and grokked: since this start; "
     "'at most': if every run uses its budget"
@@ -30,7 +30,7 @@ TITLE = (
 
 
 class Display:
-    """Call it with a Tally whenever there is news."""
+    """Shows progress. Call it with a Tally whenever its numbers have changed."""
 
     def __init__(self, groups: list[Group]):
         self.tallies: dict[str, Tally] = {}
@@ -61,7 +61,7 @@ class Display:
         self.live.update(self.table(), refresh=True)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         if self.live.is_started:
             self.live.stop()
 
@@ -86,21 +86,30 @@ class Display:
     def _cells(self, t: Tally) -> list[str]:
         left = t.steps_left / t.rate if t.rate else float("inf")
         return [
-            *(str(t.n_runs), f"{t.rate:.0f}", str(t.evaluations), str(t.memorised), str(t.grokked)),
-            *(str(t.done.get("diverged", 0)), str(t.waiting), str(_done(t))),
+            str(t.n_runs),
+            f"{t.rate:.0f}",
+            str(t.evaluations),
+            str(t.memorised),
+            str(t.grokked),
+            str(t.done.get("diverged", 0)),
+            str(t.waiting),
+            str(_done(t)),
             "-" if _finished(t) else in_words(left),
         ]
 
     def _cells_of_all(self) -> list[str]:
-        """Sums, over the groups that have not begun too."""
+        """Sums over all groups, including those that have not begun."""
         seen = list(self.tallies.values())
         runs = sum(self.n_runs.values())
         not_begun = sum(n for group, n in self.n_runs.items() if group not in self.tallies)
         steps, seconds = sum(t.run_steps for t in seen), sum(t.train_seconds for t in seen)
         counts = (
-            *(sum(t.evaluations for t in seen), sum(t.memorised for t in seen)),
-            *(sum(t.grokked for t in seen), sum(t.done.get("diverged", 0) for t in seen)),
-            *(sum(t.waiting for t in seen) + not_begun, sum(map(_done, seen))),
+            sum(t.evaluations for t in seen),
+            sum(t.memorised for t in seen),
+            sum(t.grokked for t in seen),
+            sum(t.done.get("diverged", 0) for t in seen),
+            sum(t.waiting for t in seen) + not_begun,
+            sum(map(_done, seen)),
         )
         rate = f"{steps / seconds:.0f}" if seconds else "0"
         return [f"all {len(self.order)} groups", str(runs), rate, *map(str, counts), self._left()]
@@ -121,12 +130,20 @@ class Display:
 
 
 def headings(tallies: Iterable[Tally]) -> list[str]:
-    """Of the columns; with the accuracy that a run must reach to be counted."""
+    """Headings of the columns, with the accuracy that a run must reach to be counted."""
     levels = sorted({t.level for t in tallies}) or [LEVEL]
     at = " to ".join(f"{level:g}" for level in dict.fromkeys((levels[0], levels[-1])))
     return [
-        *("group", "runs", "steps/s", "evals", f"memorised at {at}", f"grokked at {at}"),
-        *("diverged", "waiting", "done", "at most"),
+        "group",
+        "runs",
+        "steps/s",
+        "evals",
+        f"memorised at {at}",
+        f"grokked at {at}",
+        "diverged",
+        "waiting",
+        "done",
+        "at most",
     ]
 
 

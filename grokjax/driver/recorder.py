@@ -1,4 +1,4 @@
-"""What the host keeps of the runs in the batch, and the order in which it reaches the disk.
+"""What the host records of the runs in the batch, and the order in which it is written to disk.
 
 A kill may fall between any two writes. So histories and weights are written before the status that commits a run, and
 the history of a running run before the checkpoint that holds its state.
@@ -23,7 +23,7 @@ from grokjax.results.store import GroupStore, History, Progress
 from grokjax.training.runstate import RUNNING, STATUS, RunState
 
 FLUSH_SECONDS = 2.0
-"""Time between two writings of how far the runs are."""
+"""Seconds between two writings of the progress of the runs."""
 
 
 @dataclasses.dataclass
@@ -42,7 +42,7 @@ class RunRecord:
 
 
 class Asked(NamedTuple):
-    """What a run's last chunk asks for."""
+    """What has to be saved of a run after a chunk."""
 
     snapshot: int | None
     """Step whose weights are in the state's snapshot."""
@@ -64,13 +64,13 @@ class Recorder:
 
     @property
     def holds_states(self) -> bool:
-        """Whether states were taken out of the batch and are not written yet."""
+        """Whether states were copied from the batch but are not written yet."""
         return bool(self._snapshots or self._retired)
 
     # -- what happens to a run ---------------------------------------------------------------------------------------
 
     def open(self, run: Run, state: RunState | None) -> None:
-        """A run enters the batch, from step 0 or from a state; with it come the measurements behind it."""
+        """A run enters the batch, from step 0 or from a state with the measurements before it."""
         history = self.store.of(run.id)
         assert history is not None, "every run to train has a store"
         values = np.full((history.n_evaluations, len(self._names)), np.nan, np.float32)
@@ -143,7 +143,8 @@ class Recorder:
         self._flushed = time.monotonic()
 
     def note_running(self, runs: Iterable[str]) -> None:
-        """What goes with a checkpoint: histories and progress of the runs in the batch and of those just ended."""
+        """Write what belongs to a checkpoint: histories and progress of the runs in the batch and of those that just
+        ended."""
         running = [self._records[run] for run in runs]
         _write_histories(running)
         for record in running:

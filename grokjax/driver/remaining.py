@@ -1,4 +1,4 @@
-"""How long an experiment will still take, from how fast it has been so far."""
+"""The time that an experiment still needs, estimated from its speed so far."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ log = logging.getLogger("grokjax")
 
 
 def to_train(group: Group, store: GroupStore) -> list[Run]:
-    """The runs that have not come to their end. Raises ConfigError where one could not go on."""
+    """The runs that have not ended. Raises ConfigError if one of them cannot be continued."""
     return [run for run in group.runs if not _is_done(run, store)]
 
 
@@ -32,8 +32,8 @@ def _is_done(run: Run, store: GroupStore) -> bool:
     if progress.status == "finished" and progress.evaluations_done < run.budget:
         if store.state_evaluations(run.id) == 0:
             raise ConfigError(
-                f"{store.directory}: execution.keep_state: run {run.id} was finished without keeping its "
-                "state, so a larger train.steps cannot continue it; name another directory with --out"
+                f"{store.directory}: execution.keep_state: run {run.id} finished without saving its state, so "
+                "it cannot be continued to a larger train.steps; use another directory with --out"
             )
         return False
     return progress.status in DONE
@@ -80,7 +80,8 @@ class Starts:
     """States of the checkpoint, by run."""
 
     def state(self, run: Run) -> RunState | None:
-        """The state to go on from; None: start at step 0. A state of the checkpoint is handed out once."""
+        """The state from which a run continues; None: it starts at step 0. A state of the checkpoint is given only
+        once."""
         if run.id in self.carried:
             return self.carried.pop(run.id)
         kept = self.store.read_state(run.id)
@@ -100,7 +101,7 @@ class Starts:
 def restore(
     todo: list[Run], store: GroupStore, checkpoints: Checkpoints, program: Program
 ) -> Starts:
-    """The newest checkpoint that is whole, cut into the states of the runs that are still to be trained."""
+    """The newest undamaged checkpoint, as the states of the runs that are not trained yet."""
     restored = checkpoints.restore(program.abstract_state) if todo else None
     if restored is None:
         return Starts(program, store)
@@ -119,6 +120,6 @@ def _warn_of_other_machine(meta: Meta, program: Program) -> None:
     here = (program.tile, program.mesh.devices.size)
     if (meta.tile, meta.devices) != here:
         log.warning(
-            f"saved with tile {meta.tile} on {meta.devices} devices, goes on with tile {here[0]} on {here[1]}: "
-            "exact from here, but no longer bit for bit what the first machine would have given"
+            f"the checkpoint was saved with tile {meta.tile} on {meta.devices} devices; training continues with tile "
+            f"{here[0]} on {here[1]}, so from here on results can differ in the last bits"
         )

@@ -1,4 +1,4 @@
-"""An experiment from start to end: check, lock, train group after group, say what happened."""
+"""An experiment from start to end: check it, lock its directory, train one group after another, report."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ from grokjax.results import provenance
 from grokjax.results.directory import check_directory, directory_of, write_experiment
 from grokjax.results.locks import hold
 from grokjax.results.store import DONE, GroupStore
+from grokjax.settings import SettingError
 
 log = logging.getLogger("grokjax")
 
 
 _SMALLEST = 2**20
-"""Bytes without which not even the description of an experiment is started."""
+"""Bytes of free disk space that are needed to begin."""
 
 
 class StopSignal:
@@ -85,7 +86,7 @@ def run_experiment(
     places: Places | None = None,
     display: Callable[[Tally], None] | None = None,
 ) -> Path:
-    """Train what is not trained yet. Returns the results directory."""
+    """Train all runs that are not trained yet. Returns the results directory."""
     if execution:
         merged = {**experiment.execution.model_dump(), **execution}
         given = {name: _text(value) for name, value in merged.items()}
@@ -109,7 +110,7 @@ def run_experiment(
 def _shown(
     display: Callable[[Tally], None] | None, groups: list[Group]
 ) -> Iterator[Callable[[Tally], None]]:
-    """The given display, or ours, which leaves the terminal as it was whatever happens."""
+    """The given display, or the default one, which always restores the terminal."""
     if display is not None:
         yield display
         return
@@ -125,25 +126,25 @@ def _text(value: Any) -> Any:
 
 
 def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[Group], Mesh, Path]:
-    """Everything that can be wrong is found here, before anything is written. Raises ConfigError."""
+    """Check everything before anything is written. Raises ConfigError."""
     places = places or Places("experiment")
     runs = make_runs(experiment, places, _memory(experiment, places))
     check_directory(experiment, runs)
     if lacking := without_control(runs):
         log.warning(
-            "%d runs with an intervention have no control arm: let intervention.armed take false too",
-            len(lacking),
+            f"{len(lacking)} runs with an intervention have no control arm to compare with; "
+            "add false to the values of intervention.armed"
         )
     devices.set_up(experiment.execution.devices)
     groups = make_groups(runs)
     check_kinds(experiment, groups, places)
     check_snapshots(experiment, groups, places)
-    with _told_at(places, "execution"):
+    with _with_place(places, "execution"):
         mesh = devices.make_mesh(experiment.execution.devices)
-    with _told_at(places, "train"):
+    with _with_place(places, "train"):
         for precision in {run.settings.train.precision for run in runs}:
             devices.check_precision(precision, devices.platform(mesh))
-    with _told_at(places, "execution"):
+    with _with_place(places, "execution"):
         for group in groups:
             choose_slots(group, experiment.execution, mesh)
     if fault := devices.known_fault(devices.platform(mesh), provenance.versions()["jaxlib"]):
@@ -152,12 +153,12 @@ def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[
 
 
 def _memory(experiment: Experiment, places: Places) -> Callable[[], int]:
-    """Bytes that the devices have, asked for once, and only if somebody asks: JAX starts then."""
+    """A function that gives the memory of the devices in bytes. The first call starts JAX."""
 
     @functools.cache
     def ask() -> int:
         devices.set_up(experiment.execution.devices)
-        with _told_at(places, "execution"):
+        with _with_place(places, "execution"):
             mesh = devices.make_mesh(experiment.execution.devices)
         return devices.memory_limit(devices.platform(mesh))
 
@@ -165,26 +166,27 @@ def _memory(experiment: Experiment, places: Places) -> Callable[[], int]:
 
 
 @contextlib.contextmanager
-def _told_at(places: Places, section: str) -> Iterator[None]:
-    """A ValueError 'setting: why' becomes a ConfigError with its place."""
+def _with_place(places: Places, section: str) -> Iterator[None]:
+    """Turn a SettingError of this section into a ConfigError with its place."""
     try:
         yield
-    except ValueError as error:
-        name, _, why = str(error).partition(": ")
-        raise places.error((section, name), why) from None
+    except SettingError as error:
+        raise places.error((section, error.name), error.why) from None
 
 
 def make_directory(path: Path) -> None:
-    """Make the results directory. Raises ConfigError, leaving nothing, where the disk is full or refuses."""
+    """Create the results directory. Raises ConfigError and creates nothing if the disk is full or not writable."""
     nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
     if shutil.disk_usage(nearest).free < _SMALLEST:
         raise ConfigError(
-            f"{cut_path(path)}: no space is left on that disk; free some, or name another with --out"
+            f"{cut_path(path)}: the disk is full; free some space, or use another directory with --out"
         )
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{cut_path(path)}: cannot be made: {error.strerror}") from None
+        raise ConfigError(
+            f"{cut_path(path)}: cannot be created: {error.strerror}; use another directory with --out"
+        ) from None
 
 
 def _train_group(
@@ -218,7 +220,7 @@ def _train_group(
 
 
 def _train(trainer: GroupTrainer, stop: StopSignal) -> Tally:
-    """Raises Interrupted after a signal, also where it came too late to leave anything of the group undone."""
+    """Raises Interrupted after a signal, even if the group was finished before it came."""
     with signals.saving(lambda: trainer.unsaved):
         tally = trainer.train(stop)
     if stop():
@@ -227,13 +229,13 @@ def _train(trainer: GroupTrainer, stop: StopSignal) -> Tally:
 
 
 def _has_work(group: Group, path: Path) -> bool:
-    """Whether some run of the group was never brought to an end."""
+    """Whether some run of the group has not ended yet."""
     store = GroupStore(path / "groups" / group.hash)
     return any(store.progress(run.id).status not in DONE for run in group.runs)
 
 
 def _fewer_slots(trainer: GroupTrainer, mesh: Mesh, error: Exception) -> int:
-    """Half the slots after the device ran out of memory; any other error is let through."""
+    """Half the slots, after the device ran out of memory. Raises any other error again."""
     program = trainer.batch.program
     step = program.tile * mesh.devices.size
     if "RESOURCE_EXHAUSTED" not in str(error) or program.slots <= step:
@@ -241,7 +243,7 @@ def _fewer_slots(trainer: GroupTrainer, mesh: Mesh, error: Exception) -> int:
     fewer = max(step, program.slots // 2 // step * step)
     log.warning(
         f"group {trainer.tally.group}: out of memory with {program.slots} slots; "
-        f"going on from the last checkpoint with {fewer}"
+        f"continuing from the last checkpoint with {fewer}"
     )
     trainer.checkpoints.close()
     return fewer
@@ -264,16 +266,14 @@ def _note_start(path: Path, group: Group, trainer: GroupTrainer, mesh: Mesh) -> 
 def _report(tallies: list[Tally]) -> None:
     steps, seconds = sum(t.run_steps for t in tallies), sum(t.train_seconds for t in tallies)
     if not steps:
-        log.info("nothing to train: every run is done")
+        log.info("nothing to train: all runs are done")
         return
-    executed = sum(t.executed_steps for t in tallies)
+    n_runs, executed = sum(t.n_runs for t in tallies), sum(t.executed_steps for t in tallies)
+    idle = 1 - steps / executed
+    host = 1 - sum(t.device_seconds for t in tallies) / seconds
+    compiling = sum(t.compile_seconds for t in tallies)
     log.info(
-        "%d runs in %d groups: %.3g run-steps in %.0f s (%.0f a second; %.0f %% of slot-steps idle, "
-        "%.1f %% of the time spent by the host), compilation %.0f s",
-        *(sum(t.n_runs for t in tallies), len(tallies), steps, seconds, steps / max(seconds, 1e-9)),
-        *(
-            100 * (1 - steps / executed),
-            100 * (1 - sum(t.device_seconds for t in tallies) / seconds),
-        ),
-        sum(t.compile_seconds for t in tallies),
+        f"{n_runs} runs in {len(tallies)} groups: {steps:.3g} run-steps in {seconds:.0f} s "
+        f"({steps / max(seconds, 1e-9):.0f} a second; {100 * idle:.0f} % of slot-steps idle, "
+        f"{100 * host:.1f} % of the time spent by the host), compilation {compiling:.0f} s"
     )

@@ -1,4 +1,4 @@
-"""How a group is doing: the numbers that the progress display shows."""
+"""The progress of a group: the numbers that the display shows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from grokjax.experiment.grid import Group, Run
 from grokjax.results.store import DONE, GroupStore
 
 LEVEL = 0.99
-"""Accuracy from which a run counts as having memorised or grokked where there is no stop rule."""
+"""Accuracy at which a run counts as memorised or grokked, if there is no stop rule."""
 
 
 def level_of(stop: Any) -> float:
-    """The accuracy that counts: that of the stop rule, since many a run ends there."""
+    """Accuracy at which a run counts: that of the stop rule, because many runs end there."""
     return LEVEL if stop is None else float(stop.val_accuracy)
 
 
@@ -26,7 +26,7 @@ class Tally:
     group: str
     n_runs: int
     level: float = LEVEL
-    """Accuracy from which a run counts as having memorised (training) or grokked (validation)."""
+    """Accuracy at which a run counts as memorised (training) or grokked (validation)."""
     running: int = 0
     waiting: int = 0
     done: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -34,16 +34,16 @@ class Tally:
     memorised: int = 0
     grokked: int = 0
     evaluations: int = 0
-    """Made by this process, as are the steps."""
+    """By this process; the steps below too."""
     run_steps: int = 0
     executed_steps: int = 0
-    """Slot-steps that the devices had the time for: as many on each as the busiest one made, frozen ones included."""
+    """Slot-steps of all devices, if each had made as many as the busiest one; idle slots included."""
     compile_seconds: float = 0.0
     train_seconds: float = 0.0
     device_seconds: float = 0.0
     """Part of the training time spent in compiled code or waiting for it."""
     steps_left: int = 0
-    """If every run uses its whole budget."""
+    """Steps left, if every run uses its whole budget."""
     _memorised: set[str] = dataclasses.field(default_factory=set)
     _grokked: set[str] = dataclasses.field(default_factory=set)
 
@@ -77,13 +77,13 @@ class Tally:
         self.memorised, self.grokked = len(self._memorised), len(self._grokked)
 
     def ended(self, status: str, steps_unused: int) -> None:
-        """A run ended before its budget, or with it."""
+        """A run ended, with this many steps of its budget not used."""
         self.done[status] = self.done.get(status, 0) + 1
         self.steps_left -= steps_unused
 
 
 def begin_tally(group: Group, store: GroupStore, todo: list[Run]) -> Tally:
-    """The counts of a group of which these runs are still to be trained."""
+    """The counts of a group before these runs are trained."""
     statuses = [store.progress(run.id).status for run in group.runs]
     return Tally(
         group.hash,

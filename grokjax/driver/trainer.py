@@ -34,23 +34,23 @@ from grokjax.training.runstate import make_hyper
 
 
 class Chunk(NamedTuple):
-    """A chunk that the device is working on, or has done."""
+    """A chunk that the device is training or has trained."""
 
     records: Records
     placement: dict[int, str]
     """Run of each slot in use."""
     tiles: int
-    """In use on the busiest device."""
+    """Tiles in use on the busiest device."""
     first: bool
     """Whether the program was compiled for it."""
 
 
 class Interrupted(Exception):
-    """A signal asked for an end; everything is saved."""
+    """A signal ended the training; everything is saved."""
 
 
 class GroupTrainer:
-    """Trains one group in its directory, from wherever it was left."""
+    """Trains one group in its directory, and continues what was trained before."""
 
     def __init__(
         self,
@@ -75,12 +75,12 @@ class GroupTrainer:
         self.search = _make_search(program, group.hash, fixed=execution.slots is not None)
         self._in_flight: collections.deque[Chunk] = collections.deque()
         self.unsaved = False
-        """Whether chunks were trained that are on disk in part only, or not at all."""
+        """Whether trained chunks are not completely on disk."""
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def train(self, interrupted: Callable[[], bool] = lambda: False) -> Tally:
-        """Until every run is done. Raises Interrupted once a signal's state is saved."""
+        """Train until every run has ended. After a signal, saves the state and raises Interrupted."""
         self.batch.allocate()
         slots, saved = self.batch.slots, time.monotonic()
         self.pace.restart()
@@ -147,7 +147,7 @@ class GroupTrainer:
             self._show()
 
     def _record(self, records: Records, placement: dict[int, str]) -> None:
-        """Note what a chunk measured; take out the states that its runs ask for."""
+        """Record what a chunk measured, and copy the states that have to be saved."""
         slots = self.batch.slots
         self.tally.executed_steps += self.batch.executed_steps(records)
         # A run that ended in an earlier chunk was in flight already: its slot is no longer its own.
@@ -165,13 +165,13 @@ class GroupTrainer:
             self.recorder.retire(slots.release(slot), row, progress)
 
     def _compact(self) -> None:
-        """Once nothing waits: move runs together, so that no device has less to do than another."""
+        """When no run waits: move runs together, so that all devices have equally much to do."""
         if self.batch.slots.compaction():
             self._read(0)  # what is in flight speaks of the old slots
             self.batch.compact()
 
     def _checkpoint(self, wait: bool) -> None:
-        """Read all there is, write histories, then save the state that goes with them."""
+        """Read all chunks, write the histories, then save the state that belongs to them."""
         self._read(0)
         self.recorder.write_states()
         program, running = self.batch.program, self.batch.slots.running

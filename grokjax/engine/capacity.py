@@ -7,11 +7,12 @@ from jax.sharding import Mesh
 from grokjax.engine import devices
 from grokjax.experiment.config import Execution
 from grokjax.experiment.grid import Group, Run
+from grokjax.settings import SettingError
 from grokjax.training import costs
 
 
 def choose_slots(group: Group, execution: Execution, mesh: Mesh) -> tuple[int, int]:
-    """Tile and number of slots. Raises ValueError 'setting: why' where the memory is too small for them."""
+    """Tile and number of slots. Raises SettingError where the memory is too small for them."""
     where, n = devices.platform(mesh), mesh.devices.size
     tile = execution.tile or devices.default_tile(where)
     cost, limit = costs.cost(group.first, where), devices.memory_limit(where)
@@ -22,10 +23,11 @@ def choose_slots(group: Group, execution: Execution, mesh: Mesh) -> tuple[int, i
         slots = max(step, execution.slots // step * step)
     if slots > fitting:
         name = "tile" if execution.slots is None else "slots"
-        raise ValueError(
-            f"{name}: {slots} slots need {costs.size(costs.needed_bytes(cost, slots, tile, n))} of memory and "
+        raise SettingError(
+            name,
+            f"{slots} slots need {costs.size(costs.needed_bytes(cost, slots, tile, n))} of memory, but only "
             f"{costs.size(limit)} are free; lower execution.slots, execution.tile, model.d_model, model.d_mlp "
-            "or train.batch_size"
+            "or train.batch_size",
         )
     return tile, slots
 

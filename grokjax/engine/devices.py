@@ -13,6 +13,8 @@ import psutil
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from grokjax.settings import SettingError
+
 RUN = "run"
 """Name of the mesh axis over which runs are split."""
 
@@ -34,7 +36,7 @@ def _cpu_quota() -> float:
 
 
 def cache_directory() -> Path:
-    """Where what was found out about this machine is kept; XDG_CACHE_HOME moves it."""
+    """Directory for what was measured on this machine; below XDG_CACHE_HOME, if it is set."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "grokjax"
 
 
@@ -54,13 +56,14 @@ def set_up(devices: int | None = None) -> None:
 
 def make_mesh(devices: int | None = None) -> Mesh:
     """A mesh with the one axis `run` over the first `devices` devices (all: None)."""
-    found = jax.devices()
-    n = devices or len(found)
-    if n > len(found):
-        raise ValueError(
-            f"devices: {n} asked for, {len(found)} found; at most {len(found)} would be right"
+    available = jax.devices()
+    n = devices or len(available)
+    if n > len(available):
+        raise SettingError(
+            "devices",
+            f"{n} devices are not there, only {len(available)}; use at most {len(available)}",
         )
-    return Mesh(np.array(found[:n]), (RUN,), axis_types=(AxisType.Auto,))
+    return Mesh(np.array(available[:n]), (RUN,), axis_types=(AxisType.Auto,))
 
 
 def over_runs(mesh: Mesh) -> NamedSharding:
@@ -115,10 +118,11 @@ def _container_memory() -> float:
 
 
 def check_precision(precision: str, platform: str) -> None:
-    """Refuse a precision that the platform would ignore without a word."""
+    """Refuse a precision that the platform would silently ignore."""
     if precision != "float32" and platform == "cpu":
-        raise ValueError(
-            f"precision: {precision} is ignored by the CPU, which computes in float32; float32 would be right"
+        raise SettingError(
+            "precision",
+            f"{precision} is ignored by the CPU, which computes in float32; use float32",
         )
 
 

@@ -1,4 +1,4 @@
-"""How many tiles a device should hold: tried out on the first chunks of a group, and remembered.
+"""How many tiles a device should hold: measured on the first chunks of a group, and remembered.
 
 Nothing is wasted by trying: the chunks are real training, and a run does not depend on how many others are there.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from grokjax.atomic import own_name, replacing
 
 NEAR = 0.97
 """A number of tiles is as good as the best from this share of its rate on."""
@@ -74,26 +75,25 @@ class Memory:
 
     def _read(self) -> dict[str, Any]:
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads(self.path.read_text())
-            if isinstance(found, dict):
-                return found
+            choices = json.loads(self.path.read_text())
+            if isinstance(choices, dict):
+                return choices
         return {}
 
     def recall(self, key: str) -> int | None:
-        """What was chosen before; None if nothing, or nothing that makes sense, is known."""
-        found = self._read().get(key)
-        tiles = found.get("tiles") if isinstance(found, dict) else None
+        """The earlier choice; None if there is none, or if the file is damaged."""
+        choice = self._read().get(key)
+        tiles = choice.get("tiles") if isinstance(choice, dict) else None
         return tiles if isinstance(tiles, int) and tiles > 0 else None
 
     def note(self, key: str, search: TileSearch) -> None:
-        """Remember; a directory that cannot be written is no reason to stop."""
+        """Remember the choice. If the file cannot be written, training continues."""
         rates = {str(n): round(rate, 1) for n, rate in search.rates.items()}
         known = self._read() | {key: {"tiles": search.tiles, "run_steps_per_second": rates}}
-        partial = self.path.with_suffix(f".{os.getpid()}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(known, indent=1))
-            partial.replace(self.path)
+            with replacing(self.path, own_name(self.path)) as aside:
+                aside.write_text(json.dumps(known, indent=1))
         except OSError as error:
             log.debug("%s cannot be written: %s", self.path, error.strerror)
 

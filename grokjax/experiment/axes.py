@@ -1,4 +1,4 @@
-"""The axes of a grid: as they are written, and as lists of values."""
+"""The axes of a grid: from the configuration to lists of values."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.config import Experiment, RunSettings
 from grokjax.experiment.places import Places
 from grokjax.experiment.setting_names import alternatives, dotted_names, is_class, unknown_setting
@@ -20,31 +21,21 @@ from grokjax.settings import Role, Settings, role_of
 Axes = dict[str, list[Any]]
 
 MAX_RUNS = 200_000
-"""Runs of a grid: to make them takes a minute (200 microseconds each), and 1 GB of memory."""
+"""Largest number of runs of a grid. So many take a minute (200 microseconds each) and 1 GB of memory."""
 
 _WRITTEN = "a list, {linspace: [first, last, n]}, {logspace: [first, last, n]} or {range: n}"
 
 
-def split_names(axis: str) -> list[str]:
-    """The settings that one axis entry moves together."""
-    return [part.strip() for part in axis.split(",")]
-
-
-def tidy_name(axis: str) -> str:
-    """The one way to write an axis's name."""
-    return ", ".join(split_names(axis))
-
-
 class _Form(NamedTuple):
-    """A way to write many values: how many they are, found without making them, and the values."""
+    """A short form for many values: a function that counts them without creating them, and one that creates them."""
 
     count: Callable[[Any], int]
-    """Raises ValueError in a sentence where the numbers are wrong."""
+    """Raises ValueError with a sentence if the numbers are wrong."""
     expand: Callable[[Any], list[Any]]
 
 
 def axis_length(written: Any) -> int:
-    """Number of values of an axis as written, which are not made. Raises ValueError in a sentence."""
+    """Number of values of an axis, without creating them. Raises ValueError with a sentence."""
     if isinstance(written, list):
         return len(written)
     form, numbers = _form_of(written)
@@ -52,7 +43,7 @@ def axis_length(written: Any) -> int:
 
 
 def expand_axis(written: Any) -> list[Any]:
-    """An axis as written to the list of its values. Raises ValueError in a sentence."""
+    """The list of values of an axis. Raises ValueError with a sentence."""
     if isinstance(written, list):
         return written
     form, numbers = _form_of(written)
@@ -95,7 +86,7 @@ def _space(make: Callable[..., np.ndarray]) -> Callable[[Any], list[Any]]:
 
 
 def _as_written(values: list[Any]) -> list[Any]:
-    """Whole numbers stay whole where all values are: {linspace: [1, 3, 3]} suits a number of layers."""
+    """If all values are whole, they are integers: {linspace: [1, 3, 3]} can be a number of layers."""
     whole = all(type(v) is int for v in (values[0], values[-1])) and all(
         v == int(v) for v in values
     )
@@ -125,7 +116,7 @@ _FORMS: dict[str, _Form] = {
 
 
 def expand_axes(written: dict[str, Any], places: Places) -> Axes:
-    """Every axis with its values, checked as far as no run is needed. Raises ConfigError."""
+    """Every axis with its values, checked as far as possible without making runs. Raises ConfigError."""
     seen: dict[str, str] = {}
     for name in written:
         for setting in split_names(name):
@@ -137,16 +128,16 @@ def expand_axes(written: dict[str, Any], places: Places) -> Axes:
 
 
 def _check_size(written: dict[str, Any], places: Places) -> None:
-    """The number of runs, before any list of values is made."""
+    """Check the number of runs before any list of values is created."""
     lengths = {name: _length(name, values, places) for name, values in written.items()}
     for name, length in lengths.items():
         if length > MAX_RUNS:
-            told = f"has {_number(length)} values; at most {MAX_RUNS:,} would be right"
-            raise places.error(("axes", name), told)
+            message = f"has {_number(length)} values; use at most {MAX_RUNS:,}"
+            raise places.error(("axes", name), message)
     n_runs = math.prod(lengths.values())
     if n_runs > MAX_RUNS:
-        told = f"make {_number(n_runs)} runs; at most {MAX_RUNS:,} would be right"
-        raise places.error(("axes",), told)
+        message = f"would make {_number(n_runs)} runs; use at most {MAX_RUNS:,}"
+        raise places.error(("axes",), message)
 
 
 def _number(n: int) -> str:
@@ -159,18 +150,20 @@ def _length(name: str, written: Any, places: Places) -> int:
     except ValueError as error:
         raise places.error(("axes", name), f"{error}{_nested(name, written)}") from None
     if not length:
-        raise places.error(("axes", name), "is empty; an axis needs at least one value")
+        raise places.error(
+            ("axes", name), "has no values; give it at least one, or remove the axis"
+        )
     return length
 
 
 def _check_override(setting: str, axis: str, places: Places) -> None:
-    """An override of a setting that varies would change nothing."""
+    """Refuse to override a setting that has an axis: it would have no effect."""
     key = tuple(setting.split("."))
     if key in places.overrides:
         raise places.error(
             key,
-            f"varies in axes.{axis}, so this changes nothing; replace the axis ('axes.{axis}=[...]') "
-            f"or remove it (axes.{axis}=null) as well",
+            f"takes its values from axes.{axis}, so this value would have no effect; "
+            f"change the axis ('axes.{axis}=[...]') or remove it too (axes.{axis}=null)",
         )
 
 
@@ -179,15 +172,13 @@ def _checked_values(name: str, written: Any, places: Places) -> list[Any]:
     _check_duplicates(values, key, places)
     for value in values if n > 1 else ():
         if not isinstance(value, list) or len(value) != n:
-            message = (
-                f"moves {n} settings together, so each value is a list of {n}, got {shown(value)}"
-            )
+            message = f"changes {n} settings together, so each value must be a list of {n}, got {shown(value)}"
             raise places.error(key, message)
     return values
 
 
 def _nested(name: str, written: Any) -> str:
-    """Help for whoever nests the name of an axis."""
+    """A hint if the name of an axis was written as nested mappings."""
     inner = next(iter(written), "") if isinstance(written, dict) else ""
     known = f"{name}.{inner}" in set(dotted_names(RunSettings))
     return f" (did you mean the axis '{name}.{inner}'?)" if known else ""
@@ -200,7 +191,7 @@ def _check_duplicates(values: list[Any], key: tuple[str, ...], places: Places) -
         if known in seen:
             first, again = shown(seen[known]), shown(value)
             both = first if first == again else f"{first} and {again}"
-            raise places.error(key, f"has the same value twice ({both}); each value once")
+            raise places.error(key, f"has the same value twice ({both}); remove one of them")
         seen[known] = value
 
 
@@ -214,24 +205,27 @@ def _whole(value: Any) -> Any:
 
 
 _FIXED = {
-    "extendable": "says how long runs are followed and what is measured (extendable)",
-    "execution": "says how the work is done (execution)",
+    "extendable": "is a setting with the role extendable",
+    "execution": "is a setting with the role execution",
 }
 
 
 def _check_setting(name: str, axis: str, seen: dict[str, str], places: Places) -> None:
-    """Whether a setting may vary. Raises ConfigError."""
+    """Check that a setting can be an axis. Raises ConfigError."""
     key, parts = ("axes", axis), tuple(name.split("."))
     clash = next(
         (s for s in seen if s == name or s.startswith(name + ".") or name.startswith(s + ".")), None
     )
     if clash is not None:
-        raise places.error(key, f"{cut(name)} varies in axes.{cut(seen[clash])} already")
+        raise places.error(
+            key,
+            f"{cut(name)} is already in axes.{cut(seen[clash])}; remove it from one of the two axes",
+        )
     roles = _roles(name)
     if not roles:
         raise places.error(key, _prefixed(name, axis, unknown_setting(parts, RunSettings)))
     for role in sorted(roles & _FIXED.keys()):
-        message = f"{_FIXED[role]}, not what a run is, so it cannot vary in a grid"
+        message = f"{_FIXED[role]}; only settings with the role hyper or shape can be an axis"
         raise places.error(key, _prefixed(name, axis, message))
 
 
@@ -245,7 +239,7 @@ def _roles(name: str) -> set[Role]:
 
 
 def _walk(node: type[Settings], parts: list[str], above: Role | None) -> Iterator[Role]:
-    """A role holds for everything below the setting that declares it."""
+    """The role of a setting applies to all settings inside it."""
     for name, field in node.model_fields.items():
         if parts and name != parts[0]:
             continue

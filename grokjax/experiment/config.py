@@ -17,15 +17,12 @@ from grokjax.settings import Settings, execution, extendable, hyper, shape
 from grokjax.splits import SPLITS
 from grokjax.tasks import TASKS
 
-SCHEMA = 1
-"""Version of what is written to disk."""
-
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1)]
 
 
 def _one_of(classes: list[type[Settings]]) -> Any:
-    """The union of kinds, told apart by their `kind`."""
+    """The union of kinds; the value of `kind` says which one is meant."""
     if len(classes) == 1:
         return classes[0]
     return Annotated[Union[tuple(classes)], Field(discriminator="kind")]  # noqa: UP007
@@ -41,117 +38,121 @@ MeasurementSettings = _one_of([k.settings for k in MEASUREMENTS.values()])
 
 
 class Epochs(Settings):
-    """A duration in epochs."""
+    """A number of epochs."""
 
     epochs: int = shape(ge=1)
     """Passes over the training rows."""
 
 
 class BatchShare(Settings):
-    """min(max, ceil(share of the training rows)), as Power et al. 2022 use it."""
+    """A batch size of min(max, ceil(share x training rows)), as in Power et al. 2022."""
 
     max: int = shape(512, ge=1)
-    """Upper limit in rows."""
+    """Largest batch size, in rows."""
     share: float = shape(0.5, gt=0, le=1)
     """Share of the training rows."""
 
 
 class Early(Settings):
-    """A denser beginning: memorisation happens in the first hundred steps."""
+    """More frequent evaluations at the beginning: memorisation happens in the first hundred steps."""
 
     until: int = shape(ge=1)
-    """Step at which the dense part ends (a multiple of `every`)."""
+    """Step at which the frequent evaluations end; a multiple of `every`."""
     every: int = shape(ge=1)
-    """Steps between evaluations in the dense part."""
+    """Steps between two evaluations until then."""
 
 
 class Stop(Settings):
-    """End a run once it has generalised."""
+    """End a run after it has generalised."""
 
     val_accuracy: float = extendable(ge=0, le=1)
-    """Level of validation accuracy."""
+    """Validation accuracy that a run must reach."""
     hold: int = extendable(1, ge=1)
-    """Evaluations in a row at or above the level."""
+    """Number of evaluations in a row at or above this accuracy."""
     then: int = extendable(0, ge=0)
-    """Further evaluations after that."""
+    """Number of further evaluations before the run ends."""
 
 
 class Train(Settings):
-    """How long, in which batches and with which numbers."""
+    """Duration, batches, loss and precision of the training."""
 
     steps: Count | Epochs = extendable()
-    """Budget in optimiser steps, or {epochs: n}. A larger one continues the runs it had censored."""
+    """Largest number of optimiser steps, or {epochs: n}. A larger value continues runs that had not ended by
+    themselves."""
     eval_every: Count | Epochs = shape(50)
-    """Steps between evaluations, or {epochs: n}."""
+    """Steps between two evaluations, or {epochs: n}."""
     early: Early | None = shape(None)
-    """A denser beginning, {until: 500, every: 10}."""
+    """More frequent evaluations at the beginning, for example {until: 500, every: 10}."""
     stop: Stop | None = extendable(None)
-    """Stop rule, or null: run to the budget."""
+    """When a run ends early; null: never."""
     snapshot_every: int | None = extendable(None, ge=1)
-    """Evaluations between two saved sets of weights, step 0 included; null: final weights only."""
+    """Save the weights at every n-th evaluation, beginning with step 0; null: save only the final weights."""
     batch_size: Literal["full"] | Count | BatchShare = shape("full")
-    """Rows per step: full, a number, or {max: 512, share: 0.5}. Reshuffled every epoch, the last batch kept."""
+    """Rows per step: full, a number, or {max: 512, share: 0.5}. Rows are reshuffled every epoch; the last batch may
+    be smaller."""
     loss: Literal[tuple(LOSSES)] = shape("cross_entropy")  # type: ignore[valid-type]
-    """cross_entropy is accurate to 1e-12; cross_entropy_float32 is the textbook form; mse; hinge (multiclass)."""
+    """cross_entropy is accurate down to 1e-12; cross_entropy_float32 is the usual form; mse; multiclass hinge."""
     subtract_initial: bool = shape(False, introduced=False)
-    """Take the initial network's logits from a run's, which so starts with all of them 0 (source 004, experiment H)."""
+    """Subtract the logits of the initial network, so that all logits begin at 0 (source 004, experiment H)."""
     precision: Literal["float32", "tf32", "bfloat16"] = shape("float32")
-    """Inputs of matrix products; parameters and sums are float32. tf32 and bfloat16 need an accelerator."""
+    """Precision of the inputs of matrix products; everything else is float32. tf32 and bfloat16 need an accelerator."""
 
 
 class Execution(Settings):
-    """How the work is done here. Never part of a run's identity."""
+    """How the work is done on this machine. Not part of a run's id."""
 
     out: str | None = execution(None, min_length=1)
-    """Results directory; default results/<name>."""
+    """Results directory; null: results/<name>."""
     slots: int | None = execution(None, ge=1)
-    """Runs in the batch at once; default by platform and memory."""
+    """Number of runs that are trained at the same time; null: chosen from the platform and its memory."""
     tile: int | None = execution(None, ge=1)
-    """Runs that one vmap covers; results depend on it in the last bits, so it is recorded."""
+    """Number of runs in one vmap; null: chosen from the platform. Results depend on it in the last bits, so it is
+    recorded."""
     chunk: int | None = execution(None, ge=1)
-    """Blocks between two visits of the host; default: about a second's worth."""
+    """Blocks that the device trains before the host reads the results; null: about a second of training."""
     lag: Literal[0, 1] = execution(1)
-    """Chunks that the host reads behind the device."""
+    """1: the device already trains the next chunk while the host reads the last one; 0: it waits."""
     devices: int | None = execution(None, ge=1)
-    """Devices to use; default all (on CPU one per core)."""
+    """Number of devices to use; null: all (on CPU one per core)."""
     checkpoint_seconds: float = execution(60.0, ge=0)
-    """Time between checkpoints."""
+    """Seconds between two checkpoints."""
     keep_state: Literal["budget", "all", "none"] = execution("budget")
-    """Whose whole state is kept at the end, so that a larger budget can continue it."""
+    """Which runs keep their full state at the end, so that a larger train.steps can continue them: those that used
+    their whole budget, all, or none."""
 
     @field_validator("out", mode="after")
     @classmethod
     def _is_a_path(cls, value: str | None) -> str | None:
         if value is not None and "\0" in value:
-            raise ValueError(f"has a null byte, which no path has, got {shown(value)}")
+            raise ValueError(f"a path cannot contain a null byte, got {shown(value)}")
         return value
 
 
 class RunSettings(Settings):
-    """Everything that one run is."""
+    """All settings of one run."""
 
     task: TaskSettings = Field()  # type: ignore[valid-type]
-    """What is learned."""
+    """The task that is learned."""
     split: SplitSettings = Field()  # type: ignore[valid-type]
-    """Which rows train."""
+    """Which rows are used for training."""
     model: ModelSettings = Field()  # type: ignore[valid-type]
-    """What learns."""
+    """The network."""
     optimizer: OptimizerSettings = Field()  # type: ignore[valid-type]
-    """How it learns."""
+    """The optimiser."""
     train: Train = Field()
-    """For how long."""
+    """The training."""
     intervention: InterventionSettings | None = Field(None)  # type: ignore[valid-type]
-    """A change made in the middle of training; null: none."""
+    """A change that is made once during training; null: none."""
     seed: Seed = hyper(0)
-    """Sets all four streams of random numbers."""
+    """Seed of all four streams of random numbers."""
     init_seed: Seed | None = hyper(None)
-    """Initialisation; default seed."""
+    """Seed of the initialisation; null: seed."""
     split_seed: Seed | None = hyper(None)
-    """Split; default seed."""
+    """Seed of the split; null: seed."""
     order_seed: Seed | None = hyper(None)
-    """Batch order; default seed."""
+    """Seed of the order of the rows in batches; null: seed."""
     noise_seed: Seed | None = hyper(None)
-    """Label noise; default seed."""
+    """Seed of the label noise; null: seed."""
     probes: tuple[ProbeSettings, ...] = extendable(DEFAULT_PROBES, strict=False)  # type: ignore[valid-type]
     """What is measured at an evaluation."""
 
@@ -163,31 +164,32 @@ class RunSettings(Settings):
         return (*metrics[:1], *(p for p in value if p.kind != "metrics"))
 
     def seeds(self) -> dict[str, int]:
-        """The four seeds, resolved."""
+        """The values of the four seeds."""
         names = ("init_seed", "split_seed", "order_seed", "noise_seed")
         own = {name: getattr(self, name) for name in names}
         return {name: self.seed if value is None else value for name, value in own.items()}
 
 
 class Experiment(RunSettings):
-    """One YAML file: fixed settings, and axes that vary."""
+    """An experiment: the settings of all runs, and the axes of the grid."""
 
     name: str = execution(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the experiment and of its results directory."""
     axes: dict[str, Any] = execution(default_factory=dict)
-    """Settings that vary, by dotted name: a list, {linspace|logspace: [first, last, n]} or {range: n}."""
+    """Settings that vary, by dotted name. Each has a list, {linspace: [first, last, n]}, {logspace: [first, last, n]}
+    or {range: n}."""
     measurements: tuple[MeasurementSettings, ...] = execution((), strict=False)  # type: ignore[valid-type]
-    """What `run.py --measure` finds out about saved weights; may change at any time."""
+    """What `run.py --measure` computes from saved weights; can be changed at any time."""
     execution: Execution = Field(default_factory=Execution)
-    """How the work is done here."""
+    """How the work is done on this machine."""
 
     @field_validator("measurements", mode="after")
     @classmethod
     def _each_kind_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        """What is measured is stored by its kind."""
+        """Results are stored by kind, so each kind can be there only once."""
         kinds = [m.kind for m in value]
         if twice := next((k for k in kinds if kinds.count(k) > 1), None):
             raise ValueError(
-                f"{twice} is there twice, and results are stored by kind; each kind once"
+                f"{twice} is there twice, but results are stored by kind; remove one of them"
             )
         return value

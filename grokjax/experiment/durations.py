@@ -12,7 +12,7 @@ from grokjax.experiment.places import Places
 from grokjax.settings import MAX_INTEGER
 
 MAX_EVALUATIONS = 10_000_000
-"""Of one run; to write down their steps takes ten seconds."""
+"""Largest number of evaluations of one run; listing their steps takes ten seconds."""
 
 
 def batches_of(batch_size: Any, n_train: int) -> tuple[int | None, int]:
@@ -38,7 +38,7 @@ def durations(settings: RunSettings, batches: int, places: Places) -> tuple[Cade
         _whole_epochs(dense, batches, "early.every", places)
         if until % dense:
             near = max(dense, until // dense * dense)
-            message = f"{until} is no multiple of train.early.every = {dense}; {near} would be"
+            message = f"{until} is not a multiple of train.early.every = {dense}; use {near}"
             raise places.error(("train", "early", "until"), message, because=("train",))
         cadence = Cadence(cadence.every, dense, until)
     steps = _in_steps(train.steps, batches, "steps", places)
@@ -50,22 +50,24 @@ def durations(settings: RunSettings, batches: int, places: Places) -> tuple[Cade
 
 
 def _check_count(steps: int, evaluations: int, places: Places) -> None:
-    """Epochs can stand for more steps than a whole number can."""
+    """Check the number of steps and evaluations: epochs can give more steps than int32 can count."""
     if steps >= MAX_INTEGER:
-        message = f"{steps} steps are too many; at most {MAX_INTEGER - 1} would be right"
+        message = f"{steps} steps are too many; use at most {MAX_INTEGER - 1}"
         raise places.error(("train", "steps"), message, because=_CAUSES)
     if evaluations > MAX_EVALUATIONS:
-        message = f"{steps} steps are evaluated {evaluations:,} times; at most {MAX_EVALUATIONS:,} times would be right"
+        message = f"{steps} steps would be evaluated {evaluations:,} times, "
+        message += f"and at most {MAX_EVALUATIONS:,} are possible"
         raise places.error(
-            ("train", "steps"), f"{message}, with a larger train.eval_every", because=("train",)
+            ("train", "steps"), f"{message}; use a larger train.eval_every", because=("train",)
         )
 
 
 def _near_evaluations(steps: int, cadence: Cadence) -> str:
     n = cadence.count(steps)
     before, after = int(cadence.step_of(n - 1)), int(cadence.step_of(n))
-    near = f"{before} or {after} would be" if before else f"{after} would be"
-    return f"step {steps} is no evaluation, which the last step must be; {near}"
+    near = f"{before} or {after}" if before else f"{after}"
+    every = f"train.eval_every is {cadence.every}"
+    return f"{steps} is not an evaluation step ({every}), and the last step must be one; use {near}"
 
 
 def _in_steps(duration: int | Epochs, batches: int, name: str, places: Places) -> int:
@@ -79,7 +81,7 @@ def _whole_epochs(steps: int, batches: int, name: str, places: Places) -> None:
     if steps % batches == 0:
         return
     below, above = steps // batches * batches, (steps // batches + 1) * batches
-    near = f"{below} or {above} would be" if below else f"{above} would be"
-    message = f"{steps} steps are no whole number of epochs of {batches} batches; {near}"
+    near = f"{below} or {above}" if below else f"{above}"
+    message = f"{steps} steps are not a whole number of epochs, and an epoch has {batches} steps; use {near}"
     suggestion = "" if name.startswith("early") else ", or {epochs: n}"
     raise places.error(("train", *name.split(".")), message + suggestion, because=_CAUSES)

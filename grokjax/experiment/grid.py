@@ -9,7 +9,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from grokjax.experiment.axes import expand_axes, split_names
+from grokjax.experiment.axes import expand_axes
+from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.cadence import Cadence
 from grokjax.experiment.config import Experiment, RunSettings
 from grokjax.experiment.durations import batches_of, durations
@@ -19,7 +20,7 @@ from grokjax.experiment.places import Places
 from grokjax.models import misfit
 from grokjax.probes import unmet
 from grokjax.quoting import shown
-from grokjax.settings import Settings
+from grokjax.settings import SettingError, Settings
 from grokjax.splits import Split, bucket_of, make_split
 from grokjax.tasks import make_table, unfit
 
@@ -124,11 +125,11 @@ def given(value: Any) -> Any:
 
 def _by_setting(point: dict[str, Any]) -> dict[str, Any]:
     """A point by its settings' names instead of its axes'."""
-    found = {}
+    by_setting = {}
     for axis, value in point.items():
         names = split_names(axis)
-        found |= dict(zip(names, value if len(names) > 1 else [value], strict=True))
-    return found
+        by_setting |= dict(zip(names, value if len(names) > 1 else [value], strict=True))
+    return by_setting
 
 
 def resolve(settings: RunSettings, point: dict[str, Any], places: Places) -> Run:
@@ -175,13 +176,12 @@ def _n_train(task: Any, split: Any) -> int:
 def _n_train_of(settings: RunSettings, places: Places) -> int:
     try:
         return _n_train(settings.task, settings.split)
-    except ValueError as error:
-        name, _, message = str(error).partition(": ")
-        raise places.error(("split", name), message, because=("task", "split")) from None
+    except SettingError as error:
+        raise places.error(("split", error.name), error.why, because=("task", "split")) from None
 
 
 @functools.lru_cache(maxsize=64)
-def _unfit(task: Any, memory: Memory | None) -> str | None:
+def _unfit(task: Any, memory: Memory | None) -> SettingError | None:
     return unfit(task, memory)
 
 
@@ -189,8 +189,7 @@ def _check_size(settings: RunSettings, places: Places, memory: Memory | None) ->
     """Before the first row of a task is made."""
     wrong = _unfit(settings.task, memory)
     if wrong:
-        name, _, message = wrong.partition(": ")
-        raise places.error(("task", name), message, because=("task",))
+        raise places.error(("task", wrong.name), wrong.why, because=("task",))
 
 
 def _check_model(settings: RunSettings, places: Places) -> None:
@@ -203,25 +202,27 @@ def _check_probes(settings: RunSettings, places: Places) -> None:
     for probe in settings.probes:
         lacking = unmet(probe, settings.model, table_of(settings.task)) if probe.requires else None
         if lacking:
-            message = f"{probe.kind} needs {lacking}; leave it out or change model or task"
+            message = (
+                f"{probe.kind} needs {lacking}; remove this probe, or change the model or the task"
+            )
             raise places.error(("probes",), message, because=("model", "task"))
 
 
 def _check_intervention(
     settings: RunSettings, cadence: Cadence, budget: int, places: Places
 ) -> None:
-    """A step that is no evaluation, or at which the budget has ended, would never be acted upon."""
+    """Refuse a step that is not an evaluation, or not before the last one: the intervention would never be made."""
     when = None if settings.intervention is None else settings.intervention.when
     if when is None or when.kind != "step":
         return
     key, last = ("intervention", "when", "step"), int(cadence.step_of(budget - 2))
     if when.step > last:
-        message = f"step {when.step} is not before the end of the budget; {last} or less would be"
+        message = f"{when.step} is not before the last evaluation of the run; use {last} or less"
         raise places.error(key, message, because=("train", "intervention"))
     if not cadence.hits(when.step):
-        message = f"step {when.step} is no evaluation, after which interventions are made; "
+        message = f"{when.step} is not an evaluation step, and an intervention follows an evaluation; use "
         near = cadence.count(when.step)
-        message += f"{int(cadence.step_of(near - 1))} or {int(cadence.step_of(near))} would be"
+        message += f"{int(cadence.step_of(near - 1))} or {int(cadence.step_of(near))}"
         raise places.error(key, message, because=("train", "intervention"))
 
 
@@ -247,7 +248,9 @@ def _check_ids(runs: list[Run], axes: list[str], places: Places) -> None:
             ", ".join(f"{n} = {shown(r.point[n])}" for n in differ) for r in (same, run)
         )
         moved = [axis for axis in axes if set(split_names(axis)) & set(differ)]
-        raise places.error(("axes", moved[-1]), f"{told} are the same run; each run once")
+        raise places.error(
+            ("axes", moved[-1]), f"{told} are the same run; remove one of the two values"
+        )
 
 
 def make_groups(runs: list[Run]) -> list[Group]:

@@ -1,4 +1,4 @@
-"""What a run is, as a hash: its id, and the name of the program it shares with other runs."""
+"""Hashes: the id of a run, and the name of the group of runs that share its program."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def group_hash(settings: RunSettings, derived: list[Any]) -> str:
 
 def _identity(settings: RunSettings, roles: _Roles) -> dict[str, Any]:
     """All settings of these roles by dotted name, but for the seeds."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     seeds = settings.seeds()
     for name, field in type(settings).model_fields.items():
         value, role = getattr(settings, name), role_of(field)
         if isinstance(value, Settings) and role is None:
-            found |= {f"{name}.{inner}": v for inner, v in _section(value, roles)}  # type: ignore[arg-type]
+            values |= {f"{name}.{inner}": v for inner, v in _section(value, roles)}  # type: ignore[arg-type]
         elif name not in seeds and name != "seed" and role is not None:
             leaf = Leaf(name, value, role, field)
-            found |= {name: _as_data(value, roles)} if _counts(leaf, roles) else {}
-    return found
+            values |= {name: _as_data(value, roles)} if _counts(leaf, roles) else {}
+    return values
 
 
 @functools.lru_cache(maxsize=4096)

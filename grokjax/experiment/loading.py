@@ -1,4 +1,4 @@
-"""From YAML and overrides to an Experiment, with every mistake told in one sentence that names its place."""
+"""From YAML and overrides to an Experiment. For every mistake there is one sentence that names its place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from grokjax.experiment.axes import expand_axes, split_names, tidy_name
+from grokjax.experiment.axes import expand_axes
+from grokjax.experiment.axis_names import split_names, tidy_name
 from grokjax.experiment.config import Experiment, RunSettings
 from grokjax.experiment.parsing import MAX_DEPTH, Unreadable, load_yaml, parse_yaml, plain
 from grokjax.experiment.places import ConfigError, Key, Places
@@ -39,7 +40,7 @@ def load_experiment(path: str | Path, overrides: list[str] | None = None) -> Exp
 
 
 def load_with_places(path: str | Path, overrides: list[str]) -> tuple[Experiment, Places]:
-    """As load_experiment, and where each setting came from."""
+    """As load_experiment, and also where each setting was written."""
     data, lines = _read(Path(path))
     places = Places(str(path), lines)
     for word in overrides:
@@ -53,8 +54,9 @@ def load_with_places(path: str | Path, overrides: list[str]) -> tuple[Experiment
 def experiment_from(data: dict[str, Any], places: Places) -> Experiment:
     """Plain data to an Experiment. Raises ConfigError.
 
-    A setting that varies keeps the value that is given beside its axis, or its default: runs of a time before the axis
-    have that one, and the results directory must say so. Where there is neither, it has the first value of its axis.
+    A setting with an axis keeps the value that is given besides the axis, or its default: runs that were trained before
+    the axis was added have this value, and the results directory must say so. Without either, it gets the first value
+    of its axis.
     """
     axes = data.get("axes")
     if not isinstance(axes, dict) or not axes:
@@ -74,7 +76,7 @@ def experiment_from(data: dict[str, Any], places: Places) -> Experiment:
 
 
 def _has_base(data: dict[str, Any]) -> Callable[[str], bool]:
-    """Whether a setting has a value without its axis: one that is given, or a default."""
+    """Whether a setting has a value without its axis: a given one or a default."""
 
     def has(name: str) -> bool:
         node: Any = data
@@ -124,13 +126,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     except OSError as error:
         raise ConfigError(f"{told}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{told}: is not a text file in UTF-8") from None
+        raise ConfigError(f"{told}: must be a text file in UTF-8") from None
     except Unreadable as error:
         raise ConfigError(f"{told}{error.place}: {error}") from None
     except ValueError:  # Python's word for such a path
-        raise ConfigError(f"{told}: has a null byte, which no path has") from None
+        raise ConfigError(f"{told}: a path cannot contain a null byte; remove it") from None
     if not isinstance(document, dict):
-        raise ConfigError(f"{told}: is not a mapping of settings; see configs/quickstart.yaml")
+        raise ConfigError(
+            f"{told}: must be a mapping of settings; see configs/quickstart.yaml for an example"
+        )
     data, places = plain(document), Places(str(path), dict(_lines(document, ())))
     if isinstance(data.get("axes"), dict):
         data["axes"] = _tidy(data["axes"], places)
@@ -143,7 +147,7 @@ def _tidy(axes: dict[str, Any], places: Places) -> dict[str, Any]:
     if len(tidy) < len(axes):
         names = [tidy_name(name) for name in axes]
         twice = next(name for name in tidy if names.count(name) > 1)
-        raise places.error(("axes", twice), "is there twice; each axis once")
+        raise places.error(("axes", twice), "is there twice; remove one of the two axes")
     return tidy
 
 
@@ -165,7 +169,7 @@ def _parse_override(word: str) -> tuple[Key, Any]:
     name, equals, text = word.partition("=")
     start = f"override {cut(word)}"
     if not equals or not name.strip():
-        raise ConfigError(f"{start}: has no '='; write setting=value, e.g. task.p=47")
+        raise ConfigError(f"{start}: has no '='; write setting=value, for example task.p=47")
     try:
         value = parse_yaml(text)
     except Unreadable as error:
@@ -174,14 +178,16 @@ def _parse_override(word: str) -> tuple[Key, Any]:
     key = ("axes", tidy_name(name[5:])) if name.startswith("axes.") else tuple(name.split("."))
     is_text = not any("\ud800" <= c <= "\udfff" for c in name)  # bytes that are no UTF-8
     if not all(key) or len(key) > MAX_DEPTH or not is_text:
-        raise ConfigError(f"{start}: {cut(name)}: is no setting's name; write it as in task.p=47")
+        raise ConfigError(
+            f"{start}: {cut(name)}: is not the name of a setting; write it like task.p=47"
+        )
     if key == ("axes",) and isinstance(value, dict):
         value = _tidy(value, Places("", overrides={key: word}))
     return key, value
 
 
 def _put(data: dict[str, Any], key: Key, value: Any) -> bool:
-    """Set the value at a key. False where that took an axis away."""
+    """Set the value at a key. False if this removed an axis."""
     for part in key[:-1]:
         if not isinstance(data.get(part), dict):
             data[part] = {}

@@ -1,4 +1,4 @@
-"""Whether the measurements of an experiment can be made of its runs: what they need, and which weights are saved."""
+"""Checks of the measurements: whether model and task offer what they need, and whether the weights are saved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_kinds(experiment: Experiment, groups: list[Group], places: Places) -> 
             run = group.first
             lacking = unmet(measurement, run.settings.model, run.table)
             if lacking:
-                message = f"{measurement.kind} needs {lacking}; or leave it out"
+                message = f"{measurement.kind} needs {lacking}; or remove this measurement"
                 raise places.error(("measurements", str(i), "kind"), message)
 
 
@@ -36,11 +36,13 @@ def _never_saved(at: Any, run: Run) -> str | None:
     if at == "final":
         return None
     if every is None:
-        return f"{at} needs snapshots, and train.snapshot_every is not set; set it, or final would be right"
+        return f"{at} needs snapshots, but train.snapshot_every is not set; set it, or use final"
     steps = run.cadence.steps(run.budget)
     saved = {*steps[::every].tolist(), int(steps[-1])}
     lost = [step for step in (() if at == "all" else at) if step not in saved]
     if not lost:
         return None
     near = min(saved, key=lambda step: abs(step - lost[0]))
-    return f"no weights will be saved at step {lost[0]}; the nearest with train.snapshot_every = {every} is {near}"
+    return (
+        f"no weights will be saved at step {lost[0]} (train.snapshot_every is {every}); use {near}"
+    )

@@ -1,4 +1,4 @@
-"""From YAML text to data, or one sentence on why no settings can be read from it. Imports no JAX."""
+"""From YAML text to data, or one sentence that says why it cannot be read. Imports no JAX."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from grokjax.experiment.places import Key
 from grokjax.quoting import cut, shown
 
 MAX_DEPTH = 30
-"""Lists and mappings inside each other; settings need six or so."""
+"""Largest depth of nested lists and mappings; settings need about six."""
 MAX_VALUES = 2_000_000
-"""Values of a text, what aliases repeat counted each time: nine lines of aliases can mean 10^9."""
+"""Largest number of values, where each alias counts: nine lines with aliases can stand for 10^9 values."""
 MAX_DIGITS = 300
-"""Digits of a whole number; float64 ends there."""
+"""Largest number of digits of a whole number; float64 has no larger numbers."""
 _BEYOND = 10**MAX_DIGITS
 
 _TOO_DEEP = (
-    f"lists and mappings stand in each other more than {MAX_DEPTH} deep; "
-    "settings are a few levels deep"
+    f"lists and mappings are nested more than {MAX_DEPTH} levels deep; "
+    "settings need only a few levels"
 )
 
 
@@ -37,7 +37,7 @@ class Unreadable(ValueError):
 
 
 def load_yaml(text: str) -> Any:
-    """The document of a YAML 1.2 text with its lines, no larger than settings are. Raises Unreadable."""
+    """The document of a YAML 1.2 text with its lines, if it is not too large. Raises Unreadable."""
     try:
         if "&" in text and "*" in text:
             _refuse_rings(YAML(typ="rt").compose(text), (), set(), set())
@@ -75,9 +75,9 @@ def plain(node: Any) -> Any:
 
 
 def _problem(error: YAMLError) -> str:
-    """What the parser says, without its advice on its own options."""
-    told = [error.context, error.problem] if isinstance(error, MarkedYAMLError) else [error]
-    return " ".join(" ".join(str(t) for t in told if t).split())
+    """The parser's message, without advice about its own options."""
+    parts = [error.context, error.problem] if isinstance(error, MarkedYAMLError) else [error]
+    return " ".join(" ".join(str(p) for p in parts if p).split())
 
 
 # -- values that YAML allows and Python does not -----------------------------------------------------------------------
@@ -86,20 +86,20 @@ _MEANT = {"int": "a whole number", "float": "a number", "timestamp": "a date", "
 
 
 def _wrong_scalar(text: str) -> Unreadable:
-    """The first value that cannot be made from its text."""
+    """An error for the first value that cannot be read."""
     yaml = YAML(typ="rt")
     for key, node in _scalars(yaml.compose(text), (), set()):
         try:
             yaml.constructor.construct_object(node)
         except Exception:
-            kind = _MEANT.get(str(node.tag).rpartition(":")[2], "what its tag says")
+            kind = _MEANT.get(str(node.tag).rpartition(":")[2], "the type of its tag")
             told = f"{cut(node.value)} cannot be read as {kind}"
             return Unreadable(
                 f"{told}; write a number of at most {MAX_DIGITS} digits, or a text in quotes",
                 key,
                 node.start_mark,
             )
-    return Unreadable("a value cannot be read as what its tag says; leave the tags (!!) out")
+    return Unreadable("a value does not fit its tag; remove the tags (!!)")
 
 
 def _scalars(node: Any, key: Key, seen: set[int]) -> Iterator[tuple[Key, ScalarNode]]:
@@ -124,7 +124,7 @@ def _inner(node: Any) -> list[tuple[str, Any]]:
 
 
 def _refuse_rings(node: Any, key: Key, around: set[int], done: set[int]) -> None:
-    """A node inside itself, in whose place the loader would put null, or which it would follow for ever."""
+    """Refuse a node that contains itself: the loader would replace it by null or never end."""
     if id(node) in around:
         raise Unreadable(
             "contains itself; write its value out instead of the alias (*)", key, node.start_mark
@@ -141,9 +141,9 @@ def _refuse_rings(node: Any, key: Key, around: set[int], done: set[int]) -> None
 
 
 def _measure(node: Any, key: Key, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """Values in a node, and levels of them. Aliases share nodes, so each is counted once and then known."""
+    """Number of values and levels in a node. Aliases share nodes, so the counts of each node are kept."""
     if isinstance(node, int) and abs(node) >= _BEYOND:
-        raise Unreadable(f"got {shown(node)}; at most {MAX_DIGITS} digits would be right", key)
+        raise Unreadable(f"got {shown(node)}; use at most {MAX_DIGITS} digits", key)
     if not isinstance(node, dict | list):
         return 1, 0
     if len(key) > MAX_DEPTH:
@@ -156,7 +156,7 @@ def _measure(node: Any, key: Key, known: dict[int, tuple[int, int]]) -> tuple[in
     if levels > MAX_DEPTH:
         raise Unreadable(_TOO_DEEP, key)
     if values > MAX_VALUES:
-        raise Unreadable(f"holds {values:,} values; at most {MAX_VALUES:,} would be right", key)
+        raise Unreadable(f"has {values:,} values; use at most {MAX_VALUES:,}", key)
     return values, levels
 
 
@@ -166,5 +166,5 @@ def _children(node: Any, key: Key) -> list[tuple[str, Any]]:
     children = {str(name): value for name, value in node.items()}
     if len(children) < len(node):  # 1 and '1'
         twice = next(n for n in children if sum(str(k) == n for k in node) > 1)
-        raise Unreadable(f"has the name {cut(twice)} twice; each name once", key)
+        raise Unreadable(f"has the name {cut(twice)} twice; remove one of them", key)
     return list(children.items())

@@ -1,4 +1,4 @@
-"""Where every setting came from, so that a mistake can be told with its place."""
+"""Where every setting was written, so that a message about it can name the line or the override."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Key = tuple[str, ...]
 
 
 class ConfigError(Exception):
-    """A mistake in the input. The message is one or more lines `place: key: what is wrong`."""
+    """A mistake in the input. The message has one or more lines `place: setting: what is wrong`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """The lines and overrides that settings came from; at a point of a grid, also the axes."""
+    """The lines and overrides in which settings were written; for a point of a grid, also the axes."""
 
     path: str
     lines: dict[Key, int] = dataclasses.field(default_factory=dict)
@@ -43,23 +43,23 @@ class Places:
         return ConfigError(self.sentence(key, message, because))
 
     def sentence(self, key: Key, message: str, because: tuple[str, ...] = ()) -> str:
-        """The mistake as it is told: at the axis, where the value came from one."""
+        """The message: at the axis, if the value came from one."""
         name, axis = cut(".".join(key)), self._axis(key)
         if axis is not None:
-            told = message if key == tuple(axis.split(".")) else f"{name}: {message}"
-            return f"{self.place(('axes', axis))}: axes.{cut(axis)}: {told}"
+            named = message if key == tuple(axis.split(".")) else f"{name}: {message}"
+            return f"{self.place(('axes', axis))}: axes.{cut(axis)}: {named}"
         causes = [n for n in self.point if n.split(".")[0] in because]
         if causes:
-            told = ", ".join(f"axes.{cut(n)} is {_value(self.point[n])}" for n in causes)
-            message += f" (where {told})"
+            values = ", ".join(f"axes.{cut(n)} is {_value(self.point[n])}" for n in causes)
+            message += f" (where {values})"
         return f"{self.place(key)}: {name}: {message}"
 
     def _axis(self, key: Key) -> str | None:
-        found = [self.axis_of[key[:n]] for n in range(len(key), 0, -1) if key[:n] in self.axis_of]
-        return found[0] if found else None
+        axes = [self.axis_of[key[:n]] for n in range(len(key), 0, -1) if key[:n] in self.axis_of]
+        return axes[0] if axes else None
 
     def without(self, key: Key) -> Places:
-        """What is known after the value at `key` was replaced: nothing at or below it."""
+        """The places after the value at `key` was replaced, without those of `key` and the settings inside it."""
 
         def kept(places: dict) -> dict:
             return {name: place for name, place in places.items() if name[: len(key)] != key}

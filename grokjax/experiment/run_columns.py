@@ -1,4 +1,4 @@
-"""What a history store says about each run, beside what was measured."""
+"""The columns of a history store that describe each run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grokjax.settings import leaves
 
 
 def columns(runs: list[Run]) -> dict[str, list[Any]]:
-    """What a history store says about each run: every number and every axis."""
+    """The columns that describe each run: every number and every axis."""
     rows = [describe(run) for run in runs]
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name, float("nan")) for row in rows] for name in names}

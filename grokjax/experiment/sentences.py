@@ -1,4 +1,4 @@
-"""Pydantic's errors as sentences: the key as the user wrote it, what came, what would be right."""
+"""Pydantic's errors as sentences: the key as the user wrote it, what was given, and what to use instead."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pydantic_core import PydanticUndefined
 from grokjax.experiment.places import Key, Places
 from grokjax.experiment.setting_names import alternatives, closest, is_class, unknown_setting
 from grokjax.quoting import cut, shown
-from grokjax.settings import Settings, kind_of
+from grokjax.settings import SettingError, Settings, kind_of
 
 MOST = 10
-"""Mistakes that are told at once."""
+"""Largest number of mistakes that are reported together."""
 _COMPARED = 100
-"""Unknown names that are compared with those of missing settings."""
+"""Number of unknown names that are compared with the names of missing settings."""
 
 
 class _Traced(NamedTuple):
@@ -33,17 +33,17 @@ class _Traced(NamedTuple):
 
 
 def sentences(error: ValidationError, places: Places, root: type[Settings]) -> list[str]:
-    """One sentence for each setting that is wrong, for the first of them; then how many more there are."""
+    """One sentence for each wrong setting; after the first ten, only how many more there are."""
     wrong = _wrong_settings(error, root)
-    told = [
+    messages = [
         places.sentence(*_sentence(detail, root))
         for detail in itertools.islice(wrong.values(), MOST)
     ]
-    return told + ([f"and {len(wrong) - MOST:,} more"] if len(wrong) > MOST else [])
+    return messages + ([f"and {len(wrong) - MOST:,} more"] if len(wrong) > MOST else [])
 
 
 def _wrong_settings(error: ValidationError, root: type[Settings]) -> dict[Key, Any]:
-    """By key, the first error of every setting that the user has to change."""
+    """The first error of each setting that the user has to change, by key."""
     details = [
         (_trace(d["loc"], root).key, d)
         for d in _one_alternative(error.errors(include_url=False), root)
@@ -51,13 +51,13 @@ def _wrong_settings(error: ValidationError, root: type[Settings]) -> dict[Key, A
     unknown = [key for key, d in details if d["type"] == "extra_forbidden"]
     # A typo in a required setting makes it both unknown and missing: one sentence is enough.
     guessed = {(*key[:-1], closest(key[-1], key[:-1], root)) for key in unknown[:_COMPARED]}
-    # A list with a wrong entry is told to be too short as well.
+    # For a list with a wrong entry pydantic also reports that it is too short.
     outer = {key[:n] for key, _ in details for n in range(len(key))}
-    found: dict[Key, Any] = {}
+    first: dict[Key, Any] = {}
     for key, detail in details:
         if key not in outer and (detail["type"] != "missing" or key not in guessed):
-            found.setdefault(key, detail)
-    return found
+            first.setdefault(key, detail)
+    return first
 
 
 # -- locations ---------------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def _inner(node: Any, part: int | str) -> Any:
 
 
 def _one_alternative(details: list[Any], root: type[Settings]) -> Iterator[Any]:
-    """Of the errors of a union's alternatives, those of the one that was meant; else one for all."""
+    """For a union, the errors of the alternative that was probably meant, or else one error for all of them."""
     groups: dict[Key, list[Any]] = {}
     for detail in details:
         union = _trace(detail["loc"], root).union
@@ -121,11 +121,10 @@ def _sentence(detail: Any, root: type[Settings]) -> tuple[Key, str, tuple[str, .
     if detail["type"] != "value_error":
         because = key[:1] if detail["type"] == "extra_forbidden" else ()
         return key, _message(detail, key, node, root), because
-    message = cut(detail["ctx"]["error"], 300)
-    name, colon, rest = message.partition(": ")
-    if colon and name.isidentifier():
-        key, message = (*key, name), rest
-    return key, message, key[:1]
+    error = detail["ctx"]["error"]
+    if isinstance(error, SettingError):
+        key, error = (*key, error.name), error.why
+    return key, cut(error, 300), key[:1]
 
 
 _LIMITS = {
@@ -138,7 +137,7 @@ _NEEDS = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
-    "string": "a text",
+    "string": "text",
     "tuple": "a list",
     "dict": "a mapping",
 }
@@ -150,14 +149,16 @@ def _message(detail: Any, key: Key, node: Any, root: type[Settings]) -> str:
     if kind == "extra_forbidden":
         return unknown_setting(key, root, node)
     if kind == "missing":
-        return "is missing and has no default" + (f"; it needs a mapping{kinds}" if kinds else "")
+        return "is missing and has no default; " + (
+            f"give it a mapping{kinds}" if kinds else "give it a value"
+        )
     if kind in _LIMITS:
         limit, words = _LIMITS[kind]
         return f"must be {words} {_plain(detail['ctx'][limit])}, {got}"
     if kind == "finite_number":
         return f"must be finite, {got}"
     if kind == "string_pattern_mismatch":
-        return f"must be letters, digits, '.', '_' and '-', beginning with a letter or digit, {got}"
+        return f"may contain letters, digits, '.', '_' and '-' and must begin with a letter or digit, {got}"
     if kind.endswith("too_long"):
         most = detail["ctx"]["max_length"]
         return f"must have at most {most} {'characters' if kind == 'string_too_long' else 'entries'}, {got}"
@@ -193,7 +194,7 @@ def _in_words(node: Any) -> list[str]:
         return ["a mapping of settings"]
     if is_class(node):
         return [f"{{{', '.join(f'{n}: {_example(f)}' for n, f in node.model_fields.items())}}}"]
-    return [{int: "a whole number", float: "a number", str: "a text"}.get(node, "another value")]
+    return [{int: "a whole number", float: "a number", str: "text"}.get(node, "another value")]
 
 
 def _example(field: Any) -> Any:
@@ -202,7 +203,7 @@ def _example(field: Any) -> Any:
 
 def _hint(error: str, value: Any, node: Any) -> str:
     if isinstance(value, str) and error.startswith(("int", "float")) and _is_number(value):
-        return ", which is a text; write it without quotes"
+        return ", which is text; write it without quotes"
     if error != "literal_error":
         return ""
     choices = [
@@ -226,11 +227,11 @@ def _is_number(text: str) -> bool:
 def _kind(detail: Any, node: Any) -> str:
     kinds = [kind_of(c) for c in alternatives(node)]
     if detail["type"] == "union_tag_not_found":
-        return f"is missing; {_listed(kinds)} would be right"
+        return f"is missing; use {_listed(kinds)}"
     tag = detail["ctx"]["tag"]
     guess = difflib.get_close_matches(cut(tag), kinds, 1)
     meant = f" (did you mean '{guess[0]}'?)" if guess else ""
-    return f"unknown kind '{cut(tag)}'; {_listed(kinds)} would be right{meant}"
+    return f"unknown kind '{cut(tag)}'; use {_listed(kinds)}{meant}"
 
 
 def _choice_of_kinds(node: Any) -> str:

@@ -1,4 +1,4 @@
-"""The names of settings: which there are, and which was perhaps meant."""
+"""The names of settings, and the name that was probably meant."""
 
 from __future__ import annotations
 
@@ -29,22 +29,24 @@ def is_class(node: Any) -> bool:
 
 
 def unknown_setting(key: Key, root: type[Settings], node: Any = None) -> str:
-    """The sentence for a name that no setting has, with the one that was perhaps meant."""
+    """The message for an unknown name, with the name that was probably meant."""
     others = [c for c in _classes_at(key[:-1], root) if key[-1] in c.model_fields]
     if is_class(node) and others and "kind" in node.model_fields:
-        named = " and ".join(kind_of(c) for c in others)
-        return f"is a setting of kind {named}, not of kind {kind_of(node)}"
+        named = " or ".join(kind_of(c) for c in others)
+        return f"kind {kind_of(node)} does not have this setting, only kind {named}; remove it or change the kind"
     guess = closest(key[-1], key[:-1], root) or _elsewhere(key[-1], root)
-    return "unknown setting" + (f" (did you mean '{guess}'?)" if guess else "; see --help")
+    return "unknown setting" + (
+        f" (did you mean '{guess}'?)" if guess else "; --help lists all settings"
+    )
 
 
 def _classes_at(key: Key, root: type[Settings]) -> list[type[Settings]]:
     """The settings classes, of every kind, that can stand at a key."""
-    found = [root]
+    classes = [root]
     for part in key:
         inner = [
             a
-            for c in found
+            for c in classes
             if part in c.model_fields
             for a in alternatives(c.model_fields[part].annotation)
         ]
@@ -53,12 +55,14 @@ def _classes_at(key: Key, root: type[Settings]) -> list[type[Settings]]:
             if part != "axes"
             else []
         )
-        found = [c for c in (*inner, *items) if is_class(c)] or (found if part.isdigit() else [])
-    return found
+        classes = [c for c in (*inner, *items) if is_class(c)] or (
+            classes if part.isdigit() else []
+        )
+    return classes
 
 
 def is_required(name: str, root: type[Settings]) -> bool:
-    """Whether a setting has to be given, in any of the kinds that have it. A `kind` among several has to."""
+    """Whether a setting is required in some kind that has it. `kind` is required if there are several."""
     *section, last = name.split(".")
     classes = [c for c in _classes_at(tuple(section), root) if last in c.model_fields]
     several = last == "kind" and len(classes) > 1
@@ -66,7 +70,7 @@ def is_required(name: str, root: type[Settings]) -> bool:
 
 
 def closest(name: str, section: Key, root: type[Settings]) -> str:
-    """The nearest name in a section, over all its kinds; empty if none is near."""
+    """The most similar name in a section, over all its kinds; empty if none is similar."""
     if len(name) > VALUE:  # near no name, and looking would take long
         return ""
     names = sorted({n for c in _classes_at(section, root) for n in c.model_fields})

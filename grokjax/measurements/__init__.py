@@ -51,15 +51,15 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
 def _no_such_rows(s: Any, table: TaskData) -> str | None:
     operands_N2 = getattr(table, "operands_N2", None)
     if operands_N2 is None:
-        return "rows with two operands, and this task's have none; of: embedding would be right"
+        return "rows with two operands, but the rows of this task have none; use of: embedding"
     known = np.unique(operands_N2[:, 1])
     if s.rows_y in known:
         return None
-    return f"a second operand that occurs, and rows_y is {s.rows_y}; {known[0]} to {known[-1]} would be right"
+    return f"rows whose second operand is rows_y = {s.rows_y}, but there are none; use {known[0]} to {known[-1]}"
 
 
 def unmet(measurement: Measurement, model: Settings, table: TaskData) -> str | None:
-    """What a measurement needs and this model and task do not offer, in words."""
+    """What a measurement needs but this model and task do not offer, in words; None if nothing."""
     told = lacking(measurement.requires, model, table)
     if told is not None:
         others = offering(measurement.requires)

@@ -121,7 +121,7 @@ MEANING = {
     "pre_norm": "a transformer without norms, or with norms before its sublayers",
     "token_mlp": "an MLP on token embeddings",
     "embedding": "a model with an embedding",
-    "features": "a model that hands out its features",
+    "features": "a model whose features can be read",
     "hidden_layer": "a transformer or one hidden layer",
     "modular": "a task of kind modular, whose tokens are numbers modulo p",
     "commutative": "a commutative operation",
@@ -130,7 +130,7 @@ MEANING = {
 
 
 def lacking(requires: frozenset[str], model: Settings, table: TaskData) -> str | None:
-    """What is required of a model's settings and a task, and is not offered, in words."""
+    """What is required but not offered by a model's settings and a task, in words; None if nothing."""
     offered = {*MODELS[kind_of(type(model))].offers(model)}
     offered |= {"modular"} if table.cyclic else set()
     offered |= {"commutative"} if table.commutative else set()
@@ -139,7 +139,7 @@ def lacking(requires: frozenset[str], model: Settings, table: TaskData) -> str |
 
 
 def offering(requires: frozenset[str]) -> list[str]:
-    """Kinds of models that offer, with their default settings, what is required of a model."""
+    """Kinds of models that offer what is required, with their default settings."""
     wanted = requires & MEANING.keys() - {"modular", "commutative"}
     return [
         name for name, kind in MODELS.items() if wanted and wanted <= kind.offers(kind.settings())
@@ -147,13 +147,13 @@ def offering(requires: frozenset[str]) -> list[str]:
 
 
 def misfit(kind: str, task: TaskData) -> str | None:
-    """Why this kind of model cannot learn a task, in words."""
+    """Why this kind of model cannot learn a task, in words; None if it can."""
     reads = MODELS[kind].reads
     if task.form == reads:
         return None
     *most, last = (name for name, k in MODELS.items() if k.reads == task.form)
     fitting = f"{', '.join(most)} or {last}" if most else last
-    return f"{kind} reads {reads}, and this task's rows are {task.form}; {fitting} would be right"
+    return f"{kind} reads {reads}, but the rows of this task are {task.form}; use {fitting}"
 
 
 class Model:

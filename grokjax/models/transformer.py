@@ -26,7 +26,7 @@ from grokjax.models.linear import (
     shift_rows,
     stretch,
 )
-from grokjax.settings import Settings, hyper, shape
+from grokjax.settings import SettingError, Settings, hyper, shape
 from grokjax.tasks.table import Table
 
 Placement = Literal[
@@ -55,7 +55,7 @@ class TransformerSettings(Settings):
     d_model: int = shape(128, ge=1)
     """Width of the residual stream."""
     n_heads: int = shape(4, ge=1)
-    """Attention heads; must divide d_model."""
+    """Number of attention heads; must divide d_model."""
     d_mlp: int = shape(512, ge=1)
     """Width of the MLP."""
     activation: Literal["relu", "gelu"] = shape("relu")
@@ -63,15 +63,16 @@ class TransformerSettings(Settings):
     positions: Literal["learned", "sinusoidal"] = shape("learned")
     """Position embedding; sinusoidal ones are fixed."""
     causal: bool = shape(True)
-    """Whether a position sees only itself and earlier ones."""
+    """true: a position attends only to itself and earlier ones."""
     ln: Placement = shape("none")
-    """Where LayerNorm stands, in source 004's words (its `off` is `none` here); mlp-inpnorm: length 1, no gain."""
+    """Where LayerNorm is applied, named as in source 004 (its `off` is `none`). mlp-inpnorm divides by the length,
+    without a gain."""
     ln_kind: Literal["layer", "rms"] = shape("layer")
     """LayerNorm (gain and bias) or RMSNorm (gain)."""
     ln_eps: float = shape(1e-6, ge=0, le=1)
     """Added to the variance; source 004 uses 0."""
     final_ln: bool = shape(False)
-    """A LayerNorm before the unembedding (eps at least 1e-5, as in source 004)."""
+    """true: apply a LayerNorm before the output matrix (eps at least 1e-5, as in source 004)."""
     attn_bias: bool = shape(False)
     """Biases of Q, K, V and O."""
     mlp_bias: bool = shape(True)
@@ -79,7 +80,7 @@ class TransformerSettings(Settings):
     unembed_bias: bool = shape(False)
     """Bias of the logits."""
     tied: bool = shape(False)
-    """Use the embedding's first n_classes rows as unembedding."""
+    """true: use the first n_classes rows of the embedding as the output matrix."""
     init: Literal[tuple(SCHEMES)] = shape("nanda")  # type: ignore[valid-type]
     """Initialisation scheme, named after what it reproduces."""
     init_scale: float = hyper(1.0, gt=0)
@@ -92,8 +93,8 @@ class TransformerSettings(Settings):
         if self.d_model % self.n_heads:
             right = [h for h in range(1, self.d_model + 1) if self.d_model % h == 0]
             near = min(right, key=lambda h: abs(h - self.n_heads))
-            raise ValueError(
-                f"n_heads: {self.n_heads} does not divide d_model = {self.d_model}; {near} would"
+            raise SettingError(
+                "n_heads", f"{self.n_heads} does not divide d_model = {self.d_model}; use {near}"
             )
         return self
 
@@ -328,9 +329,9 @@ def sinusoid(n_positions: int, d_model: int) -> np.ndarray:
 def transformer_module(s: TransformerSettings, table: Table) -> TransformerModule:
     """The module for the table's vocabulary, length and classes."""
     if s.tied and table.n_classes > table.n_vocab:
-        raise ValueError(
-            f"model.tied: true needs task.classes ({table.n_classes}) not above the vocabulary "
-            f"({table.n_vocab})"
+        raise SettingError(
+            "model.tied",
+            f"true needs at most as many classes ({table.n_classes}) as tokens ({table.n_vocab}); use false",
         )
     return TransformerModule(s, table.n_vocab, table.tokens_NT.shape[1], table.n_classes)
 

@@ -39,7 +39,7 @@ must not change what older results directories are compared with."""
 
 
 def unmet(probe: Probe, model: Settings, table: TaskData) -> str | None:
-    """What a probe needs and this model and task do not offer, in words."""
+    """What a probe needs but this model and task do not offer, in words; None if nothing."""
     return lacking(probe.requires, model, table)
 
 
@@ -50,11 +50,11 @@ def required(probes: tuple[Probe, ...]) -> frozenset[str]:
 
 def measure(probes: tuple[Probe, ...], view: View) -> dict[str, Array]:
     """All measurements of the probes, as scalars by name; a vector's entries are numbered."""
-    found: dict[str, Array] = {}
+    measured: dict[str, Array] = {}
     for probe in probes:
         for name, value in PROBES[kind_of(type(probe))].build(probe, view).items():
             if value.ndim == 0:
-                found[name] = value
+                measured[name] = value
             else:
-                found |= {f"{name}/{i}": value[i] for i in range(len(value))}
-    return found
+                measured |= {f"{name}/{i}": value[i] for i in range(len(value))}
+    return measured

@@ -28,7 +28,7 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 @contextlib.contextmanager
 def _disk_errors(directory: Path) -> Iterator[None]:
-    """Orbax tells of a full disk by a ValueError out of a background thread; here it is an OSError again."""
+    """Orbax reports a full disk as a ValueError of a background thread; turn it into an OSError."""
     try:
         yield
     except Exception as error:
@@ -39,7 +39,7 @@ def _disk_errors(directory: Path) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class Meta:
-    """What a checkpoint says beside the state."""
+    """What a checkpoint contains besides the state."""
 
     chunk: int
     runs: list[str | None]
@@ -92,7 +92,7 @@ class Checkpoints:
             raise OSError(errno.ENOSPC, message, str(self.directory))
 
     def wait(self) -> None:
-        """Until the last save is on disk; lets its exceptions out."""
+        """Wait until the last save is on disk; raises its errors."""
         with _disk_errors(self.directory):
             self._manager.wait_until_finished()
 
@@ -101,7 +101,7 @@ class Checkpoints:
             self._manager.close()
 
     def restore(self, abstract: Any) -> tuple[Any, Meta] | None:
-        """The newest step that is whole, as NumPy; `abstract(slots)` gives its shapes. Moves broken ones aside."""
+        """The newest undamaged checkpoint, as NumPy; `abstract(slots)` gives its shapes. Moves damaged ones away."""
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 return self._restore_step(step, abstract)
@@ -127,6 +127,8 @@ class Checkpoints:
         shutil.rmtree(target, ignore_errors=True)
         shutil.move(self.directory / str(step), target)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        log.warning("checkpoint %s is broken (%s); moved to %s", step, reason[:200], target)
+        log.warning(
+            f"checkpoint {step} is damaged ({reason[:200]}) and was moved to {target}; training continues without it"
+        )
         self._manager.close()
         self._manager = self._open()

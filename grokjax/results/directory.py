@@ -1,4 +1,4 @@
-"""A results directory: whose it is, and whether an experiment may go on in it."""
+"""A results directory: which experiment it belongs to, and whether an experiment may continue in it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import os
 from pathlib import Path
 from typing import Any
 
-from grokjax.experiment.axes import expand_axes, split_names
-from grokjax.experiment.config import SCHEMA, Experiment
+from grokjax.atomic import replacing
+from grokjax.experiment.axes import expand_axes
+from grokjax.experiment.axis_names import split_names
+from grokjax.experiment.config import Experiment
 from grokjax.experiment.grid import Run, given, make_runs
 from grokjax.experiment.loading import dump_yaml, experiment_from
 from grokjax.experiment.parsing import parse_yaml
 from grokjax.experiment.places import ConfigError, Places
 from grokjax.quoting import cut, cut_path, shown
 from grokjax.settings import Settings, leaves
-from grokjax.version import __version__
+from grokjax.version import SCHEMA, __version__
 
 
 def directory_of(experiment: Experiment) -> Path:
@@ -24,7 +26,7 @@ def directory_of(experiment: Experiment) -> Path:
 
 
 def check_directory(experiment: Experiment, runs: list[Run]) -> None:
-    """Refuse a directory that is not this experiment's, or cannot be written. Writes nothing. Raises ConfigError."""
+    """Refuse a directory that belongs to another experiment or is not writable. Writes nothing. Raises ConfigError."""
     path = directory_of(experiment)
     told = cut_path(path)
     try:
@@ -32,21 +34,21 @@ def check_directory(experiment: Experiment, runs: list[Run]) -> None:
             _check_same(read_experiment(path), experiment, runs, path)
         elif path.is_dir() and any(_foreign(path)):
             raise ConfigError(
-                f"{told}: has files in it and is no results directory; name another with --out"
+                f"{told}: contains files but is not a results directory; use another directory with --out"
             )
         _check_writable(path)
     except PermissionError as error:
         raise ConfigError(
-            f"{told}: {cut_path(error.filename)} is not readable; name another directory with --out"
+            f"{told}: {cut_path(error.filename)} is not readable; use another directory with --out"
         ) from None
     except OSError as error:  # a name that is too long, a ring of links
         raise ConfigError(
-            f"{told}: cannot be used: {error.strerror}; name another directory with --out"
+            f"{told}: cannot be used: {error.strerror}; use another directory with --out"
         ) from None
 
 
 _OWN = (".lock", ".lock.json", ".writable", "experiment.yaml.new")
-"""What a start that was killed can leave."""
+"""Files that may remain when a process was killed at its start."""
 
 
 def _foreign(path: Path) -> list[Path]:
@@ -58,26 +60,26 @@ def _check_writable(path: Path) -> None:
     nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
     if not nearest.is_dir():
         raise ConfigError(
-            f"{told}: {cut_path(nearest)} is a file, not a directory; name another directory with --out"
+            f"{told}: {cut_path(nearest)} is a file, not a directory; use another directory with --out"
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise ConfigError(
-            f"{told}: {cut_path(nearest)} is not writable; name another directory with --out"
+            f"{told}: {cut_path(nearest)} is not writable; use another directory with --out"
         )
 
 
 def write_experiment(experiment: Experiment, path: Path) -> None:
     """experiment.yaml: every setting resolved, axes as lists; atomic."""
     data = {"schema": SCHEMA, "grokjax": __version__, **as_data(experiment)}
-    aside = path / "experiment.yaml.new"
-    aside.write_text(dump_yaml(data))
-    os.replace(aside, path / "experiment.yaml")
+    with replacing(path / "experiment.yaml") as aside:
+        aside.write_text(dump_yaml(data))
 
 
 def as_data(experiment: Experiment) -> dict[str, Any]:
     """An experiment as plain data, axes expanded, without what only concerns its execution.
 
-    Every setting is there, defaults too. Where a section's kind varies only what was given is: defaults are the kind's.
+    It has every setting, also defaults. But a section whose kind varies has only the settings that were given, because
+    each kind has its own defaults.
     """
     data = experiment.model_dump(mode="json", exclude={"execution"})
     data["axes"] = expand_axes(experiment.axes, Places("experiment"))
@@ -101,26 +103,26 @@ def read_experiment(path: Path) -> Experiment:
         ) from None
     if not isinstance(schema, int) or schema > SCHEMA:
         raise ConfigError(
-            f"{cut_path(file)}: schema: {cut(schema)} was written by a newer grokjax; "
-            f"this one reads up to {SCHEMA}, so update it"
+            f"{cut_path(file)}: schema: {cut(schema)} was written by a newer grokjax, but this one reads "
+            f"schemas up to {SCHEMA}; update grokjax"
         )
     data.pop("grokjax", None)
     return experiment_from(data, Places(str(file)))
 
 
 def _check_same(old: Experiment, new: Experiment, runs: list[Run], path: Path) -> None:
-    """The same runs, more runs, or a larger budget may go on; anything else is refused by name."""
+    """The same runs, more runs or a larger budget may continue. Refuse any other change, and name the setting."""
     changed = _difference(old, new, runs)
     if changed:
         name, before, after = changed
         raise ConfigError(
-            f"{cut_path(path)}: {cut(name)}: is {_told(before)} in this results directory and {_told(after)} now; "
-            "change it back or name another directory with --out"
+            f"{cut_path(path)}: {cut(name)}: is {_told(before)} in this results directory, but {_told(after)} now; "
+            "change it back, or use another directory with --out"
         )
 
 
 _FIXED = ("train.stop", "train.snapshot_every", "probes")
-"""No part of a run's id, and yet what is on disk was made with them: stopped runs, states, columns."""
+"""Not part of a run's id, but they cannot change: stopped runs, states and columns on disk depend on them."""
 
 
 def _difference(old: Experiment, new: Experiment, runs: list[Run]) -> tuple[str, Any, Any] | None:
@@ -141,7 +143,7 @@ def _difference(old: Experiment, new: Experiment, runs: list[Run]) -> tuple[str,
 
 
 def _changed_setting(old: Experiment, new: Experiment) -> tuple[str, Any, Any] | None:
-    """The first setting that differs, kinds first: with another kind everything below it differs."""
+    """The first setting that differs. Kinds come first, because with another kind all settings below it differ."""
     before, after = _flat(old), _flat(new)
     different = [n for n in sorted(before | after) if before.get(n) != after.get(n)]
     shrunk = [n for n in different if isinstance(before.get(n), _Varying)]
@@ -168,7 +170,7 @@ def _flat(experiment: Experiment) -> dict[str, Any]:
 
 
 def _lost(run: Run) -> tuple[str, Any, Any]:
-    return "axes", run.point, "missing from the grid"
+    return "axes", run.point, "not in the grid"
 
 
 def _told(value: Any) -> str:
@@ -177,4 +179,4 @@ def _told(value: Any) -> str:
     if isinstance(value, tuple):
         text = cut("[" + ", ".join(_told(v) for v in value) + "]")
         return f"the axis {text}" if isinstance(value, _Varying) else text
-    return "unset" if value is None else cut(value)
+    return "not set" if value is None else cut(value)

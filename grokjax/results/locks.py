@@ -1,4 +1,4 @@
-"""One writer for a directory: a file lock, and beside it a note of who holds it."""
+"""Only one process may write to a directory: a file lock, and a note that says which process holds it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def hold(directory: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise Locked(
-            f"{cut_path(directory)}: is in use by {_holder(note)}; wait for it or stop it"
+            f"{cut_path(directory)}: is in use by {_holder(note)}; wait until it ends, or stop it"
         ) from None
     try:
         _refuse_other_host(note, directory)
@@ -48,7 +48,7 @@ def _me() -> dict:
 
 
 def _read(note: Path) -> dict:
-    """Who holds the lock; nothing where there is no note, or only a half-written one."""
+    """Who holds the lock; empty if there is no note or an incomplete one."""
     try:
         who = json.loads(note.read_text())
     except (OSError, ValueError):
@@ -68,9 +68,10 @@ def _holder(note: Path) -> str:
 
 
 def _refuse_other_host(note: Path, directory: Path) -> None:
-    """File locks do not reach across every network file system: a note from elsewhere is believed, never broken."""
+    """File locks do not work on every network file system, so a note from another machine is always respected."""
     who = _read(note)
     if who and who["host"] != platform.node():
         raise Locked(
-            f"{cut_path(directory)}: was locked by {_holder(note)}; if that process is gone, delete {cut_path(note)}"
+            f"{cut_path(directory)}: was locked by {_holder(note)}; "
+            f"if that process no longer runs, delete {cut_path(note)}"
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import zarr
 
-SCHEMA = 1
+from grokjax.atomic import replacing
+from grokjax.version import SCHEMA
 
 
 class Variable(NamedTuple):
@@ -27,20 +26,13 @@ def write_measured(
     coordinates: Mapping[str, Variable],
     attributes: Mapping[str, Any],
 ) -> None:
-    """Write the store aside and move it into place; what was there before goes."""
-    aside, old = path.with_name(path.name + ".new"), path.with_name(path.name + ".old")
+    """Write a store; it replaces an older one."""
     path.parent.mkdir(exist_ok=True)
-    for left in (aside, old):
-        shutil.rmtree(left, ignore_errors=True)
-    group = zarr.open_group(aside, mode="w", zarr_format=3)
-    for name, variable in {**variables, **coordinates}.items():
-        _write(group, name, variable, " ".join(coordinates))
-    group.attrs.update({"schema": SCHEMA, "coordinates": " ".join(coordinates), **attributes})
-    # A directory cannot replace one that is not empty. A reader in between finds none, never half of one.
-    if path.exists():
-        os.replace(path, old)
-    os.replace(aside, path)
-    shutil.rmtree(old, ignore_errors=True)
+    with replacing(path) as aside:
+        group = zarr.open_group(aside, mode="w", zarr_format=3)
+        for name, variable in {**variables, **coordinates}.items():
+            _write(group, name, variable, " ".join(coordinates))
+        group.attrs.update({"schema": SCHEMA, "coordinates": " ".join(coordinates), **attributes})
 
 
 def _write(group: Any, name: str, variable: Variable, coordinates: str) -> None:

@@ -1,4 +1,4 @@
-"""Which weights of its runs a results directory holds, and which of them a measurement asks for."""
+"""The saved weights of a results directory, and which of them a measurement needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Shelf(NamedTuple):
     steps: dict[int, int | None]
     """By step: the snapshot's step, or None for the weights of the run's end."""
     final: int | None
-    """Step of the run's end, None where it has not come to one."""
+    """Last step of the run; None if it has not ended."""
 
     def tensors(self, step: int) -> dict[str, np.ndarray]:
         """Weights of a step by name."""
@@ -37,7 +37,7 @@ Wanted = list[tuple[Shelf, list[int]]]
 
 
 def shelves_of(group: Group, path: Path) -> list[Shelf]:
-    """Of all runs of a group of a results directory, also those that have no weights."""
+    """The saved weights of all runs of a group, including runs without any."""
     directory = path / "groups" / group.hash
     if not directory.is_dir():
         return [Shelf(run, None, {}, None) for run in group.runs]
@@ -53,7 +53,7 @@ def shelves_of(group: Group, path: Path) -> list[Shelf]:
 
 
 def wanted_of(measurement: Any, shelves: list[Shelf]) -> Wanted:
-    """Runs with at least one of the weights that are asked for."""
+    """Runs with at least one of the wanted sets of weights, and the steps of these."""
     needs_end = "final" in measurement.requires
     found = [
         (s, _steps(measurement.at, s)) for s in shelves if s.final is not None or not needs_end
@@ -71,14 +71,14 @@ _ADVICE = "or train another directory with train.snapshot_every"
 
 
 def check_steps(measurement: Any, shelves: list[Shelf], places: Places, key: Key) -> None:
-    """A snapshot that a run should have and has not is a mistake; one that ended before is none. Raises ConfigError."""
+    """Refuse a step that a run passed without saving weights. A run may have ended before it. Raises ConfigError."""
     at = measurement.at
     if at == "all" and not any(set(s.steps.values()) - {None} for s in shelves):
-        message = f"all needs snapshots, and none were saved; final would be right, {_ADVICE}"
+        message = f"all needs snapshots, but none were saved; use final, {_ADVICE}"
         raise places.error(key, message)
     needs_end = at == "final" or "final" in measurement.requires
     if needs_end and all(s.final is None for s in shelves):
-        message = "needs weights of a run's end, and no run has come to its end; train on first"
+        message = "needs the weights at the end of a run, but no run has ended yet; finish the training first"
         raise places.error(key, message)
     for step in at if isinstance(at, tuple) else ():
         _check_step(step, shelves, places, key)
@@ -93,7 +93,7 @@ def _check_step(step: int, shelves: list[Shelf], places: Places, key: Key) -> No
         told = f"no run has weights of step {step}; run {longest.run.id} has {_told(longest)}"
     else:
         return
-    raise places.error(key, f"{told}; choose among these, {_ADVICE}")
+    raise places.error(key, f"{told}; use one of these steps, {_ADVICE}")
 
 
 def _told(shelf: Shelf) -> str:

@@ -1,14 +1,13 @@
 """Results on disk: histories in zarr, weights in safetensors. No JAX.
 
-A history store is preallocated for the runs admitted together and never resized; a grown grid or a larger budget adds
-a store, and the newest store that has a run is the one that counts. A run's status is written last: it commits the run.
+A history store is preallocated for the runs admitted together and never resized; a larger grid or a larger budget adds
+a store, and of the stores that have a run the newest is used. A run's status is written last: it commits the run.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,13 +18,15 @@ import zarr
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from grokjax.atomic import replacing
+from grokjax.version import SCHEMA
+
 DONE = ("finished", "stopped", "diverged")
-SCHEMA = 1
 
 
 @dataclasses.dataclass
 class Progress:
-    """How far one run is on disk."""
+    """The progress of one run on disk."""
 
     status: str
     evaluations_done: int
@@ -70,37 +71,35 @@ class History:
         columns: dict[str, list[Any]],
         attributes: dict[str, Any],
     ) -> None:
-        """Write an empty store aside and move it into place: a store that exists is whole."""
-        aside = path.with_name(path.name + ".new")
-        shutil.rmtree(aside, ignore_errors=True)
-        group = zarr.open_group(aside, mode="w", zarr_format=3)
-        shape = (len(ids), len(steps), len(names))
-        group.create_array(
-            "value",
-            shape=shape,
-            chunks=(1, *shape[1:]),
-            dtype="f4",
-            fill_value=float("nan"),
-            dimension_names=("run", "eval", "probe"),
-            config={"write_empty_chunks": True},
-        )
-        fresh = {
-            "id": ids,
-            "status": ["waiting"] * len(ids),
-            "evaluations_done": [0] * len(ids),
-            "diverged_at": [-1] * len(ids),
-        }
-        for name, column in {**columns, **fresh}.items():
-            _write_column(group, name, column, "run")
-        _write_column(group, "probe", names, "probe")
-        _write_column(group, "step", [int(s) for s in steps], "eval")
-        coordinates = " ".join([*columns, *fresh, "probe", "step"])
-        group.attrs.update({"schema": SCHEMA, "coordinates": coordinates, **attributes})
-        group["value"].attrs["coordinates"] = coordinates
-        os.replace(aside, path)
+        """Write an empty store and move it into place, so that a store that exists is complete."""
+        with replacing(path) as aside:
+            group = zarr.open_group(aside, mode="w", zarr_format=3)
+            shape = (len(ids), len(steps), len(names))
+            group.create_array(
+                "value",
+                shape=shape,
+                chunks=(1, *shape[1:]),
+                dtype="f4",
+                fill_value=float("nan"),
+                dimension_names=("run", "eval", "probe"),
+                config={"write_empty_chunks": True},
+            )
+            fresh = {
+                "id": ids,
+                "status": ["waiting"] * len(ids),
+                "evaluations_done": [0] * len(ids),
+                "diverged_at": [-1] * len(ids),
+            }
+            for name, column in {**columns, **fresh}.items():
+                _write_column(group, name, column, "run")
+            _write_column(group, "probe", names, "probe")
+            _write_column(group, "step", [int(s) for s in steps], "eval")
+            coordinates = " ".join([*columns, *fresh, "probe", "step"])
+            group.attrs.update({"schema": SCHEMA, "coordinates": coordinates, **attributes})
+            group["value"].attrs["coordinates"] = coordinates
 
     def describe(self, shape: dict[str, Any]) -> None:
-        """Say which shape settings the runs share, where an older version has not."""
+        """Write which shape settings the runs share, if an older version did not."""
         if "shape" not in self._attributes:
             self._attributes["shape"] = shape
 
@@ -120,7 +119,7 @@ class History:
             self._values.oindex[rows] = np.stack([values[run] for run in runs])
 
     def note(self, run: str, progress: Progress) -> None:
-        """Remember how far a run is; `flush` writes it."""
+        """Set the progress of a run; `flush` writes it."""
         self.progress[self.row[run]] = progress
 
     def flush(self) -> None:
@@ -162,7 +161,7 @@ class GroupStore:
         self.open()
 
     def open(self) -> None:
-        """Open the stores there are, and clear what a killed process left half-written."""
+        """Open all stores, and delete incomplete files of a process that was killed."""
         left = [self._history_dir.glob("*.new"), self._history_dir.glob("*.part")]
         for path in itertools.chain(*left, self._weights_dir.glob("*.new")):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -193,23 +192,21 @@ class GroupStore:
         columns: dict[str, list[Any]],
         attributes: dict[str, Any],
     ) -> None:
-        """A further store for these runs, with what older stores hold of them copied over."""
+        """Add a store for these runs, with a copy of what older stores have of them."""
         path = self._history_dir / f"{len(self.histories)}.zarr"
         old = {run: self.of(run) for run in ids}
-        aside = path.with_suffix(".part")
-        shutil.rmtree(aside, ignore_errors=True)
-        History.create(aside, ids, names, steps, columns, attributes)
-        new = History(aside)
-        for run, history in old.items():
-            if history is not None:
-                values = np.full((len(steps), len(names)), np.nan, np.float32)
-                before = history.read(run)
-                values[: len(before)] = before
-                new.write(run, values)
-                done = history.progress[history.row[run]].evaluations_done
-                new.note(run, Progress("waiting", done, -1))
-        new.flush()
-        os.replace(aside, path)
+        with replacing(path, path.with_suffix(".part")) as aside:
+            History.create(aside, ids, names, steps, columns, attributes)
+            new = History(aside)
+            for run, history in old.items():
+                if history is not None:
+                    values = np.full((len(steps), len(names)), np.nan, np.float32)
+                    before = history.read(run)
+                    values[: len(before)] = before
+                    new.write(run, values)
+                    done = history.progress[history.row[run]].evaluations_done
+                    new.note(run, Progress("waiting", done, -1))
+            new.flush()
         self.histories.append(History(path))
 
     def flush(self) -> None:
@@ -225,7 +222,7 @@ class GroupStore:
         _save(self._weights_dir / f"{run}.safetensors", tensors, facts)
 
     def read_weights(self, run: str, step: int | None = None) -> dict[str, np.ndarray]:
-        """Final weights, or those of a snapshot."""
+        """The final weights, or those of a snapshot."""
         return load_file(self._weights_dir / (run + _at(step)))
 
     def final_step(self, run: str) -> int | None:
@@ -242,8 +239,8 @@ class GroupStore:
 
     def snapshots(self, run: str) -> list[int]:
         """Steps at which weights of a run were saved."""
-        found = self._weights_dir.glob(f"{run}-*.safetensors")
-        return sorted(int(path.stem.rpartition("-")[2]) for path in found)
+        paths = self._weights_dir.glob(f"{run}-*.safetensors")
+        return sorted(int(path.stem.rpartition("-")[2]) for path in paths)
 
     def write_state(self, run: str, leaves: list[np.ndarray], evaluations: int) -> None:
         """A run's whole state, leaf by leaf, so that a larger budget can continue it."""
@@ -277,9 +274,8 @@ def _at(step: int | None) -> str:
 def _save(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, str]) -> None:
     # safetensors writes wrong data for arrays that are not contiguous, without a word.
     whole = {name: np.asarray(x, order="C") for name, x in tensors.items()}
-    aside = path.with_name(path.name + ".new")
     try:
-        save_file(whole, aside, metadata=facts)
+        with replacing(path) as aside:
+            save_file(whole, aside, metadata=facts)
     except SafetensorError as error:
         raise OSError(f"{path}: {error}") from None
-    os.replace(aside, path)

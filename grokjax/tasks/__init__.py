@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from grokjax.settings import Settings, kind_of
+from grokjax.settings import SettingError, Settings, kind_of
 from grokjax.tasks.modular import Modular, modular_size, modular_table
 from grokjax.tasks.parity import SparseParity, sparse_parity_sample, sparse_parity_size
 from grokjax.tasks.permutation import Permutation, permutation_table
@@ -23,7 +23,7 @@ class TaskKind(NamedTuple):
     settings: type[Settings]
     build: Callable[[Any], TaskData]
     size: SizeOf | None = None
-    """How large it is, from its settings; None: no settings can make it too large to train."""
+    """How large it is, from its settings; None: it is always small enough."""
 
 
 TASKS: dict[str, TaskKind] = {
@@ -38,8 +38,8 @@ def make_table(settings: Settings) -> TaskData:
     return TASKS[kind_of(type(settings))].build(settings)
 
 
-def unfit(settings: Settings, memory: Callable[[], int] | None = None) -> str | None:
-    """'setting: why' for a task that is too large to train, of which nothing is made to find out.
+def unfit(settings: Settings, memory: Callable[[], int] | None = None) -> SettingError | None:
+    """Why a task is too large to train, or None. Makes none of its rows.
 
     `memory`: bytes that a device has for it.
     """

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import model_validator
 
-from grokjax.settings import Settings, shape
+from grokjax.settings import SettingError, Settings, shape
 from grokjax.tasks.size import Size
 from grokjax.tasks.table import Table
 
@@ -73,31 +73,33 @@ class Modular(Settings):
 
     kind: Literal["modular"] = shape("modular")
     operation: Literal[tuple(OPERATIONS)] = shape("x+y")  # type: ignore[valid-type]
-    """What is learned, modulo p; `random` is a fixed table of uniformly drawn answers."""
+    """The operation, modulo p; `random` is a fixed table of random answers."""
     p: int = shape(113, ge=2, le=MAX_MODULUS)
-    """The modulus: operands and answers are 0 to p-1."""
+    """The modulus; operands and answers are 0 to p-1."""
     format: Literal[tuple(FORMATS)] = shape("a b =")  # type: ignore[valid-type]
-    """Tokens of a row: `a b =`, where '=' has id p, `a op b =`, with ids p and p+1, or the operands alone."""
+    """Tokens of a row: `a b =`, where '=' has the id p, or `a op b =`, where op and '=' have the ids p and p+1."""
     classes: Literal["p", "p+1", "vocabulary"] = shape("vocabulary")
-    """Number of logits; those from p on never occur as answers, but are trained against."""
+    """Number of logits. Those from p on are never the right answer, but are part of the loss."""
     table_seed: int = shape(0, ge=0, lt=2**31)
-    """Seed of the answers of the `random` operation; 0 for all others."""
+    """Seed of the answers of the operation `random`; must be 0 for all others."""
 
     @model_validator(mode="after")
     def _inverse_exists(self) -> Modular:
         if OPERATIONS[self.operation].divides and not _is_prime(self.p):
-            raise ValueError(
-                f"p: {self.p} is not prime, and {self.operation} needs a modular inverse; "
-                f"{_nearest_primes(self.p)} would be right"
+            raise SettingError(
+                "p",
+                f"{self.p} is not prime, but {self.operation} needs a modular inverse; use "
+                f"{_nearest_primes(self.p)}",
             )
         return self
 
     @model_validator(mode="after")
     def _seed_is_used(self) -> Modular:
         if self.table_seed and self.operation != "random":
-            raise ValueError(
-                f"table_seed: {self.table_seed} has no effect on {self.operation}, only on random; "
-                "0 would be right"
+            raise SettingError(
+                "table_seed",
+                f"{self.table_seed} has no effect on {self.operation}, only on the operation random; "
+                "use 0",
             )
         return self
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from pydantic import model_validator
 
-from grokjax.settings import Settings, shape
+from grokjax.settings import SettingError, Settings, shape
 from grokjax.tasks.sample import Sample
 from grokjax.tasks.size import Size
 
@@ -22,21 +22,22 @@ class SparseParity(Settings):
 
     kind: Literal["sparse_parity"] = shape("sparse_parity")
     n_bits: int = shape(40, ge=1)
-    """Signs of a row."""
+    """Number of signs in a row."""
     k: int = shape(3, ge=1)
-    """Signs that decide: the first k of a row."""
+    """Number of signs that decide the class: the first k of a row."""
     n_train: int = shape(1000, ge=1)
-    """Training rows, drawn for each run from its split_seed."""
+    """Number of training rows, drawn for each run with its split_seed."""
     n_test: int = shape(100, ge=1)
-    """Validation rows, the same for all runs; drawn apart from the training rows, so a few bits can repeat some."""
+    """Number of validation rows, the same for all runs. With few bits, some can be training rows too."""
     test_seed: int = shape(0, ge=0, lt=2**31)
     """Seed of the validation rows."""
 
     @model_validator(mode="after")
     def _bits_suffice(self) -> SparseParity:
         if self.k > self.n_bits:
-            raise ValueError(
-                f"k: {self.k} is more than n_bits = {self.n_bits}; at most {self.n_bits} would be right"
+            raise SettingError(
+                "k",
+                f"{self.k} is more than n_bits = {self.n_bits}; use at most {self.n_bits}",
             )
         return self
 

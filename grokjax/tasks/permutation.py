@@ -28,11 +28,11 @@ class Permutation(Settings):
     group: Literal["S3", "S4", "S5", "A5"] = shape("S5")
     """All permutations of 3, 4 or 5 points, or the even ones of 5 points."""
     operation: Literal["xy", "xyx^-1", "xyx"] = shape("xy")
-    """What is learned; products read from left to right."""
+    """The operation; products are read from left to right."""
     format: Literal[tuple(FORMATS)] = shape("a b =")  # type: ignore[valid-type]
-    """Tokens of a row: `a b =`, `a op b =` or `a b`; the ids of op and '=' follow the elements'."""
+    """Tokens of a row: `a b =` or `a op b =`; the ids of op and '=' follow the elements'."""
     classes: Literal["elements", "elements+1", "vocabulary"] = shape("vocabulary")
-    """Number of logits; those beyond the elements never occur as answers."""
+    """Number of logits. Those beyond the elements are never the right answer."""
 
 
 OPERATIONS: dict[str, Callable[[Elements, Elements, Elements, Product], Elements]] = {

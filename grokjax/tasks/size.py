@@ -1,11 +1,11 @@
-"""How large a task is, from counting: what is too large is refused before any of its rows is made."""
+"""How large a task is. A task that is too large is refused before any of its rows is made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from grokjax.settings import Settings
+from grokjax.settings import SettingError, Settings
 
 MAX_ROWS = 100_000_000
 """Rows of a task; as many numbers lie in the host's memory for each of its splits."""
@@ -31,8 +31,10 @@ class Size(NamedTuple):
 SizeOf = Callable[[Any], Size]
 
 
-def too_large(settings: Settings, size_of: SizeOf, memory: Callable[[], int]) -> str | None:
-    """'setting: why' for a task that cannot be trained. `memory` is asked for its bytes where the task is not small."""
+def too_large(
+    settings: Settings, size_of: SizeOf, memory: Callable[[], int]
+) -> SettingError | None:
+    """Why a task cannot be trained. `memory` is asked for its bytes where the task is not small."""
     size = size_of(settings)
     if size.rows <= MAX_ROWS and size.n_bytes <= SMALL:
         return None
@@ -41,10 +43,11 @@ def too_large(settings: Settings, size_of: SizeOf, memory: Callable[[], int]) ->
         return None
     value = getattr(settings, size.setting)
     most = _largest(settings, size_of, size.setting, limit)
-    return (
-        f"{size.setting}: {value} makes {size.rows:,} rows of {size.width:,} numbers, "
-        f"{_gigabytes(size.n_bytes)} in each evaluation; at most {_gigabytes(limit)} can be used, and "
-        f"{MAX_ROWS:,} rows; at most {most} would be right"
+    return SettingError(
+        size.setting,
+        f"{value} makes {size.rows:,} rows of {size.width:,} numbers, "
+        f"{_gigabytes(size.n_bytes)} in each evaluation; at most {_gigabytes(limit)} are available, and at most "
+        f"{MAX_ROWS:,} rows are possible; use at most {most}",
     )
 
 
