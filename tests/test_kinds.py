@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import numpy as np
+import zarr
+from safetensors.numpy import load_file
 
 import analysis
 from tests.harness import ROOT, environment
@@ -19,7 +21,7 @@ model: {kind: bilinear, width: 8}
 optimizer: {kind: signs, learning_rate: 0.01}
 train: {steps: 8, eval_every: 4, snapshot_every: 1}
 probes: [{kind: norms}, {kind: largest}]
-measurements: [{kind: pruning}]
+measurements: [{kind: smallest}]
 execution: {devices: 1, slots: 2}
 axes:
   optimizer.learning_rate: [0.01, 0.02]
@@ -54,10 +56,19 @@ def test_kinds_listed_in_their_dictionaries_only_are_planned_trained_resumed_mea
     largest = second["value"].sel(probe="largest_weight")
     # Steps of fixed length along signs: in 4 steps no weight moves further than 4 of them.
     assert (abs(np.diff(largest)) <= 4.001 * 0.02).all() and (abs(np.diff(largest)) > 0).any()
-    assert list((out / "figures").glob("*.png"))
+    assert (out / "figures" / "largest_weight.png").exists()
     with (out / "runs.csv").open() as file:
         rows = list(csv.DictReader(file))
     final = [float(row["final_largest_weight"]) for row in rows]
     np.testing.assert_allclose(final, largest[:, -1], rtol=1e-6)
     run("--measure", str(out))
-    assert list(out.glob("groups/*/measured/pruning.zarr"))
+    (store,) = out.glob("groups/*/measured/smallest.zarr")
+    measured = zarr.open_group(store, mode="r")
+    weights = [
+        load_file(path) for path in sorted(out.glob("groups/*/weights/*[0-9a-f].safetensors"))
+    ]
+    expected = {
+        tuple(float(abs(w[n]).min()) for n in ("W_E", "W_U")) for w in weights if "W_E" in w
+    }
+    for row in np.asarray(measured["smallest_weight"]).reshape(-1, 2).tolist():
+        assert tuple(row) in expected

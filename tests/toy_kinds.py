@@ -1,4 +1,5 @@
-"""A program of a user's: run.py with a task, a model, a probe and an optimiser listed in their dictionaries only.
+"""A program of a user's: run.py with kinds that are listed in their dictionaries only: a task, a model, a probe, an
+optimiser, a measurement and a figure.
 
 Run by tests/test_kinds.py in a process of its own, because `grokjax.experiment.config` reads the dictionaries once.
 """
@@ -6,19 +7,23 @@ Run by tests/test_kinds.py in a process of its own, because `grokjax.experiment.
 from __future__ import annotations
 
 import sys
-from typing import Literal
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from matplotlib.figure import Figure
 
+from analysis.figures import FIGURES
 from grokjax import optim
+from grokjax.measurements import MEASUREMENTS, MeasurementKind
+from grokjax.measurements.saved import Measurement
 from grokjax.models import MODELS, ModelKind
 from grokjax.probes import PROBES
 from grokjax.probes.view import Probe
-from grokjax.settings import Kind, Settings, hyper, shape
+from grokjax.settings import Kind, Settings, execution, hyper, shape
 from grokjax.tasks import TASKS, Table, TaskKind
 
 
@@ -69,8 +74,8 @@ class Largest(Probe):
     kind: Literal["largest"] = shape("largest")
 
 
-def largest(s, snapshot):
-    weights = jnp.stack([jnp.abs(x).max() for x in jax.tree.leaves(snapshot.params)])
+def largest(s, view):
+    weights = jnp.stack([jnp.abs(x).max() for x in jax.tree.leaves(view.params)])
     return {"largest_weight": weights.max()}
 
 
@@ -84,12 +89,36 @@ def signs(s, numbers) -> optax.GradientTransformation:
     return optax.scale_by_sign()
 
 
+class Smallest(Measurement):
+    """Smallest weight of each tensor."""
+
+    kind: Literal["smallest"] = execution("smallest")
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {"smallest_weight": ("tensor",)}
+
+
+def tensors(s, model):
+    return {"tensor": ["W_E", "W_U"]}
+
+
+def smallest(s, saved):
+    return {"smallest_weight": jnp.stack([jnp.abs(saved.params[n]).min() for n in ("W_E", "W_U")])}
+
+
+def draw(study):
+    """Largest weight of each run over its evaluations."""
+    figure = Figure()
+    figure.subplots().plot(study.dataset["value"].sel(probe="largest_weight").T)
+    yield "largest_weight", figure
+
+
 TASKS["maximum"] = TaskKind(Maximum, maximum_table)
 MODELS["bilinear"] = ModelKind(
     Bilinear, lambda s, table: BilinearModule(s, table.n_vocab, table.n_classes)
 )
 PROBES["largest"] = Kind(Largest, largest)
 optim.OPTIMIZERS["signs"] = Kind(Signs, signs)
+MEASUREMENTS["smallest"] = MeasurementKind(Smallest, smallest, tensors)
+FIGURES["largest"] = draw
 
 if __name__ == "__main__":
     from grokjax.cli.commands import main
