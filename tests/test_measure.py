@@ -618,10 +618,10 @@ def test_nothing_trained_yet(told) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (["task.p=7"], "override task.p=7: only the measurements of trained runs can be given anew; write 'measurements=[{kind: pruning}]'"),
+        (["task.p=7"], "override task.p=7: only measurements can be changed for trained runs; write 'measurements=[{kind: pruning}]'"),
         (["measurements=[{"], "override measurements=[{: measurements: YAML syntax: "),
-        (["--plan"], "--measure: cannot be used with other options; see --help"),
-        (["--out", "y"], "--measure: cannot be used with other options; see --help"),
+        (["--plan"], "--measure: cannot be used with other options; remove them, or see --help"),
+        (["--out", "y"], "--measure: cannot be used with other options; remove them, or see --help"),
     ],
 )  # fmt: skip
 def test_words_that_do_not_go_with_measuring(told, given: list[str], sentence: str) -> None:
@@ -632,7 +632,7 @@ def test_a_directory_in_which_training_goes_on(told, tmp_path) -> None:
     Made(tmp_path / "x")
     with hold(tmp_path / "x"):
         assert main(["--measure", str(tmp_path / "x"), one(kind="ntk")]) == 2
-        with pytest.raises(ConfigError, match="no such results directory"):
+        with pytest.raises(ConfigError, match="this results directory does not exist"):
             measure_directory(tmp_path / "y")
 
 
