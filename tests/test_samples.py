@@ -333,7 +333,7 @@ TABLE = {"kind": "modular", "p": 5}
         ),
         (
             {"task": TABLE, "split": {"kind": "random"}},
-            "model.kind: perceptron reads numbers, and this task's rows are tokens; "
+            "model.kind: perceptron reads numbers, but the rows of this task are tokens; "
             "use transformer, mlp or quadratic",
         ),
     ],
