@@ -90,7 +90,7 @@ def nanda(part: Part, fan_in: int, fan_out: int) -> Draw:
 
 
 def layernorm_grok(part: Part, fan_in: int, fan_out: int) -> Draw:
-    """Singh et al. 2026 (arXiv 2602.06702), its 'lecun'. As in its code, the truncation's smaller spread is not corrected for."""
+    """Singh et al. 2026 (arXiv 2602.06702), its 'lecun'; the truncation's smaller spread stays."""
     if part in ("attn_out", "mlp_in", "mlp_out"):
         return Draw("truncated", 1 / math.sqrt(fan_in))
     return _layernorm_grok_common(part, fan_in, fan_out)
