@@ -72,7 +72,9 @@ def test_another_host_is_reported_and_never_broken(tmp_path: Path) -> None:
     note = note_of(tmp_path)
     note.write_text(json.dumps({"host": "elsewhere", "pid": 123, "since": "2026-01-01T00:00:00"}))
     with (
-        pytest.raises(Locked, match=r"process 123 on elsewhere.*if that process is gone, delete"),
+        pytest.raises(
+            Locked, match=r"process 123 on elsewhere.*if that process no longer runs, delete"
+        ),
         hold(tmp_path),
     ):
         pytest.fail("another host's lock was broken")

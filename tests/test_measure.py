@@ -586,7 +586,7 @@ def test_the_end_of_runs_that_have_not_come_to_it(tmp_path, given) -> None:
 def test_nothing_to_measure(told) -> None:
     assert told() == (
         "x/experiment.yaml: measurements: is empty, so there is nothing to measure; "
-        "name some, e.g. 'measurements=[{kind: pruning}]'"
+        "add some, for example 'measurements=[{kind: pruning}]'"
     )
 
 
@@ -611,7 +611,7 @@ def test_a_directory_that_is_missing_or_none(told) -> None:
 def test_nothing_trained_yet(told) -> None:
     given = one(kind="ntk")
     assert told(given, steps=()) == (
-        "x: none of its 3 runs has saved weights yet; train it first, with the command that made it"
+        "x: none of its 3 runs has saved weights yet; train it first, with the command that created it"
     )
 
 

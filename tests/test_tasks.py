@@ -218,7 +218,7 @@ def test_random_answers_are_uniform():
     ("p", "advice"), [(12, "use 11 or 13"), (4, "use 3 or 5"), (4096, "use 4093")]
 )
 def test_division_refuses_a_composite_modulus(operation, p, advice):
-    sentence = f"p: {p} is not prime, and {operation} needs a modular inverse; {advice} right"
+    sentence = f"p: {p} is not prime, but {operation} needs a modular inverse; {advice}"
     with pytest.raises(ValidationError, match=re.escape(sentence)):
         Modular(operation=operation, p=p)
 

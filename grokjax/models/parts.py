@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 import jax
+from jaxtyping import PyTree
 
 ParameterGroup = Literal["embedding", "matrices", "unembedding", "rest"]
 GROUPS: tuple[ParameterGroup, ...] = get_args(ParameterGroup)
@@ -16,7 +17,7 @@ _BY_NAME: dict[str, ParameterGroup] = {
 }
 
 
-def groups_of(params: Any) -> Any:
+def groups_of(params: PyTree) -> PyTree[ParameterGroup]:
     """For each tensor its ParameterGroup: by its name, else matrices (two or more dimensions) and the rest."""
 
     def group(path: tuple[Any, ...], tensor: Any) -> ParameterGroup:
