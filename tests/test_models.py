@@ -261,7 +261,7 @@ def test_init_scale_multiplies_tensors_of_two_dimensions():
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("n_layers", [1, 2, 3])
+@pytest.mark.parametrize("n_layers", [1, 2, pytest.param(3, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("ln", PLACEMENTS)
 def test_transformer_agrees_with_reference(ln, n_layers, causal):
     settings = TransformerSettings(ln=ln, n_layers=n_layers, causal=causal, **SMALL)

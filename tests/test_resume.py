@@ -77,7 +77,7 @@ def test_killed_at_a_named_point(point, config, expected, tmp_path):
     crash_and_finish(point, 2, config, tmp_path / "out", expected)
 
 
-@pytest.mark.parametrize("count", [1, *also_in_soak(4)])
+@pytest.mark.parametrize("count", also_in_soak(1, 4))
 def test_killed_after_a_state_was_kept_and_before_any_checkpoint(count, tmp_path):
     """The kept state is of the whole budget; without the run's status it must not be gone on from."""
     config = write_grid(tmp_path / "small.yaml", level=1.0, every=60)

@@ -76,6 +76,7 @@ def test_evaluations_and_measurements_see_the_same_logits():
     np.testing.assert_allclose(saved.logits(state.params, some), expected[some], atol=2e-6)
 
 
+@pytest.mark.soak
 def test_a_grid_trains_and_learns_another_way(tmp_path):
     train, out = {"steps": 40, "eval_every": 10}, {"out": str(tmp_path / "out")}
     axes = {"train.subtract_initial": [False, True], "seed": [0, 1]}
