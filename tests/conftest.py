@@ -5,7 +5,10 @@ Here and not in a fixture, because JAX reads these once, when it starts.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as grokjax does, but jax comes first here
 
 import jax
 

@@ -261,4 +261,4 @@ def test_out_of_memory_goes_on_with_half_the_slots(tmp_path, monkeypatch, caplog
     assert_same(expected, again)
     assert calls[:3] == [8, 8, 8]
     assert calls[-1] == 4
-    assert "going on from the last checkpoint with 4" in caplog.text
+    assert "continuing from the last checkpoint with 4" in caplog.text
