@@ -26,7 +26,7 @@ from grokjax.engine import devices
 from grokjax.engine.capacity import choose_slots
 from grokjax.engine.compile_ahead import Ahead, compiling_ahead, make_program
 from grokjax.experiment.config import Execution, Experiment
-from grokjax.experiment.grid import Group, make_groups, make_runs, without_control
+from grokjax.experiment.grid import Group, Run, make_groups, make_runs, without_control
 from grokjax.experiment.loading import validate
 from grokjax.experiment.measurement_checks import check_kinds, check_snapshots
 from grokjax.experiment.places import ConfigError, Places
@@ -34,7 +34,7 @@ from grokjax.quoting import cut_path
 from grokjax.results import provenance
 from grokjax.results.directory import check_directory, directory_of, write_experiment
 from grokjax.results.locks import hold
-from grokjax.results.store import DONE, GroupStore
+from grokjax.results.store import GroupStore
 from grokjax.settings import SettingError
 
 log = logging.getLogger("grokjax")
@@ -207,7 +207,7 @@ def _train_group(
             display(tally)
             return tally
         program = ahead.program(group)
-        if following is not None and _has_work(following, path):
+        if following is not None and _left(following, path):
             ahead.begin(following)
         while True:
             trainer = GroupTrainer(group, directory, execution, program, display)
@@ -228,10 +228,9 @@ def _train(trainer: GroupTrainer, stop: StopSignal) -> Tally:
     return tally
 
 
-def _has_work(group: Group, path: Path) -> bool:
-    """Whether some run of the group has not ended yet."""
-    store = GroupStore(path / "groups" / group.hash)
-    return any(store.progress(run.id).status not in DONE for run in group.runs)
+def _left(group: Group, path: Path) -> list[Run]:
+    """The runs of a group that comes later that have to be trained, also those that a larger budget continues."""
+    return to_train(group, GroupStore(path / "groups" / group.hash))
 
 
 def _fewer_slots(trainer: GroupTrainer, mesh: Mesh, error: Exception) -> int:
