@@ -78,6 +78,7 @@ def test_a_run_does_not_depend_on_its_slot_its_neighbours_or_the_number_of_slots
     np.testing.assert_array_equal(alone[1].values[0], wide[1].values[5])
 
 
+@pytest.mark.soak
 def test_other_device_counts_and_tiles_agree_within_rounding_after_20_steps(group):
     runs = dict(enumerate(group.runs[:4]))
     one = advance(make_program(group, 1, 4, 2), runs, 5, group.runs[8])[0]
@@ -95,6 +96,7 @@ def test_advance_is_traced_once_for_every_load_and_chunk_length(group):
     assert program.traces == 1
 
 
+@pytest.mark.soak
 def test_devices_never_talk_and_the_state_stays_split(group):
     program = make_program(group, 4, 8, 2)
     hyper = stacked(program, [group.runs[i % 9] for i in range(8)])
@@ -164,6 +166,7 @@ MEMORY = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "kind",
     ["batches", *(pytest.param(k, marks=pytest.mark.soak) for k in MEMORY if k != "batches")],
@@ -215,6 +218,7 @@ def test_a_larger_budget_and_a_grown_grid_continue_bit_for_bit(tmp_path):
     assert_same(whole, longer)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("every", "lag", "chunk"),
     [

@@ -97,7 +97,10 @@ GRIDS = {
 }
 
 
-@pytest.mark.parametrize("values", GRIDS.values(), ids=GRIDS)
+@pytest.mark.parametrize(
+    "values",
+    [pytest.param(v, id=n, marks=() if n == "ten" else pytest.mark.soak) for n, v in GRIDS.items()],
+)
 @pytest.mark.parametrize("lines", [*(pytest.param(n, marks=pytest.mark.soak) for n in (1, 2)), 10])
 def test_a_mark_stands_near_its_value_and_every_value_has_a_tick(tmp_path, values, lines):
     axes = {DECAY: values}
@@ -243,6 +246,7 @@ def test_diverged_runs_are_crosses_and_said(tmp_path):
         assert (line.get_ydata() > BUDGET).all() and (line.get_ydata() < ax.get_ylim()[1]).all()
 
 
+@pytest.mark.soak
 def test_counts_say_how_many_arrived_and_never_touch(tmp_path):
     (ax,) = panels_of(time_figure(tmp_path / "x", {FRACTION: [0.4, 0.6]}, half, seeds=4))
     assert [text.get_text() for text in ax.texts] == ["2/4", "2/4"]
@@ -283,7 +287,9 @@ def test_values_in_equal_distances_are_said_to_be(tmp_path):
     assert "equal distances" not in caption_of(figure)
 
 
-@pytest.mark.parametrize("kind", ["heatmaps", "phase_diagram"])
+@pytest.mark.parametrize(
+    "kind", ["heatmaps", pytest.param("phase_diagram", marks=pytest.mark.soak)]
+)
 def test_large_lattices_fit_a_page_and_their_text_fits_the_cells(tmp_path, kind):
     axes = {FRACTION: np.linspace(0.2, 0.8, 30).tolist(), DECAY: [0.1, 1.0, 3.0],
             "model.n_layers": [1, 2]}  # fmt: skip

@@ -30,7 +30,9 @@ def histories(n=8, **changes):
     return weights, measured
 
 
-@pytest.mark.parametrize("model", [MLP, None], ids=["mlp", "transformer"])
+@pytest.mark.parametrize(
+    "model", [MLP, pytest.param(None, marks=pytest.mark.soak)], ids=["mlp", "transformer"]
+)
 def test_the_output_matrix_is_scaled_once_after_the_evaluation_at_the_step(model):
     other = {} if model is None else {"model": model}
     weights, measured = histories(intervention=DOUBLE, **other)

@@ -38,6 +38,7 @@ def last(values):
     return np.array([row[~np.isnan(row)][-1] for row in values])
 
 
+@pytest.mark.soak
 def test_0_a_learning_rate_of_0_changes_nothing(tmp_path):
     found = climb(tmp_path, optimizer={"kind": "adamw", "learning_rate": 0.0, "weight_decay": 1.0})
     for name in ("param_norm", "train_loss", "val_accuracy"):
@@ -46,6 +47,7 @@ def test_0_a_learning_rate_of_0_changes_nothing(tmp_path):
     assert (found["update_norm"] == 0).all()
 
 
+@pytest.mark.soak
 def test_1_a_constant_label_is_learned_and_nothing_else(tmp_path):
     """Only rows with the answer 10 train: the network says 10 everywhere, and every other row is wrong."""
     found = climb(tmp_path, model=MLP, split={"kind": "by_answer", "validation_below": 10})
@@ -55,6 +57,7 @@ def test_1_a_constant_label_is_learned_and_nothing_else(tmp_path):
     assert (last(found["val_loss"]) > 2).all()
 
 
+@pytest.mark.soak
 def test_2_eight_pairs_are_memorised_and_do_not_generalise(tmp_path):
     """Answers drawn at random: 8 of 121 rows are known, the others stay at chance (1/11, within 4 errors)."""
     task = {"kind": "modular", "operation": "random", "p": 11}

@@ -204,6 +204,7 @@ def fewest(directory: Made, run, weights, model: str) -> tuple[int, int]:
     return 1 + accuracy.index(True), 1 + [(a == full).all() for a in answers].index(True)
 
 
+@pytest.mark.soak
 @EVERY_MODEL
 def test_the_fewest_neurons_are_those_of_brute_force(made, model) -> None:
     directory = made[model]
@@ -380,6 +381,7 @@ def test_the_kernels_distance_is_that_of_explicit_jacobians(made, model, most, m
         assert one["rows"] == train_N.sum()
 
 
+@pytest.mark.soak
 def test_the_kernel_of_fewer_rows_uses_training_rows_of_each_run(made) -> None:
     directory = made["mlp"]
     found = directory.measure(kind="ntk", n_rows=1, at=[0])

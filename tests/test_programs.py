@@ -63,6 +63,7 @@ def test_nothing_is_compiled_ahead_on_cpu(tmp_path, monkeypatch):
         assert ahead.program(group).traces == 0
 
 
+@pytest.mark.soak
 def test_compaction_moves_runs_and_changes_no_bit(tmp_path, monkeypatch):
     """Nine runs of very different lengths, all in slots from the start: as they end, the rest is shared out anew."""
     config = write_grid(tmp_path / "a.yaml", every=60, steps=160)

@@ -25,9 +25,6 @@ def also_in_soak(*values):
     return [pytest.param(*value, marks=pytest.mark.soak) for value in marked]
 
 
-FAST = ["between weights and status"]
-
-
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> Path:
     # Two batches a epoch, the last one of 14 rows: order, masks and epochs are part of what must resume.
@@ -70,11 +67,6 @@ def finish(config: Path, out: Path, expected: dict) -> str:
 def crash_and_finish(point: str, count: int, config: Path, out: Path, expected: dict) -> None:
     assert crash(point, count, config, out) == KILLED, f"{point} was never reached {count} times"
     finish(config, out, expected)
-
-
-@pytest.mark.parametrize("point", FAST)
-def test_killed_at_a_named_point(point, config, expected, tmp_path):
-    crash_and_finish(point, 2, config, tmp_path / "out", expected)
 
 
 @pytest.mark.parametrize("count", also_in_soak(1, 4))

@@ -136,7 +136,7 @@ def test_hinge_of_two_classes_is_that_of_their_difference():
 # Model ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("n_classes", [pytest.param(2, marks=pytest.mark.soak), 3])
 @pytest.mark.parametrize(
     "settings",
     [
@@ -282,6 +282,7 @@ def run(config: Path, out: Path, *overrides: str) -> dict:
     return results(out)
 
 
+@pytest.mark.soak
 def test_a_run_depends_on_nothing_but_its_settings(config, tmp_path):
     quiet = "execution.checkpoint_seconds=60"
     whole = run(config, tmp_path / "whole", quiet)

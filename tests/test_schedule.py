@@ -86,6 +86,7 @@ def test_idle_share_is_small(known: float, limit: float) -> None:
         assert 0 <= idle < limit, (seed, idle)
 
 
+@pytest.mark.soak
 def test_a_million_runs_within_seconds() -> None:
     n = 1_000_000
     lengths = np.ceil(100 * grokking_times(n, 0)).astype(int).tolist()

@@ -57,9 +57,9 @@ def sweep():
     for i in range(12):
         ln, n_layers = PLACEMENTS[i % 9], 1 + (i + i // 9) % 3
         table, which = list(TABLES)[(i + i // 6) % 6], selections[(i // 2 + i // 6) % 3]
-        yield pytest.param(
-            table, ln, n_layers, i % 4 != 3, which, id=f"{ln}-{n_layers}-{table}-{which}"
-        )
+        name = f"{ln}-{n_layers}-{table}-{which}"
+        marks = () if i < len(TABLES) else pytest.mark.soak
+        yield pytest.param(table, ln, n_layers, i % 4 != 3, which, id=name, marks=marks)
 
 
 def select(table, which):

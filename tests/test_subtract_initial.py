@@ -62,6 +62,7 @@ def test_loss_and_gradient_are_those_of_the_dense_forward_pass(model, blocks):
         np.testing.assert_allclose(x, y, rtol=2e-4, atol=1e-6)
 
 
+@pytest.mark.soak
 def test_evaluations_and_measurements_see_the_same_logits():
     one = subtracted()
     state = one.train(one.evaluate(one.start())[0])

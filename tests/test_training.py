@@ -119,7 +119,10 @@ def norm_of(named):
     "changes",
     [
         {},
-        {"model": TRANSFORMER | {"n_layers": 2, "ln": "pre", "causal": False}},
+        pytest.param(
+            {"model": TRANSFORMER | {"n_layers": 2, "ln": "pre", "causal": False}},
+            marks=pytest.mark.soak,
+        ),
         {"model": MLP, "task": {"format": "a op b ="}, "split": {"label_noise": 0.2}},
         {
             "model": {"kind": "quadratic", "d_mlp": 6, "readout_scale": 2.0},
