@@ -272,6 +272,7 @@ def test_every_figure_says_n_and_budget(results):
             assert "n = 24 runs" in caption and "budget 20,000 steps" in caption
 
 
+@pytest.mark.soak
 def test_everything_is_drawn_whole_and_twice_with_the_same_names(results, tmp_path):
     path = shutil.copytree(results, tmp_path / "copy")
     written = analysis.draw_everything(path)

@@ -87,6 +87,7 @@ def test_other_device_counts_and_tiles_agree_within_rounding_after_20_steps(grou
     assert_slots_equal(one.params, four.params, [(i, i) for i in range(4)], rtol=2e-4)
 
 
+@pytest.mark.soak
 def test_advance_is_traced_once_for_every_load_and_chunk_length(group):
     program = make_program(group, 2, 8, 2)
     hyper = stacked(program, [group.runs[i % 9] for i in range(8)])
@@ -142,6 +143,7 @@ def test_extract_and_insert_are_inverse(group):
     assert (moved.status == [0, 0, 1, 0, 0, 1, 0, 0]).all()
 
 
+@pytest.mark.soak
 def test_a_diverged_run_leaves_its_neighbours_alone(group, config):
     wild = load_experiment(config, ["optimizer.learning_rate=1e20", "axes.seed=[0]"])
     burst = next(r for r in make_runs(wild))
@@ -192,6 +194,7 @@ def run(config: Path, out: Path, *overrides: str) -> dict:
     return results(out)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("batch", ["full", pytest.param("15", marks=pytest.mark.soak)])
 def test_chunk_length_lag_and_slots_change_no_bit(tmp_path, batch):
     kind = {"batch": batch, "every": 60}

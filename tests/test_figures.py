@@ -287,6 +287,7 @@ def test_values_in_equal_distances_are_said_to_be(tmp_path):
     assert "equal distances" not in caption_of(figure)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "kind", ["heatmaps", pytest.param("phase_diagram", marks=pytest.mark.soak)]
 )

@@ -43,7 +43,7 @@ def layers_and_depths(out):
     return told, real
 
 
-@pytest.mark.parametrize("base", ["kept", "taken out"])
+@pytest.mark.parametrize("base", ["kept", pytest.param("taken out", marks=pytest.mark.soak)])
 def test_older_runs_keep_the_value_that_a_later_axis_does_not_begin_with(
     tmp_path, two_layers, base
 ):

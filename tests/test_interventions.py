@@ -52,6 +52,7 @@ def test_the_output_matrix_is_scaled_once_after_the_evaluation_at_the_step(model
     np.testing.assert_array_equal(fired, [np.nan] * 5 + [4] * 3)
 
 
+@pytest.mark.soak
 def test_the_control_arm_is_the_run_without_an_intervention():
     weights, measured = histories(intervention=DOUBLE | {"armed": False})
     plain, _ = histories()
@@ -61,6 +62,7 @@ def test_the_control_arm_is_the_run_without_an_intervention():
     assert np.isnan([m["intervened_at"] for m in measured]).all()
 
 
+@pytest.mark.soak
 def test_memorisation_and_what_follows_it_set_interventions_off():
     fast = {"kind": "adamw", "learning_rate": 0.1, "weight_decay": 0.0}
     common = {"optimizer": fast, "model": MLP | {"hidden": [16]}, "n": 24, "train": {"steps": 40}}

@@ -68,6 +68,7 @@ def test_2_eight_pairs_are_memorised_and_do_not_generalise(tmp_path):
     assert (last(found["val_loss"]) > np.log(11)).all()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "model",
     [

@@ -32,6 +32,7 @@ def test_jitted_sums_over_many_rows_are_right():
     assert float(jax.jit(squares)(x)[-1]) == 32_768.0**2
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("model", MODELS)
 def test_a_compiled_evaluation_of_39601_rows_agrees_with_float64(model, tmp_path):
     overrides = ["task.p=199", MODELS[model], "axes.optimizer.weight_decay=null"]

@@ -418,6 +418,7 @@ def trained(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.soak
 def test_unpruned_accuracies_are_those_that_training_recorded(trained) -> None:
     """Row by row the same split: another run's would show in almost every number."""
     assert main(["--measure", str(trained)]) == 0
@@ -450,6 +451,7 @@ def test_measuring_twice_writes_the_same_bytes(made) -> None:
     assert bytes_below(directory.path) == before
 
 
+@pytest.mark.soak
 def test_new_settings_replace_what_was_measured(made) -> None:
     directory = made["mlp"]
     directory.measure(kind="pruning", at="all")
@@ -493,6 +495,7 @@ def test_runs_without_weights_are_left_out_and_counted(tmp_path, caplog) -> None
     assert "1 run was left out" in caplog.text
 
 
+@pytest.mark.soak
 def test_a_diverged_run_is_nan_and_harms_no_other(tmp_path) -> None:
     directory = Made(tmp_path / "x")
     store = GroupStore(next(directory.path.glob("groups/*")))

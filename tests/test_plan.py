@@ -35,7 +35,7 @@ def test_rows_of_a_step_are_the_distinct_ones(tmp_path):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["task.p=31", "model.d_model=64", "model.d_mlp=256"],
+        pytest.param(["task.p=31", "model.d_model=64", "model.d_mlp=256"], marks=pytest.mark.soak),
         pytest.param(
             ["task.p=31", "model.d_model=64", "model.d_mlp=256", "model.n_layers=2"],
             marks=pytest.mark.soak,

@@ -97,6 +97,7 @@ def test_ranks_of_known_spectra():
     np.testing.assert_allclose(list(single.values()), 1, rtol=1e-5)
 
 
+@pytest.mark.soak
 def test_feature_ranks_are_those_of_the_rows_of_each_side():
     run, state, found = probed("feature_rank", "feature_spectrum")
     Z = np.asarray(run.setup.model.features(state.params, run.data.table_input))[:, 0]
@@ -161,6 +162,7 @@ def test_shortcut_loss_is_that_of_the_network_with_a_unit_input(ln):
         np.testing.assert_allclose(found[f"sr_val{suffix}"], loss[~train].mean(), rtol=1e-4)
 
 
+@pytest.mark.soak
 def test_speed_is_the_mean_size_of_the_steps():
     _, state, found = probed("update_speed", steps=3, every=3)
     single = OneRun(train={"steps": 15, "eval_every": 1})

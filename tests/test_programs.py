@@ -25,6 +25,7 @@ def run(config, out, *overrides):
     return results(out)
 
 
+@pytest.mark.soak
 def test_a_program_compiled_ahead_is_not_compiled_again(tmp_path):
     config = write_grid(tmp_path / "a.yaml", every=60)
     (group,) = make_groups(make_runs(load_experiment(config)))

@@ -146,6 +146,7 @@ def test_an_empty_or_truncated_step_is_passed_over(config, expected, tmp_path):
     assert f"checkpoint {int(last.name) + 50} is damaged" in said
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("number", [signal.SIGTERM, *also_in_soak(signal.SIGINT, signal.SIGUSR1)])
 def test_a_signal_saves_and_says_how_to_go_on(number, config, expected, tmp_path):
     out = tmp_path / "out"

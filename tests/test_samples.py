@@ -195,6 +195,7 @@ def test_the_network_of_merrill_et_al():
 # Training -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_epochs_agree_with_plain_sgd(monkeypatch):
     one = OneRun(**PARITY)
     inputs_ND, targets_NA = rows_of()

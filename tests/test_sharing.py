@@ -136,6 +136,7 @@ def test_shared_transformer_is_the_dense_one_for_any_combination(combination):
     assert_equal_to_dense(model, *select(TABLES[table], which), rtol=1e-4)
 
 
+@pytest.mark.soak
 def test_a_single_head_is_the_dense_one():
     model = Model(TransformerSettings(**SMALL | {"n_heads": 1, "n_layers": 2}), TABLES["a op b ="])
     assert_equal_to_dense(model, *select(model.table, "subset"))

@@ -276,6 +276,7 @@ def test_epochs_are_steps_over_the_steps_in_each(tmp_path):
     assert of_times(readings.first_above(runs, "train_accuracy", 0.99), 1).interval.estimate == 20
 
 
+@pytest.mark.soak
 def test_the_command_writes_between_markers_and_keeps_the_prose(
     root, tmp_path, capsys, monkeypatch
 ):

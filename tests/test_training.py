@@ -166,6 +166,7 @@ def record_epoch(one, state, monkeypatch):
     return seen
 
 
+@pytest.mark.soak
 def test_an_epoch_visits_every_training_row_once(monkeypatch):
     one = OneRun(**BATCHES)
     state = one.start()
@@ -383,6 +384,7 @@ def test_stop_rule(concluded, accuracies, hold, then, budget):
     assert int(state.diverged_at) == -1
 
 
+@pytest.mark.soak
 def test_a_run_without_stop_rule_uses_its_budget_although_it_is_right():
     one = OneRun(train={"steps": 3})
     states, found = one.history(10)
