@@ -45,14 +45,14 @@ def _count(text: str) -> int:
 def _number(text: str, kind: type[N]) -> N:
     try:
         return kind(text)
-    except ValueError:  # also more digits than Python reads
+    except ValueError:  # also for more digits than Python reads
         told = "a whole number" if kind is int else "a number"
         raise argparse.ArgumentTypeError(f"expected {told}, got {cut(text)}") from None
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One sentence, however long what was written is."""
+        """Exit with code 2 and one sentence, which is shortened if an argument is very long."""
         self.exit(2, f"{self.prog}: {cut(message, 200)}; see --help\n")
 
 

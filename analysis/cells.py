@@ -1,4 +1,4 @@
-"""The grid as seen from the runs: its axes, and its cells, whose runs differ in seeds only."""
+"""The axes of the grid, and its cells. The runs of a cell differ only in seeds."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Axis:
 
     @property
     def numeric(self) -> bool:
-        """Whether the values are numbers, so that distances between them mean something."""
+        """Whether the values are numbers. Only then do distances between them have a meaning."""
         return not any(isinstance(value, str) for value in self.values)
 
     @property
     def label(self) -> str:
-        """Name for people; a setting without a known one keeps its own last word."""
+        """The name in figures: from LABELS, or else the last part of the setting's name."""
         names = split_names(self.name)
         return ", ".join(LABELS.get(n, n.rsplit(".", 1)[-1].replace("_", " ")) for n in names)
 
@@ -69,7 +69,11 @@ def axes_of(dataset: xr.Dataset) -> tuple[Axis, ...]:
 
 
 def _axis(name: str, columns: list[np.ndarray]) -> Axis:
-    """Joint settings count as the first that tells all their points apart, else as text."""
+    """An axis of one or more settings.
+
+    Settings that vary together have the values of the first setting that differs between all points. If there is none,
+    they have a text of all settings.
+    """
     codes = np.stack([np.unique(column, return_inverse=True)[1] for column in columns], axis=1)
     points, code = np.unique(codes, axis=0, return_inverse=True)
     for column in columns:
@@ -91,7 +95,7 @@ def _texts(values: np.ndarray) -> list[str]:
 
 
 def cells_of(axes: Sequence[Axis], runs: NDArray[np.int64]) -> list[Cell]:
-    """The cells of the given axes that hold at least one of the given runs, in grid order."""
+    """The cells of the given axes that have at least one of the given runs, in grid order."""
     if not axes:
         return [Cell((), runs)] if len(runs) else []
     codes = np.stack([axis.code[runs] for axis in axes], axis=1)

@@ -1,4 +1,4 @@
-"""Everything at once: the table and all figures of a results directory."""
+"""Writes the table and draws all figures of a results directory."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ DEFAULT = Definitions()
 
 
 def draw_everything(path: str | Path, definitions: Definitions = DEFAULT) -> list[Path]:
-    """Redraw runs.csv, cells.csv and figures/*.png, *.pdf below `path`, each whole or not at all; returns what
-    was written.
+    """Write runs.csv, cells.csv and figures/*.png, *.pdf below `path`. Returns the paths that were written.
 
-    May be called at any time, also while training goes on. Raises ResultsError for a directory
-    without results, and for one that cannot be written.
+    Each file is written whole or not at all. This can be called at any time, also while training goes on. Raises
+    ResultsError for a directory without results, and for one that cannot be written.
     """
     path = Path(path)
     study = make_study(load(path), definitions)

@@ -1,4 +1,4 @@
-"""Numbers as labels: as short as they can be and still tell the values of an axis apart."""
+"""Labels of numbers: as short as possible, but different for the different values of an axis."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 SHORT_DIGITS = 3
 """A number with so many digits is printed as it is: 0.125 is not rounded to 0.12."""
 ROUNDING = 0.1
-"""Most that rounding may move a label, in distances to the nearest other value."""
+"""How far rounding may move a label at most, as a share of the distance to the nearest other value."""
 
 
 def number_texts(values: Sequence[float]) -> list[str]:
-    """Labels of different values: whole where short, else rounded to the digits that tell them apart."""
+    """Labels of different values: exact if that is short, else rounded to as few digits as make them different."""
     numbers = [float(value) for value in values]
     for digits in range(2, 17):
         texts = [_text(value, digits) for value in numbers]
@@ -36,12 +36,12 @@ def _plain(text: str) -> str:
 
 
 def _told_apart(numbers: list[float], texts: list[str]) -> bool:
-    """Whether no text could be taken for another value."""
+    """Whether no text can be mistaken for another value."""
     if len(set(texts)) < len(set(numbers)):
         return False
     for value, text in zip(numbers, texts, strict=True):
         others = [abs(value - other) for other in numbers if other != value]
-        # A lone value has no neighbour: it is held to its own size.
+        # A single value has no other value near it: the limit is a share of its own size.
         if abs(float(text) - value) > ROUNDING * min(others, default=abs(value) / 10):
             return False
     return True

@@ -1,8 +1,8 @@
 """What became of a run: when its accuracy first reached a level, or why it did not.
 
-An evaluation every hundred steps knows a time only up to a hundred steps, so a time is a bracket
-(lower, upper]. More training never revokes an outcome: what is a hit stays a hit, and only
-`censored` can still change.
+With an evaluation every hundred steps, a time is known only up to a hundred steps. So a time is a
+bracket (lower, upper]. More training does not change an outcome other than `censored`: a hit
+stays a hit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LEVELS = (0.5, 0.9, 0.95, 0.99, 0.995)
 HIT, CENSORED, NOT_OBSERVED, DIVERGED = STATES = ("hit", "censored", "not observed", "diverged")
 
 Floats = NDArray[np.float64]
-# Not NDArray[np.str_]: run-time checks take "<U8" for another type than str_.
+# Not NDArray[np.str_]: for run-time checks "<U8" is another type than str_.
 Strings = np.ndarray
 Bools = NDArray[np.bool_]
 
@@ -33,8 +33,9 @@ class Sustain:
 class Series:
     """One metric of R runs over E evaluations.
 
-    `value` and `step` are (run, eval); `done` (run,) says how many leading evaluations are real,
-    `status` (run,) is the run's. A NaN among the real ones is a value below every level.
+    `value` and `step` are (run, eval). `done` (run,) is the number of evaluations that were made;
+    later entries have no meaning. `status` (run,) is the status of each run. A NaN in an
+    evaluation that was made counts as a value below every level.
     """
 
     value: NDArray[np.floating]
@@ -44,7 +45,7 @@ class Series:
 
     @property
     def real(self) -> Bools:
-        """(run, eval): which entries were reached."""
+        """(run, eval): which evaluations were made."""
         return np.arange(self.value.shape[1]) < np.asarray(self.done)[:, None]
 
     @property
@@ -57,12 +58,12 @@ class Series:
 class FirstHit:
     """When R runs first reached `level`, each somewhere in (lower, upper], in optimiser steps.
 
-    hit           lower is the last miss, upper the first hit; a hit at the first evaluation has
-                  lower -inf
+    hit           upper is the first evaluation at the level, lower the one before it (-inf if there
+                  is none)
     censored      the budget was spent, or training goes on: lower is the last evaluation, upper inf
-    not observed  the stop rule ended the run before: limits as above, but the end was no accident,
-                  so a statistic must not take it for censoring
-    diverged      it can never happen any more: both limits are inf
+    not observed  the stop rule ended the run before: limits as for censored. The end depends on
+                  the run, so a statistic must not treat it as censoring
+    diverged      the run can no longer reach the level: both limits are inf
     """
 
     level: float
@@ -124,18 +125,18 @@ def _bracket(above: Bools, series: Series) -> tuple[Floats, Floats]:
     """The limits around each row's first True; (last step, inf) for a row without one."""
     if above.shape[1] == 0:
         return np.full(len(above), -np.inf), np.full(len(above), np.inf)
-    rows, first, found = np.arange(len(above)), above.argmax(axis=1), above.any(axis=1)
+    rows, first, reached = np.arange(len(above)), above.argmax(axis=1), above.any(axis=1)
     previous = np.where(first > 0, series.step[rows, np.maximum(first - 1, 0)], -np.inf)
-    lower = np.where(found, previous, series.last_step)
-    return lower, np.where(found, series.step[rows, first], np.inf)
+    lower = np.where(reached, previous, series.last_step)
+    return lower, np.where(reached, series.step[rows, first], np.inf)
 
 
 def _followed_by_holds(series: Series, floor: float, evaluations: int) -> Bools:
     """(run, eval): whether the next `evaluations` values are all at or above the floor.
 
-    Where fewer follow, the missing ones count as held if the stop rule ended the run (it ended
-    because the accuracy held), and as not held otherwise: a blip at the end of the budget is
-    censored, and a larger budget will tell.
+    If fewer values follow, the missing ones count as held if the stop rule ended the run (it ended
+    because the accuracy held), otherwise as not held. So a short rise at the end of the budget is
+    censored, and a larger budget decides.
     """
     held = series.real & (np.nan_to_num(series.value, nan=-np.inf) >= floor)
     held |= ~series.real & (series.status == "stopped")[:, None]

@@ -2,8 +2,8 @@
 each.
 
 Liu et al. 2022 (arXiv 2205.10343, section 4 and its code): comprehension, grokking, memorisation,
-confusion, from the first steps at which training and validation accuracy reach 0.9. Here the rule
-covers every case.
+confusion, from the first steps at which training and validation accuracy reach 0.9. The rule here
+also covers the cases that theirs does not.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ PHASES = ("comprehension", "grokking", "memorisation", "confusion", "diverged", 
 
 @dataclass(frozen=True)
 class PhaseRule:
-    """Both times are of accuracy `level`. Grokking is a delay of at least `delay_steps` steps, or,
-    where `delay_ratio` is given, a validation time of at least that many training times.
+    """Times are those at which an accuracy reaches `level`. Grokking is a delay of validation of at
+    least `delay_steps` steps, or, if `delay_ratio` is given, a validation time of at least
+    `delay_ratio` times the training time.
     """
 
     level: float = 0.9
@@ -42,9 +43,10 @@ def classify(
 ) -> NDArray[np.str_]:
     """(run,) phase of each run; both outcomes must be of the rule's level.
 
-    Validation reached without training is comprehension: it generalises, and without delay. A run
-    that reached validation and diverged later keeps its phase. A run still in training is undecided
-    until validation is reached; so is one that the stop rule ended below the level.
+    A run whose validation accuracy reaches the level and whose training accuracy does not is
+    comprehension: it generalises without delay. A run that diverged after validation reached the
+    level keeps its phase. A run still in training is undecided until validation reaches the level;
+    so is a run that the stop rule ended below the level.
     """
     assert train.level == val.level == rule.level
     late = _is_late(train, val, rule)
@@ -57,7 +59,7 @@ def classify(
 
 
 def _is_late(train: FirstHit, val: FirstHit, rule: PhaseRule) -> NDArray[np.bool_]:
-    """NaN, for a time that is missing, compares as not late."""
+    """Whether validation is late. A missing time is NaN, which counts as not late."""
     if rule.delay_ratio is not None:
         return delay_ratio(train, val) >= rule.delay_ratio
     return delay(train, val) >= rule.delay_steps
@@ -71,7 +73,7 @@ def probabilities(phases: NDArray[np.str_]) -> dict[str, float]:
 
 
 def most_probable(phases: NDArray[np.str_]) -> str:
-    """The commonest phase of the decided runs, if any; a tie goes to the first in PHASES."""
+    """The most frequent phase of the decided runs (undecided without any); of equals the first in PHASES."""
     decided = phases[phases != "undecided"]
     return (
         max(PHASES, key=lambda phase: int((decided == phase).sum()))

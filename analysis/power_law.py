@@ -1,8 +1,8 @@
 """Exponents of power laws in the upper tail of positive numbers, such as eigenvalues.
 
-After Clauset, Shalizi & Newman 2009 (SIAM Review 51, 661): the cut below which the law does not hold is the one that
-brings the fitted and the empirical distribution closest. Own code, because it is a few lines and one use; the package
-`powerlaw` 2.0, which source 004's authors use, gives the same numbers and brings three dependencies with it.
+After Clauset, Shalizi & Newman 2009 (SIAM Review 51, 661): below a cut the law does not hold, and the cut is the value
+for which the fitted and the empirical distribution are closest. This is own code, because it is short and used once.
+The package `powerlaw` 2.0, which source 004's authors use, gives the same numbers, but has three dependencies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """Density proportional to x^-exponent above `lower`, where `n` values are; `distance` is Kolmogorov-Smirnov's."""
+    """Density proportional to x^-exponent from `lower` on, for `n` values; `distance` is that of Kolmogorov-Smirnov."""
 
     exponent: float
     lower: float
@@ -29,7 +29,7 @@ NO_FIT = PowerLaw(np.nan, np.nan, np.nan, 0)
 def fit_power_law(values: ArrayLike) -> PowerLaw:
     """Maximum-likelihood exponent above the cut of smallest distance; NaN with fewer than three distinct values.
 
-    Every value but the largest is tried as the cut. Values at or below 0 have no place in a power law and are left out.
+    Every value except the largest is tried as the cut. Values at or below 0 are left out, because a power law has none.
     """
     x = np.sort(np.asarray(values, float))
     x = x[np.isfinite(x) & (x > 0)]
@@ -40,7 +40,7 @@ def fit_power_law(values: ArrayLike) -> PowerLaw:
 
 
 def _above(x: np.ndarray, cut: float) -> PowerLaw:
-    """The fit to sorted values from the cut up; the empirical share below the i-th is i/n, as in Clauset's code."""
+    """The fit to the sorted values from the cut on. The empirical share below value i is i/n, as in Clauset's code."""
     tail = x[np.searchsorted(x, cut) :]
     logs = np.log(tail / cut)
     exponent = 1 + len(tail) / logs.sum()
@@ -52,7 +52,7 @@ def _above(x: np.ndarray, cut: float) -> PowerLaw:
 def hill_exponent(values: ArrayLike, k: int) -> float:
     """Density exponent from the k largest values, relative to the next one (Hill 1975): the cut is fixed, not fitted.
 
-    NaN where there are not more than k positive values.
+    NaN if there are at most k positive values.
     """
     x = np.sort(np.asarray(values, float))[::-1]
     x = x[np.isfinite(x) & (x > 0)]

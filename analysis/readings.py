@@ -1,6 +1,6 @@
-"""Numbers read off the histories: a probe's start, peak, end, value at a time, and the time it crosses a level.
+"""Numbers from histories: a probe's start, peak, end, value at a time, and the time at which it crosses a level.
 
-A probe may be measured at every fourth evaluation only; here all that counts is where it was measured.
+A probe may be measured only at every fourth evaluation, for example. Evaluations without a value do not count here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 
 def in_epochs(dataset: xr.Dataset) -> xr.Dataset:
-    """The dataset with `step` in epochs (a full-batch run has one step in each), and attrs: unit."""
+    """The dataset with `step` and attrs budget in epochs (one step each for full-batch runs), and attrs unit."""
     per_epoch = dataset["steps_per_epoch"].to_numpy().astype(float)
     step = dataset["step"].to_numpy() / per_epoch[:, None]
     scaled = dataset.assign_coords(step=(("run", "eval"), step))
@@ -27,7 +27,7 @@ def in_epochs(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def measured(dataset: xr.Dataset, probe: str) -> Series:
-    """One probe of all runs, its evaluations without a finite value left out."""
+    """One probe of all runs. Evaluations without a finite value are left out."""
     whole = series(dataset, probe)
     known = whole.real & np.isfinite(whole.value)
     order = np.argsort(~known, axis=1, kind="stable")
@@ -39,8 +39,8 @@ def measured(dataset: xr.Dataset, probe: str) -> Series:
 
 def each(dataset: xr.Dataset, probe: str) -> Iterator[tuple[Floats, Floats]]:
     """(steps, values) of each run."""
-    found = measured(dataset, probe)
-    for step, value, done in zip(found.step, found.value, found.done, strict=True):
+    history = measured(dataset, probe)
+    for step, value, done in zip(history.step, history.value, history.done, strict=True):
         yield step[:done], value[:done]
 
 
@@ -50,9 +50,9 @@ def first_above(dataset: xr.Dataset, probe: str, level: float) -> FirstHit:
 
 
 def first_below(dataset: xr.Dataset, probe: str, level: float) -> FirstHit:
-    """When each run's probe was first at or below a level; the outcome's own `level` has the sign turned."""
-    found = measured(dataset, probe)
-    return first_hit(Series(-found.value, found.step, found.done, found.status), -level)
+    """When each run's probe was first at or below a level. The `level` of the outcome is minus this level."""
+    history = measured(dataset, probe)
+    return first_hit(Series(-history.value, history.step, history.done, history.status), -level)
 
 
 def start(dataset: xr.Dataset, probe: str) -> Floats:
@@ -76,33 +76,34 @@ def trough(dataset: xr.Dataset, probe: str) -> tuple[Floats, Floats]:
 
 
 def _extreme(dataset: xr.Dataset, probe: str, sign: int) -> tuple[Floats, Floats]:
-    found = np.full((dataset.sizes["run"], 2), np.nan)
+    extremes = np.full((dataset.sizes["run"], 2), np.nan)
     for run, (step, value) in enumerate(each(dataset, probe)):
         if len(value):
             at = int((sign * value).argmax())
-            found[run] = sign * value[at], step[at]
-    return found[:, 0], found[:, 1]
+            extremes[run] = sign * value[at], step[at]
+    return extremes[:, 0], extremes[:, 1]
 
 
 def value_at(dataset: xr.Dataset, probe: str, time: float) -> Floats:
-    """(run,) last value measured up to a time; NaN where the run was not followed that far.
+    """(run,) last value measured up to a time; NaN if the last evaluation of the run is earlier.
 
     A run that the stop rule ended keeps its last value.
     """
     stopped = dataset["status"].to_numpy() == "stopped"
     last = series(dataset, probe).last_step
-    found = []
+    values = []
     for run, (step, value) in enumerate(each(dataset, probe)):
         known = step <= time * (1 + 1e-9)
         followed = stopped[run] or last[run] >= time * (1 - 1e-9)
-        found.append(value[known][-1] if known.any() and followed else np.nan)
-    return np.array(found, float)
+        values.append(value[known][-1] if known.any() and followed else np.nan)
+    return np.array(values, float)
 
 
 def floor_time(step: Floats, value: Floats, share: float = 0.1) -> float:
-    """First time from the peak on at which a curve is within a share of its minimum from there on; NaN without values.
+    """First time, from the peak on, at which a curve is at most (1 + share) times its minimum from the peak on.
 
-    Before the peak it may be lower still: at the start, features that have learned nothing all point alike.
+    NaN without values. Before the peak the curve can be lower: at the start, features that have learned nothing all
+    have the same direction.
     """
     known = np.isfinite(value)
     step, value = step[known], value[known]
@@ -114,25 +115,25 @@ def floor_time(step: Floats, value: Floats, share: float = 0.1) -> float:
 
 
 def near_minimum(dataset: xr.Dataset, probe: str) -> Floats:
-    """(run,) when a probe comes within 10 % of its floor."""
+    """(run,) first time at which a probe is within 10 % of its minimum, from its peak on."""
     return np.array([floor_time(step, value) for step, value in each(dataset, probe)], float)
 
 
 def common_grid(
     dataset: xr.Dataset, probe: str, runs: NDArray[np.int64]
 ) -> tuple[Floats, NDArray[np.float64]]:
-    """(times, values (run, time)) of some runs at all times where any was measured; NaN where one was not.
+    """(times, values (run, time)) of some runs, at all times at which one of them was measured; NaN for the others.
 
-    A run that the stop rule ended keeps its last value there.
+    A run that the stop rule ended keeps its last value afterwards.
     """
-    found = measured(dataset, probe)
-    kept = [(found.step[r, : found.done[r]], found.value[r, : found.done[r]]) for r in runs]
+    history = measured(dataset, probe)
+    kept = [(history.step[r, : history.done[r]], history.value[r, : history.done[r]]) for r in runs]
     times = np.unique(np.concatenate([step for step, _ in kept])) if kept else np.empty(0)
     values = np.full((len(runs), len(times)), np.nan)
     for row, (run, (step, value)) in enumerate(zip(runs, kept, strict=True)):
         at = np.searchsorted(times, step)
         values[row, at] = value
-        if found.status[run] == "stopped" and len(at):
+        if history.status[run] == "stopped" and len(at):
             values[row, at[-1] + 1 :] = value[-1]
     return times.astype(float), values
 

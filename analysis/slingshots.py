@@ -1,9 +1,10 @@
-"""Slingshots in a run's history: the output layer's norm grows, the training loss spikes, the norm rests, and again.
+"""Slingshots in a run's history: the output layer's norm grows, the training loss spikes, the norm rests, and this
+repeats.
 
-Thilak et al. 2022 (arXiv 2206.04817) describe them and give no formal detector. The rule here: an event is a record
-after the first perfect training accuracy at which the training loss has risen by a decade, or by 0.5, above its minimum
-over the last ten records, while training rows are misclassified; a slingshot is an event before which the norm grew,
-and at least three times as fast as after it.
+Thilak et al. 2022 (arXiv 2206.04817) describe them without a formal rule. The rule here: an event is a record after the
+first perfect training accuracy at which the training loss has risen by a decade, or by 0.5, above its minimum over the
+last ten records, while training rows are misclassified. A slingshot is an event before which the norm grew, at least
+three times as fast as after it.
 """
 
 from __future__ import annotations
@@ -20,31 +21,31 @@ from analysis.study import series
 Floats = NDArray[np.float64]
 
 FLOOR = 1e-12
-"""Below this a loss is rounding, and a ratio of two such losses means nothing."""
+"""A loss below this is only rounding, and a ratio of two such losses has no meaning."""
 
 
 @dataclass(frozen=True)
 class SlingshotRule:
-    """`window` in records (evaluations); the other lengths as their comments say."""
+    """The numbers of the rule. `window`: number of records (evaluations)."""
 
     window: int = 10
     decades: float = 1.0
-    """Rise of the training loss, in powers of ten, ..."""
+    """Threshold: rise of the training loss above its minimum over the window, in powers of ten."""
     rise: float = 0.5
-    """... or in nats, above its minimum over the window."""
+    """The same in nats. One of the two is enough."""
     slope_ratio: float = 3.0
-    """Slope of the norm over the window before, over that of the window after."""
+    """Least ratio of the norm's slope over the window before to its slope over the window after."""
     jump: float = 0.5
-    """Second threshold: rise of the loss from one record to the next, ..."""
+    """Second threshold: rise of the loss from one record to the next."""
     drop: float = 0.1
-    """... or fall of the accuracy."""
+    """Second threshold: fall of the accuracy. One of the two is enough."""
     growth: float = 0.05
-    """Of the norm over a window: at least this is a rise, at most a third of it a rest."""
+    """Relative growth of the norm over a window: at least this is a rise, at most a third of it a rest."""
 
 
 @dataclass(frozen=True)
 class History:
-    """One run over its evaluations, (eval,) each. `loss_max`: largest training loss since the evaluation before."""
+    """One run, with arrays (eval,). `loss_max`: largest training loss since the evaluation before."""
 
     step: Floats
     loss: Floats
@@ -55,14 +56,15 @@ class History:
 
 @dataclass(frozen=True)
 class Slingshots:
-    """What was found in one run. The arrays are (event,); an event is `qualified` if it is a slingshot.
+    """The slingshots of one run. The arrays are (event,); an event is `qualified` if it is a slingshot.
 
     memorised_at   step of the first perfect training accuracy, NaN without one
-    spikes         rises of the loss, whether or not a misclassified row was seen at an evaluation
-    step, height   of the event's beginning; decades from the minimum before to the peak
-    norm_gain      norm at the end of the window after over that at the start of the window before
-    jumps          records that pass the second threshold
-    cycles         rises of the norm that were followed by a rest
+    spikes         number of rises of the loss, with or without misclassified rows at an evaluation
+    step           step at which the event begins
+    height         decades from the minimum before the event to its peak
+    norm_gain      norm at the end of the window after, divided by that at the start of the window before
+    jumps          number of records that pass the second threshold
+    cycles         number of rises of the norm that are followed by a rest
     """
 
     memorised_at: float
@@ -94,16 +96,16 @@ class Spike:
 
 
 def slingshots_of(dataset: xr.Dataset, rule: SlingshotRule = SlingshotRule()) -> list[Slingshots]:
-    """Of every run of a loaded results directory, in its order."""
+    """The slingshots of every run of a loaded results directory, in the order of its runs."""
     names = ("train_loss", "train_accuracy", "output_frobenius", "training_loss_max")
     columns = [series(dataset, name) for name in names]
-    found = []
+    by_run = []
     for run in range(dataset.sizes["run"]):
         done = int(columns[0].done[run])
         loss, accuracy, norm, most = (c.value[run, :done].astype(float) for c in columns)
         step = columns[0].step[run, :done].astype(float)
-        found.append(find_slingshots(History(step, loss, accuracy, norm, most), rule))
-    return found
+        by_run.append(find_slingshots(History(step, loss, accuracy, norm, most), rule))
+    return by_run
 
 
 def find_slingshots(history: History, rule: SlingshotRule) -> Slingshots:
@@ -130,12 +132,12 @@ def find_slingshots(history: History, rule: SlingshotRule) -> Slingshots:
 
 
 def highest_loss(history: History) -> Floats:
-    """Training loss of a record: the largest since the record before, where that was measured."""
+    """(eval,) training loss: the largest since the record before, if it was measured."""
     return np.fmax(history.loss, history.loss_max)
 
 
 def _spikes(loss: Floats, start: int, rule: SlingshotRule) -> Iterator[Spike]:
-    """A spike is over once the loss has lost half of its decades; the next one needs a new rise from there."""
+    """All spikes. A spike ends when the loss has fallen by half of its decades. The next one must rise from there."""
     since, record = start, start + 1
     while record < len(loss):
         before = loss[max(since, record - rule.window) : record]
@@ -149,24 +151,24 @@ def _spikes(loss: Floats, start: int, rule: SlingshotRule) -> Iterator[Spike]:
 
 
 def _has_risen(base: float, loss: float, rule: SlingshotRule) -> bool:
-    """False where either is NaN."""
+    """Whether the loss is that far above its minimum; false if either is NaN."""
     return loss - base > rule.rise or loss >= 10**rule.decades * max(base, FLOOR)
 
 
 def _excursion(loss: Floats, first: int, base: float) -> tuple[int, int]:
-    """Records of the peak and of the end; the end is the last record where the loss does not come down."""
+    """Records of the peak and of the end. If the loss does not fall again, the end is the last record."""
     peak = first
     for record in range(first, len(loss)):
         if loss[record] > loss[peak]:
             peak = record
-        # The geometric mean of base and peak.
+        # Half of the decades are lost at the geometric mean of base and peak.
         elif loss[record] ** 2 <= max(base, FLOOR) * loss[peak]:
             return peak, record
     return peak, len(loss) - 1
 
 
 def _slopes(history: History, spike: Spike, window: int) -> tuple[float, float]:
-    """Of the norm by steps, over the window before the spike and over that after its peak; NaN without two values."""
+    """Slope of the norm per step in the window before the spike and in that after its peak; NaN without two values."""
     before = slice(max(spike.first - window, 0), spike.first)
     after = slice(spike.peak + 1, spike.peak + 1 + window)
     return _slope(history.step[before], history.norm[before]), _slope(
@@ -175,7 +177,7 @@ def _slopes(history: History, spike: Spike, window: int) -> tuple[float, float]:
 
 
 def _slope(step: Floats, norm: Floats) -> float:
-    """Least squares over the finite values."""
+    """Slope by least squares over the finite values."""
     known = np.isfinite(norm)
     if known.sum() < 2:
         return np.nan
@@ -190,7 +192,7 @@ def _norm_gain(history: History, spike: Spike, window: int) -> float:
 
 
 def _jumps(history: History, start: int, rule: SlingshotRule) -> int:
-    """Records that a second, coarser threshold takes for spikes: that of the clean-up in source 004's code."""
+    """Number of records that are spikes by a second, coarser threshold: that of the clean-up in source 004's code."""
     rises = np.diff(history.loss[start:]) > rule.jump
     return int((rises | (-np.diff(history.accuracy[start:]) > rule.drop)).sum())
 
@@ -198,7 +200,7 @@ def _jumps(history: History, start: int, rule: SlingshotRule) -> int:
 def norm_cycles(norm: Floats, rule: SlingshotRule) -> int:
     """How often a rise of the norm is followed by a rest, both judged by its growth over one window of records.
 
-    Two or more are a cyclic norm; a single one is a rise that ended.
+    With two or more the norm is cyclic. One is a single rise that ended.
     """
     known = norm[np.isfinite(norm) & (norm > 0)]
     growth = known[rule.window :] / known[: -rule.window] - 1

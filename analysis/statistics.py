@@ -1,4 +1,4 @@
-"""Times with censoring: Kaplan-Meier medians, Wilson shares, and the counts behind them; medians of other numbers."""
+"""Statistics of times with censoring: Kaplan-Meier medians, counts, Wilson shares. Also medians of other numbers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from scipy.stats import CensoredData, binom, ecdf, norm, rankdata
 
 from analysis.outcomes import CENSORED, DIVERGED, HIT, NOT_OBSERVED, FirstHit
 
-# Products such as 23/24 * ... * 12/13 miss one half by an ulp: the median would be an event late.
+# Products such as 23/24 * ... * 12/13 differ from one half by rounding. Without slack the median is one event late.
 SLACK = 1e-9
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % limits; inf where the data set no bound, NaN if not observed."""
+    """An estimate with its 95 % limits; a limit is infinite if the data give none, and NaN if not observed."""
 
     estimate: float
     low: float
@@ -28,7 +28,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class TimeSummary:
-    """Steps to one level over the runs of a cell; `undecided` of the censored ones still train."""
+    """Steps to one level over the runs of a cell. `undecided`: how many of the censored runs still train."""
 
     n: int
     hits: int
@@ -43,7 +43,7 @@ class TimeSummary:
 def kaplan_meier_median(time: ArrayLike, event: ArrayLike) -> Interval:
     """Median time to an event with right censoring, and its 95 % interval from log-log limits.
 
-    Finite times; an estimate or a limit that the curve never reaches is inf. (Brookmeyer and
+    Times must be finite. An estimate or a limit that the curve never reaches is inf. (Brookmeyer and
     Crowley 1982)
     """
     times, events = np.asarray(time, float), np.asarray(event, bool)
@@ -84,9 +84,10 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
 
 
 def median_interval(values: ArrayLike) -> Interval:
-    """Median, and the narrowest pair of mirrored order statistics that covers it with at least 95 %.
+    """Median, and the narrowest pair of symmetric order statistics that covers it with a probability of at least 95 %.
 
-    With fewer than six values even the extremes cover less: no limits. NaNs are left out; inf counts as large.
+    With fewer than six values even the smallest and the largest cover less, so there are no limits. NaNs are left out;
+    inf counts as the largest value.
     """
     x = np.sort(np.asarray(values, float))
     x = x[~np.isnan(x)]
@@ -110,9 +111,9 @@ def _unlimited(estimate: float) -> Interval:
 def bootstrap(
     statistic: Callable[[NDArray[np.int64]], float], n: int, size: int | None = None
 ) -> Interval:
-    """A number made of n runs, given by index, and its 95 % percentile limits over 2,000 draws of runs.
+    """A statistic of n runs, which gets their indices, and its 95 % percentile limits over 2,000 draws of runs.
 
-    `size` runs are drawn with replacement (default: n). The same numbers at every call.
+    `size` runs are drawn with replacement (default: n). Every call uses the same random numbers.
     """
     random = np.random.default_rng(0)
     draws = [statistic(random.integers(n, size=size or n)) for _ in range(2000)]
@@ -121,7 +122,10 @@ def bootstrap(
 
 
 def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
-    """Spearman's, over the pairs without NaN; inf (a time beyond the budget) ties at the top. NaN below three pairs."""
+    """Spearman's rank correlation over the pairs without NaN. All inf (times beyond the budget) share the last rank.
+
+    NaN with fewer than three pairs, or if all values of one side are equal.
+    """
     a, b = np.asarray(x, float), np.asarray(y, float)
     known = ~(np.isnan(a) | np.isnan(b))
     ranks = rankdata(a[known]), rankdata(b[known])
@@ -135,11 +139,11 @@ def median_time(outcome: FirstHit) -> Interval:
 
     A hit counts at the upper end of its bracket, the first evaluation at the level.
 
-    A diverged run will never get there, so it stays at risk to the end, beyond every hit: the curve
-    falls to the share of runs that can still arrive (the cumulative incidence), and a cell where
-    most diverge has no finite median. A run that the stop rule ended below the level is neither hit
-    nor censored: one of them makes the median NaN, because the observation ended for a reason that
-    tells about the time.
+    A diverged run can never reach the level, so it stays at risk until after the last hit. So the
+    curve does not fall below the share of diverged runs (1 minus the curve is the cumulative
+    incidence of hits), and a cell where most runs diverge has no finite median. A run that the stop
+    rule ended below the level is neither a hit nor censored: one such run makes the median NaN,
+    because the reason for the end of the observation depends on the time.
     """
     if (outcome.state == NOT_OBSERVED).any():
         return Interval(math.nan, math.nan, math.nan)

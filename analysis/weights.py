@@ -16,7 +16,7 @@ Tensors = dict[str, np.ndarray]
 
 
 def final_weights(dataset: xr.Dataset) -> list[Tensors]:
-    """Tensors by name of every run of the dataset that has ended, others left out."""
+    """Tensors by name of every run of the dataset that has ended. Other runs are left out."""
     root = Path(dataset.attrs["path"]) / "groups"
     groups, ids = dataset["group"].to_numpy(), dataset["id"].to_numpy()
     files = [

@@ -1,10 +1,11 @@
 """Interventions: when something happens, change a run once during its training.
 
-A trigger looks at what an evaluation measured and fires at most once; the action then changes the state, right after
-that evaluation and before the next step. Both are traced, so every number of them can be an axis. The control arm is
+A trigger reads what an evaluation measured and fires at most once. Then the action changes the state, after that
+evaluation and before the next step. Both are traced, so every number of them can be an axis. The control arm is
 the same run with `armed: false`: its trigger never fires.
 
-A new action or trigger is its settings and function here, and one line in ACTIONS or TRIGGERS.
+A new action needs its settings and its function here, and one line in ACTIONS. A new trigger needs its settings and its
+function here, one line in TRIGGERS, and a place in `Action.when`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from grokjax.settings import Kind, Settings, hyper, kind_of, shape
 Numbers = dict[str, Any]
 """Hyper settings of the intervention by dotted name, as traced scalars."""
 Measured = dict[str, jax.Array]
-"""What an evaluation found, by name."""
+"""What an evaluation measured, by name."""
 
 
 @struct.dataclass
@@ -33,11 +34,11 @@ class Watch:
     """What a run remembers of its intervention."""
 
     fired_at: Int[Array, ""]
-    """Step at which it was made; -1 before."""
+    """Step at which the change was made; -1 before."""
     best: Float[Array, ""]
-    """Highest value seen of what the trigger watches; on a plateau, the value at its last rise."""
+    """memorised: highest training accuracy so far. plateau: validation accuracy at its last rise."""
     since: Int[Array, ""]
-    """Evaluations since that rose, or since its condition first held."""
+    """memorised: number of evaluations from the first at the level on. plateau: number in a row without a rise."""
 
 
 Seen = tuple[Watch, jax.Array]
@@ -112,7 +113,7 @@ TRIGGERS: dict[str, Kind] = {
 
 
 class Action(Settings):
-    """What every action has."""
+    """Settings of every action."""
 
     when: Annotated[AtStep | Memorised | Plateau, Field(discriminator="kind")]
     """When the change is made. It is made once."""
@@ -177,7 +178,7 @@ def _add_noise(
 def _reset_optimizer(
     n: Numbers, model: Model, params: Params, opt_state: OptState, key: jax.Array
 ) -> tuple[Params, OptState]:
-    # Every optimiser here starts from zeros (tests/test_interventions.py holds them to it).
+    # Every optimiser here starts from zeros (tested in tests/test_interventions.py).
     return params, jax.tree.map(jnp.zeros_like, opt_state)
 
 

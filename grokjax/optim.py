@@ -1,7 +1,7 @@
-"""Optimisers for one run. Each is built inside the step from traced numbers, so every one of them can be an axis.
+"""Optimisers for one run. Each is built inside the step from traced numbers, so every such number can be an axis.
 
-Weight decay: `adamw` is decoupled in form and scaled by the learning rate (strength lr x weight_decay, as in PyTorch
-and optax); `l2` adds to the gradient. They are different things and have different names.
+Two forms of weight decay have different names. `weight_decay` of `adamw` is decoupled and multiplied by the learning
+rate (strength lr x weight_decay, as in PyTorch and optax). `l2` times the parameters is added to the gradient.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from grokjax.settings import Kind, SettingError, Settings, hyper, kind_of, shape
 Numbers = dict[str, Any]
 """The optimiser's hyper settings as traced scalars."""
 OptState = PyTree
-"""An optimiser's moments and counters, nested as optax nests them."""
+"""Moments and counters of an optimiser, nested as in optax."""
 
 
 class Schedule(Settings):
@@ -40,13 +40,14 @@ class Schedule(Settings):
     horizon: int = hyper(100_000, ge=1)
     """Update at which the cosine reaches 0. Unlike train.steps it is part of the run's id."""
     decays: Literal["all", "matrices", "by_group"] = shape("all")
-    """Which parameters decay: all (as in the sources), those with two or more dimensions, or groups by factors."""
+    """Which parameters decay: all (as in the sources), matrices (two or more dimensions), or by_group: each group with
+    its own factor."""
     decay_embedding: float = hyper(1.0, introduced=1.0, ge=0)
     """Factor on the decay of token and position embeddings, with decays: by_group."""
     decay_matrices: float = hyper(1.0, introduced=1.0, ge=0)
     """Factor on the decay of the other tensors of two or more dimensions, with decays: by_group."""
     decay_unembedding: float = hyper(1.0, introduced=1.0, ge=0)
-    """Factor on the decay of the output matrix, with decays: by_group (a tied one is the embedding)."""
+    """Factor on the decay of the output matrix, with decays: by_group (a tied one belongs to the embedding)."""
     decay_rest: float = hyper(1.0, introduced=1.0, ge=0)
     """Factor on the decay of biases, gains and other vectors, with decays: by_group."""
 
@@ -87,21 +88,21 @@ class AdamW(Schedule):
     beta2: float = hyper(0.98, ge=0, lt=1)
     """Decay of the second moment (0.98 in Power and Nanda, 0.999 in most libraries)."""
     eps: float = hyper(1e-8, ge=0)
-    """Added to the root of the second moment. 0 gives NaN where a gradient is exactly 0 (a unit that never fires)."""
+    """Added to the root of the second moment. 0 gives NaN where a gradient is exactly 0 (a unit never active)."""
 
 
 class Adam(Schedule):
-    """Adam, optionally with l2 inside the gradient (what many call weight decay)."""
+    """Adam, optionally with l2 in the gradient (often called weight decay)."""
 
     kind: Literal["adam"] = shape("adam")
     l2: float = hyper(0.0, ge=0)
-    """Coefficient of the parameters in the gradient."""
+    """Factor: this number times the parameters is added to the gradient."""
     beta1: float = hyper(0.9, ge=0, lt=1)
     """Decay of the first moment."""
     beta2: float = hyper(0.98, ge=0, lt=1)
     """Decay of the second moment."""
     eps: float = hyper(1e-8, ge=0)
-    """Added to the root of the second moment. 0 gives NaN where a gradient is exactly 0 (a unit that never fires)."""
+    """Added to the root of the second moment. 0 gives NaN where a gradient is exactly 0 (a unit never active)."""
 
 
 class SGD(Schedule):
@@ -111,7 +112,7 @@ class SGD(Schedule):
     momentum: float = hyper(0.0, ge=0, lt=1)
     """Decay of the velocity."""
     l2: float = hyper(0.0, ge=0)
-    """Coefficient of the parameters in the gradient."""
+    """Factor: this number times the parameters is added to the gradient."""
 
 
 class RMSProp(Schedule):
@@ -119,7 +120,7 @@ class RMSProp(Schedule):
 
     kind: Literal["rmsprop"] = shape("rmsprop")
     l2: float = hyper(0.0, ge=0)
-    """Coefficient of the parameters in the gradient."""
+    """Factor: this number times the parameters is added to the gradient."""
     beta2: float = hyper(0.99, ge=0, lt=1)
     """Decay of the mean square."""
     eps: float = hyper(1e-8, ge=0)
@@ -131,7 +132,7 @@ class Adagrad(Schedule):
 
     kind: Literal["adagrad"] = shape("adagrad")
     l2: float = hyper(0.0, ge=0)
-    """Coefficient of the parameters in the gradient."""
+    """Factor: this number times the parameters is added to the gradient."""
     eps: float = hyper(1e-10, ge=0)
     """Added to the sum of squares, inside the root."""
 
@@ -181,7 +182,7 @@ OPTIMIZERS: dict[str, Kind] = {
 
 
 def _decay(s: Schedule, n: Numbers, strength: Any) -> optax.GradientTransformation:
-    """Adds strength times the parameters that decay."""
+    """Add `strength` times the parameters that decay; with decays: by_group also times the factor of the group."""
     if s.decays == "all":
         return optax.add_decayed_weights(strength)
     if s.decays == "matrices":
@@ -205,12 +206,12 @@ def learning_rate(s: Schedule, n: Numbers, step: ArrayLike) -> jax.Array:
 
 
 def make_optimizer(s: Schedule, n: Numbers) -> optax.GradientTransformation:
-    """The transformation of gradients into directions of descent; `update` scales it."""
+    """The transformation of gradients into directions; `update` multiplies them by minus the learning rate."""
     return OPTIMIZERS[kind_of(type(s))].build(s, n)
 
 
 def init_optimizer(s: Schedule, params: Params) -> OptState:
-    """Fresh optimiser state. The numbers do not matter to it."""
+    """State of the optimiser at step 0. It does not depend on the optimiser's numbers."""
     numbers = dict.fromkeys(type(s).model_fields, 0.0)
     return make_optimizer(s, numbers).init(params)
 

@@ -24,7 +24,7 @@ from grokjax.tasks import Sample, Table, TaskData
 
 
 class SplitSettings(Settings):
-    """What the settings of every split have. Each declares it itself, last, so that the order of settings stays."""
+    """Settings of every split. Each split declares `label_noise` itself, last, to keep the order of the settings."""
 
     if TYPE_CHECKING:
         label_noise: float
@@ -96,7 +96,7 @@ _ROUND: dict[str, Callable[[Fraction], int]] = {
 
 
 def share_of(fraction: float, n: int, rounding: str) -> int:
-    """`fraction` of n, exactly as the decimal number was written."""
+    """`fraction` times n, rounded. It is computed exactly from the decimal number as it was written."""
     return _ROUND[rounding](Fraction(repr(fraction)) * n)
 
 
@@ -149,7 +149,7 @@ def _check_task(kind: str, table: TaskData) -> None:
 
 
 def make_split(settings: SplitSettings, table: TaskData) -> Split:
-    """The split of a table. Raises SettingError where no row would train, or none would validate."""
+    """The split of a table. Raises SettingError if no row would train, or none would validate."""
     kind = kind_of(type(settings))
     _check_task(kind, table)
     strata, counts = SPLITS[kind].build(settings, table)
@@ -172,19 +172,19 @@ def make_split(settings: SplitSettings, table: TaskData) -> Split:
 @struct.dataclass
 @no_type_check
 class Rows:
-    """One run's rows. B bucket of training rows, N table rows."""
+    """The rows of one run. B: rows of the bucket of training rows; N: table rows."""
 
     index_B: Int[Array, " B"]
-    """Table rows: the n_train training rows first, in table order."""
+    """Numbers of table rows: first the n_train training rows in table order, then padding."""
     train_N: Bool[Array, " N"]
     labels_NA: Int[Array, "N A"]
-    """What the run is taught: the targets, but for the noisy labels."""
+    """Labels used in training: the targets, except for the wrong labels."""
 
 
 def draw_split(
     key: Array, strata_UW: tuple[Array, ...], counts: Array | np.ndarray, n_rows: int
 ) -> Bool[Array, " N"]:
-    """Mask over the table: which rows train. counts: units of each stratum that train."""
+    """Mask over the table: which rows train. counts: number of units of each stratum that train."""
     train_N = jnp.zeros(n_rows, bool)
     for i, units_UW in enumerate(strata_UW):
         order = jax.random.permutation(jax.random.fold_in(key, i), len(units_UW))
@@ -214,7 +214,8 @@ def training_index(train_N: Bool[Array, " N"], bucket: int) -> Int[Array, " B"]:
 
 
 def bucket_of(n_train: int, n_rows: int) -> int:
-    """Padded number of training rows: four binary digits, rounded up (a ninth wasted at most), within the table."""
+    """Number of training rows with padding: n_train rounded up to four binary digits (from 8 rows on at most a ninth is
+    padding), at least 8, at most n_rows."""
     step = 1 << max(0, n_train.bit_length() - 4)
     return min(max(8, -(-n_train // step) * step), n_rows)
 

@@ -1,4 +1,4 @@
-"""The kinds of figures: name -> function from a study to named figures, none without sense."""
+"""The kinds of figures: name -> function from a study to named figures; none if there is nothing to show."""
 
 from collections.abc import Callable, Iterator
 

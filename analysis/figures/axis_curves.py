@@ -52,16 +52,16 @@ FEW_MARKS = (
 )
 COUNTS = "Above: how many of the runs at a value arrived."
 MOST_COUNTS = 12
-"""Values beside each other with room for a count."""
+"""Largest number of values on an axis for which counts have room."""
 WIDEST = 0.7
-"""Of the lanes, in shares of what marks may be moved: few lines stand close together."""
+"""Largest width of a lane, as a share of how far marks may be moved. So two or three lines are close together."""
 MEDIANS = "medians"
 ABOVE, DIVERGED_AT = 0.2, 0.07
-"""The room above the budget line and the crosses in it, in heights of what lies below."""
+"""Heights above the budget line, as shares of the height below it: of the room there, and of the crosses in it."""
 
 
 def draw(study: Study) -> Iterator[tuple[str, Figure]]:
-    """A figure for each axis; lines are values of the first other axis, panels of the rest."""
+    """A figure for each axis. Lines are the values of the first other axis, panels those of the remaining axes."""
     for x in study.axes:
         second = next((axis for axis in study.axes if axis is not x), None)
         yield file_stem("time", x), _draw_axis(study, x, second)
@@ -118,7 +118,7 @@ def _draw_panel(
     lines = lines_of(second)
     for order, line in enumerate(lines):
         mine = runs if second is None else runs[second.code[runs] == line.value]
-        # Lanes from -1 to 1 around each value, not too wide, so that two lines stand close together.
+        # Lanes from -1 to 1 around each value. They are not too wide, so that two lines are close together.
         width = min(2 / len(lines), WIDEST) if len(lines) > 1 else 2.0
         centre = (order - (len(lines) - 1) / 2) * width
         _draw_line(ax, study, x, mine, line, (centre, width), len(lines) <= MOST_IN_LEGEND)
@@ -146,21 +146,21 @@ def _draw_line(
     lane: tuple[float, float],
     whole: bool,
 ) -> None:
-    """One line in its lane (centre, width) around each value, its runs to the right of its medians.
+    """Draw one line in its lane (centre, width) around each value, with runs to the right of the medians.
 
-    Without `whole` only the medians, and the runs that have no time.
+    `whole` false: only the medians, and the runs that have no time.
     """
     centre, width = lane
     cells = cells_of((x,), runs)
     medians = [study.summary(cell.runs).median for cell in cells]
-    # On a log axis, zero is not a place.
+    # A log axis has no zero.
     limits = np.maximum([[m.low, m.estimate, m.high] for m in medians], 1.0).reshape(-1, 3)
     several = np.array([whole and len(cell.runs) > 1 for cell in cells], bool)
     aside = 0.2 * width * several * (width < WIDEST)
     at = np.array([moved(x, c.index[0], centre - a) for c, a in zip(cells, aside, strict=True)])
     _draw_intervals(ax, at[several], limits[several], line.colour, top=10 * _ceiling(study))
     known = np.where(np.isfinite(limits[:, 1]), limits[:, 1], np.nan)
-    # A line between names would say that there is something between them.
+    # Names have no line between them, because there are no values between names.
     ax.plot(at, known, linestyle="-" if x.numeric else "none", marker=line.marker,
             color=line.colour, markersize=6 if whole else 4, gid=MEDIANS)  # fmt: skip
     for cell in cells:
@@ -170,7 +170,7 @@ def _draw_line(
 
 
 def _draw_intervals(ax: Axes, at: np.ndarray, limits: np.ndarray, colour: str, top: float) -> None:
-    """Bars between the limits; an infinite upper one is a thin line from the median to the top."""
+    """Bars between the limits. An infinite upper limit is a thin line from the median to the top."""
     low, median, high = limits.T
     known, open_end = np.isfinite(low), np.isfinite(low) & np.isinf(high)
     end = np.where(np.isfinite(high), high, np.where(np.isfinite(median), median, low))
@@ -181,7 +181,7 @@ def _draw_intervals(ax: Axes, at: np.ndarray, limits: np.ndarray, colour: str, t
 def _draw_runs(
     ax: Axes, study: Study, at: list[float], runs: NDArray[np.int64], colour: str, hits: bool
 ) -> None:
-    """Dots at hits; triangles and plus signs at the last look at runs that ended before; crosses for diverged ones."""
+    """Dots: hits. Triangles (censored) and plus signs (not observed): last evaluations. Crosses: diverged runs."""
     outcome, places = study.reached.of(runs), np.array(at)
     seen, crosses = outcome.lower > 0, np.full(len(runs), _above(study, DIVERGED_AT))
     for state, height, mark in (
@@ -196,20 +196,20 @@ def _draw_runs(
 
 
 def _draw_counts(ax: Axes, study: Study, x: Axis, runs: NDArray[np.int64]) -> list[Text]:
-    """Arrived runs of all at each value, at the top."""
+    """At the top of each value, how many of its runs arrived."""
     if len(x.values) > MOST_COUNTS:
         return []
-    found = [(cell.index[0], study.reached.of(cell.runs).hit) for cell in cells_of((x,), runs)]
+    hits = [(cell.index[0], study.reached.of(cell.runs).hit) for cell in cells_of((x,), runs)]
     return [
         ax.text(*(moved(x, index, 0), 0.995, f"{hit.sum()}/{len(hit)}"), color="#505050",
                 transform=ax.get_xaxis_transform(), ha="center", va="top", fontsize=7.5,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
-        for index, hit in found
+        for index, hit in hits
     ]  # fmt: skip
 
 
 def _ceiling(study: Study) -> float:
-    """The budget, or the last time seen where runs were recorded under a larger one."""
+    """The budget, or the last hit if runs were recorded with a larger budget."""
     times = study.reached.time
     return float(np.max(times, initial=study.budget, where=np.isfinite(times)))
 
@@ -221,12 +221,12 @@ def _floor(study: Study) -> float:
 
 
 def _above(study: Study, share: float) -> float:
-    """A time above the budget line, by a share of the height below it."""
+    """A time above the budget line; `share`: its height above the line, as a share of the height below."""
     return _ceiling(study) * (_ceiling(study) / _floor(study)) ** share
 
 
 def _marks_of_legend(study: Study, hits: bool) -> list[Line2D]:
-    """An entry for each kind of mark that is there; without `hits` runs that arrived have none."""
+    """An entry for each kind of mark that is drawn. `hits` false: none for runs that arrived."""
     grey: dict[str, Any] = {"color": "#505050", "linestyle": "none"}
     marks: dict[str, dict[str, Any]] = {
         "hit": {"marker": ".", "label": "one run"},

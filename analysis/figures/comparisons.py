@@ -39,22 +39,22 @@ class Bar:
 
 @dataclass(frozen=True)
 class Times:
-    """Times of the runs of one configuration; inf beyond the budget, NaN unknown."""
+    """Times of the runs of one configuration; inf: beyond the budget, NaN: not known."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
 
 
 def bars(rows: Mapping[str, Mapping[str, Bar]], budget: float, label: str, about: str) -> Figure:
-    """Group -> what is timed -> its summary, as bars on a log axis."""
+    """Bars on a log axis. `rows`: group -> what is timed -> its summary."""
     series = list(next(iter(rows.values())))
     figure = new_figure(max(1.1 * len(rows) * max(len(series), 1) ** 0.7 + 2.2, 6.0), 4.0)
     ax = figure.subplots()
     width = 0.8 / len(series)
-    for place, found in enumerate(rows.values()):
+    for place, timed in enumerate(rows.values()):
         for order, name in enumerate(series):
             at = place + (order - (len(series) - 1) / 2) * width
-            _draw_bar(ax, at, 0.92 * width, found[name], budget, PALETTE[order])
+            _draw_bar(ax, at, 0.92 * width, timed[name], budget, PALETTE[order])
     ax.axhline(budget, color="#606060", linewidth=0.8, linestyle=(0, (4, 3)))
     lowest = min(
         (x for r in rows.values() for s in r.values() if 0 < (x := _least(s.median)) < math.inf),
@@ -70,16 +70,14 @@ def bars(rows: Mapping[str, Mapping[str, Bar]], budget: float, label: str, about
 
 
 def _least(m: Interval) -> float:
-    """Lower end of a median, its estimate where it has no limits."""
+    """Lower limit of a median, or its estimate if it has no limits."""
     return m.low if math.isfinite(m.low) else m.estimate
 
 
-def _draw_bar(ax: Axes, at: float, width: float, found: Bar, budget: float, colour: str) -> None:
-    m = found.median
+def _draw_bar(ax: Axes, at: float, width: float, bar: Bar, budget: float, colour: str) -> None:
+    m = bar.median
     if math.isnan(m.estimate):
-        ax.text(
-            at, 1.08 * budget, f"?\n{found.hits}/{found.n}", ha="center", va="bottom", fontsize=8
-        )
+        ax.text(at, 1.08 * budget, f"?\n{bar.hits}/{bar.n}", ha="center", va="bottom", fontsize=8)
         return
     known = math.isfinite(m.estimate)
     top = m.estimate if known else budget
@@ -91,11 +89,11 @@ def _draw_bar(ax: Axes, at: float, width: float, found: Bar, budget: float, colo
         high = min(m.high, 1.6 * budget)
         ax.vlines(at, m.low, high, color="#202020", linewidth=1.3)
         top = max(top, high)
-    ax.text(at, 1.08 * top, f"{found.hits}/{found.n}", ha="center", va="bottom", fontsize=8)
+    ax.text(at, 1.08 * top, f"{bar.hits}/{bar.n}", ha="center", va="bottom", fontsize=8)
 
 
 def scatter(points: Mapping[str, Times], budget: float, x: str, y: str, about: str) -> Figure:
-    """One time of each run against another."""
+    """Two times of each run, one against the other."""
     figure = new_figure(6.4, 4.6)
     ax = figure.subplots()
     known = [v for t in points.values() for v in (*t.x, *t.y) if math.isfinite(v) and v > 0]
@@ -127,7 +125,7 @@ def two_axes(
     label: str,
     about: str,
 ) -> Figure:
-    """Median times against two settings, one on the axis below and one on that above."""
+    """Median times against two settings, one on the upper and one on the lower axis."""
     figure = new_figure(6.4, 4.4)
     ax = figure.subplots()
     other = ax.twiny()

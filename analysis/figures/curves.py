@@ -1,4 +1,4 @@
-"""Accuracy and loss against steps: every seed faint, the median and the 10-90 % band strong."""
+"""Accuracy and loss against steps: single runs faint, the median and the 10-90 % band strong."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def draw(study: Study) -> Iterator[tuple[str, Figure]]:
 
 
 def representative_cells(study: Study) -> list[Cell]:
-    """All cells if few; else evenly spaced ranks of the median time, those never reached last."""
+    """All cells if there are few, else those at evenly spaced ranks of the median time (without a median: last)."""
     cells = study.cells()
     if len(cells) <= MAX_PANELS:
         return cells
@@ -66,7 +66,7 @@ def _slowness(study: Study, cell: Cell) -> tuple[float, float]:
 
 
 def aligned(study: Study, probe: str, runs: NDArray[np.int64]) -> tuple[np.ndarray, np.ndarray]:
-    """(steps, values (run, step)) of some runs at all steps after 0 where any was evaluated."""
+    """(steps, values (run, step)) of some runs, at all steps after 0 at which one of them was evaluated."""
     metric = series(study.dataset, probe)
     real, status = metric.real, metric.status
     steps = np.unique(metric.step[runs][real[runs]])
@@ -81,7 +81,7 @@ def aligned(study: Study, probe: str, runs: NDArray[np.int64]) -> tuple[np.ndarr
 
 def _draw_cell(study: Study, cell: Cell, upper: Axes, lower: Axes) -> None:
     place = describe(study.axes, cell.index)
-    n = f"n\u00a0=\u00a0{len(cell.runs)}"  # no-break spaces: the number stays with its n
+    n = f"n\u00a0=\u00a0{len(cell.runs)}"  # no-break spaces: it stays on one line
     title = f"{place} ({n})" if place else n
     upper.set_title(textwrap.fill(title, 40, break_long_words=False))
     for ax, metric in ((upper, "accuracy"), (lower, "loss")):
@@ -106,13 +106,13 @@ def _draw_bundle(ax: Axes, steps: np.ndarray, values: np.ndarray, colour: str, l
 
 
 def _limit(study: Study, grid: np.ndarray) -> None:
-    """Limits that hold also where nothing has been drawn yet, which a log scale cannot find."""
+    """Set limits also for axes on which nothing is drawn yet: a log scale finds none without data."""
     metric = series(study.dataset, "train_loss")
     steps = metric.step[metric.real & (metric.step > 0)]
     first = float(steps.min()) if steps.size else study.budget / 100
     for ax in grid.flat:
         ax.set_xscale("log")
-        # The range spans a decade, so there is a major tick; labels between them would collide.
+        # The range spans a decade, so there is a major tick. Labels between major ticks would overlap.
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_xlim(first / 1.2, max(np.max(steps, initial=0.0), 10 * first) * 1.2)
     for upper, lower in zip(grid[::2], grid[1::2], strict=True):
@@ -124,7 +124,7 @@ def _limit(study: Study, grid: np.ndarray) -> None:
 
 
 def _label(grid: np.ndarray, count: int, columns: int) -> None:
-    """Labels on the outside only; places without a cell are removed."""
+    """Set labels on the outer axes only, and remove axes without a cell."""
     for row in range(len(grid)):
         grid[row, 0].set_ylabel("loss" if row % 2 else "accuracy")
         for column in range(columns):

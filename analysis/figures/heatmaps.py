@@ -1,4 +1,4 @@
-"""Median time to generalise over two axes; a cell says how many of its runs got there."""
+"""Median time to generalise over two axes. A cell shows how many of its runs arrived."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def _draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
     limits = _limits(summaries, study.budget)
     colours = ScalarMappable(LogNorm(*limits), mpl.colormaps["viridis_r"])
     sizes = text_size(x, y, 9.5), text_size(x, y, 7.5)
-    for (ax, cells), found in zip(drawn, summaries, strict=True):
-        for cell, summary in zip(cells, found, strict=True):
+    for (ax, cells), panel in zip(drawn, summaries, strict=True):
+        for cell, summary in zip(cells, panel, strict=True):
             _draw_cell(ax, cell, summary, colours, study.budget, sizes)
     axes = [ax for ax, _ in drawn]
-    any_median = any(np.isfinite(s.median.estimate) for found in summaries for s in found)
+    any_median = any(np.isfinite(s.median.estimate) for panel in summaries for s in panel)
     if any_median:
         _add_bar(figure, axes, colours, limits, time_label(study))
     fit_ticks(figure, axes, turn=True)
@@ -71,7 +71,7 @@ def _add_bar(
     limits: tuple[float, float],
     label: str,
 ) -> None:
-    # A label longer than the bar would stand out of the figure.
+    # A label longer than the bar would extend beyond the figure.
     label = textwrap.fill(label, max(12, int(9 * figure.get_figheight())))
     bar = figure.colorbar(colours, ax=axes, label=label, shrink=0.9)
     ticks = _ticks(*limits)
@@ -85,7 +85,7 @@ def _explain(study: Study) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten, only the powers if those are many; up to three steps of two digits if few fit."""
+    """1, 2 and 5 times powers of ten. If these are more than 9: only the powers. If fewer than 3: rounded steps."""
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     round_numbers = [m * 10.0**power for power in powers for m in (1, 2, 5)]
     inside = [tick for tick in round_numbers if low <= tick <= high]
@@ -98,7 +98,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _limits(summaries: list[list[TimeSummary]], budget: int) -> tuple[float, float]:
-    """Of the colours, in steps: a little wider than the medians of all panels."""
+    """Limits of the colours, in steps: a little wider than the medians of all panels."""
     medians = [summary.median.estimate for panel in summaries for summary in panel]
     finite = [max(median, 1.0) for median in medians if np.isfinite(median)] or [budget]
     return min(finite) * 0.9, max(finite) * 1.1
@@ -140,7 +140,7 @@ def _draw_cell(
 
 
 def _median_text(summary: TimeSummary, budget: int) -> str:
-    """The median; '> budget' without one, or '?' while enough runs train for one to come."""
+    """The median; '> budget' without one; '?' if runs in training can still give one; 'not obs.' if not observed."""
     if np.isnan(summary.median.estimate):
         return "not obs."
     if np.isfinite(summary.median.estimate):

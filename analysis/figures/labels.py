@@ -1,4 +1,4 @@
-"""Labels that do not run into each other: turned where that helps, else some are left out."""
+"""Labels that do not overlap: they are turned if that helps, else some are left out."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from matplotlib.text import Text
 from matplotlib.transforms import BboxBase
 
 ROOM = 0.3
-"""Between two labels, in heights of a label."""
+"""Least distance between two labels, in heights of a label."""
 
 
 def fit_ticks(figure: Figure, axes: Iterable[Axes], turn: bool = False) -> None:
-    """Make the labels of horizontal axes stand apart: with `turn` turned first, then thinned out.
+    """Make the labels of horizontal axes not overlap: with `turn` they are turned first, then some are removed.
 
-    The ticks stay. Call it last: what is drawn later may make the axes narrower.
+    The ticks stay. Call it last, because what is drawn later can make the axes narrower.
     """
     axes = list(axes)
     figure.draw_without_rendering()
@@ -36,13 +36,13 @@ def fit_ticks(figure: Figure, axes: Iterable[Axes], turn: bool = False) -> None:
 
 
 def fit_vertical_ticks(figure: Figure, ax: Axes) -> None:
-    """The same for the vertical axis, where labels are only thinned out."""
+    """The same for the vertical axis. Its labels are not turned."""
     figure.draw_without_rendering()
     _thin(ax.get_yticklabels(), ax.yaxis)
 
 
 def fit_texts(figure: Figure, texts: Sequence[Text]) -> bool:
-    """Remove texts if any two of them touch: a part of them would say something else. Returns whether they stay."""
+    """Remove all texts if two of them overlap, because a part of them would mislead. Returns whether they stay."""
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in texts]
     if len(standing_apart(boxes)) == len(boxes):
@@ -53,7 +53,7 @@ def fit_texts(figure: Figure, texts: Sequence[Text]) -> bool:
 
 
 def standing_apart(boxes: Sequence[BboxBase]) -> list[int]:
-    """Indices of the first box, and of every later one with room between it and the last one kept."""
+    """Indices of the first box, and of every later box with room between it and the last one kept."""
     kept = [0] if boxes else []
     for index, box in enumerate(boxes[1:], 1):
         if _apart(boxes[kept[-1]], box):
@@ -72,7 +72,7 @@ def _shown(labels: Sequence[Text]) -> list[Text]:
 
 
 def _angle(labels: list[Text]) -> int:
-    """0 if the labels fit as they are, else 45, or 90 degrees if lines at 45 would touch too."""
+    """Angle of the labels in degrees: the first of 0, 45 and 90 at which they fit."""
     boxes = [label.get_window_extent() for label in labels]
     if len(standing_apart(boxes)) == len(boxes):
         return 0
@@ -81,7 +81,7 @@ def _angle(labels: list[Text]) -> int:
 
 
 def _thin(labels: Sequence[Text], axis: Axis) -> None:
-    """Leave out the labels without room; their ticks stay."""
+    """Remove the labels without room. Their ticks stay."""
     shown = _shown(labels)
     kept = [shown[i] for i in _with_room(shown)]
     if len(kept) < len(shown):
@@ -89,8 +89,8 @@ def _thin(labels: Sequence[Text], axis: Axis) -> None:
 
 
 def _with_room(labels: list[Text]) -> list[int]:
-    """Every second, third ... label if that keeps about as many as any choice; it looks even."""
-    if not labels or labels[0].get_rotation() == 45:  # turned so only where their lines have room
+    """Labels to keep: every second, third, ..., because it looks regular, unless another choice keeps many more."""
+    if not labels or labels[0].get_rotation() == 45:  # turned by 45 degrees only if all have room
         return list(range(len(labels)))
     boxes = [label.get_window_extent() for label in labels]
     most = standing_apart(boxes)

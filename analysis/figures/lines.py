@@ -1,4 +1,4 @@
-"""How the lines of a figure are told apart: a legend for few values and for names, a colour bar for many numbers."""
+"""How the lines of a figure are named: in a legend for few values and for names, on a colour bar for many numbers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from analysis.figures.style import PALETTE
 
 MARKERS = ("o", "s", "D", "P", "*")
 MOST_NAMES = len(PALETTE) * len(MARKERS)
-"""Names that colour and marker together tell apart."""
+"""Largest number of names whose colour and marker together are different."""
 MOST_IN_LEGEND = 7
-"""Numbers with an entry each; more are read off a colour bar."""
+"""Largest number of numeric values with an entry each in the legend; more of them get a colour bar."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """The line of one value of an axis; `value` None: of all runs."""
+    """The line of one value of an axis (its index). `value` None: the line of all runs."""
 
     value: int | None
     colour: str
@@ -35,7 +35,7 @@ class Line:
 
 
 def lines_of(axis: Axis | None) -> list[Line]:
-    """A line for every value: numbers in an ordered palette, names in colours and markers."""
+    """A line for every value: numbers in an ordered palette, names in different colours and markers."""
     if axis is None:
         return [Line(None, PALETTE[0])]
     count = len(axis.values)
@@ -53,7 +53,7 @@ def has_colour_bar(axis: Axis | None) -> bool:
 
 
 def legend_entries(axis: Axis | None) -> list[Line2D]:
-    """An entry for each line, unless a colour bar stands for them."""
+    """An entry for each line; none if there is a colour bar."""
     if axis is None or has_colour_bar(axis):
         return []
     return [
@@ -64,7 +64,7 @@ def legend_entries(axis: Axis | None) -> list[Line2D]:
 
 
 def add_colour_bar(figure: Figure, panels: Sequence[Axes], axis: Axis) -> Axes:
-    """A bar with one field for each value: equal fields, because the values may lie anyhow."""
+    """A bar with one field for each value. Fields are equal, because the distances of the values can have any size."""
     count = len(axis.values)
     colours = ListedColormap([line.colour for line in lines_of(axis)])
     norm = BoundaryNorm(np.arange(count + 1) - 0.5, count)
@@ -76,7 +76,7 @@ def add_colour_bar(figure: Figure, panels: Sequence[Axes], axis: Axis) -> Axes:
 
 
 def left_out(axis: Axis | None) -> str:
-    """A sentence for the caption where not every value has a line."""
+    """A sentence for the caption if not every value has a line."""
     if axis is None or axis.numeric or len(axis.values) <= MOST_NAMES:
         return ""
     return f"{len(axis.values)} values of {axis.label}, {MOST_NAMES} of them shown, evenly spaced."

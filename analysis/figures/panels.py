@@ -19,16 +19,17 @@ from analysis.study import Study
 MAX_PANELS = 6
 MAX_PAIRS = 10
 MAX_COLUMNS = 3
-# Of titles, with a margin.
+# For titles, with a margin.
 CHARACTERS_PER_INCH = 11
-# Inches: the widest figure that is made of panels side by side; a cell, the smallest one, and all in a row.
+# In inches: largest width of a figure with panels side by side; width of a cell, its smallest width, and the width of
+# all cells of a row.
 MAX_WIDTH = 16.0
 CELL, SMALLEST_CELL, ROOM = 0.72, 0.5, 9.0
 
 
 @dataclass(frozen=True)
 class Panels:
-    """The shown cells of the axes that a figure does not draw, and how many there are in all."""
+    """The panels of a figure: cells of the axes that it does not draw. `total`: how many there are, also not shown."""
 
     axes: tuple[Axis, ...]
     cells: list[Cell]
@@ -52,7 +53,7 @@ def other_panels(study: Study, drawn: tuple[Axis, ...]) -> Panels:
 
 
 def evenly(items: list[Cell], most: int) -> list[Cell]:
-    """At most so many of the items, the first and the last among them."""
+    """At most `most` items, evenly spaced, the first and the last included."""
     if len(items) <= most:
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
@@ -64,12 +65,12 @@ def pairs(study: Study) -> list[tuple[Axis, Axis]]:
 
 
 def file_stem(kind: str, *axes: Axis) -> str:
-    """A file name that says what is drawn against what."""
+    """A file name, without its ending, that gives the kind of figure and its axes."""
     return "_".join([kind, *(axis.name.replace(", ", "+").replace("/", "-") for axis in axes)])
 
 
 def rows_and_columns(count: int) -> tuple[int, int]:
-    """Layout of so many panels."""
+    """Rows and columns of a figure with `count` panels."""
     columns = 2 if count == 4 else min(count, MAX_COLUMNS)
     return math.ceil(count / columns), columns
 
@@ -77,7 +78,7 @@ def rows_and_columns(count: int) -> tuple[int, int]:
 def lattices(panels: Panels, x: Axis, y: Axis) -> tuple[Figure, list[tuple[Axes, list[Cell]]]]:
     """A figure with one lattice of x by y for each panel, and the cells to draw in each.
 
-    Labels may touch until `fit_ticks` has seen the whole figure.
+    Labels can overlap until `fit_ticks` is called on the whole figure.
     """
     side = cell_side(x, y)
     width = side * len(x.values) + 0.9
@@ -99,7 +100,7 @@ def lattices(panels: Panels, x: Axis, y: Axis) -> tuple[Figure, list[tuple[Axes,
 
 
 def cell_side(x: Axis, y: Axis) -> float:
-    """Width of a lattice's cell in inches: less for many values, so that the figure fits a page."""
+    """Width of a lattice's cell in inches: smaller for many values, so that the figure fits on a page."""
     return min(CELL, max(SMALLEST_CELL, ROOM / max(len(x.values), len(y.values))))
 
 
@@ -109,7 +110,7 @@ def text_size(x: Axis, y: Axis, points: float) -> float:
 
 
 def _frame(ax: Axes, x: Axis, y: Axis, title: str) -> None:
-    """Ticks in equal distances whatever the values: a lattice is a table, not a plot."""
+    """Set ticks at equal distances for any values, because a lattice is a table."""
     ax.set(
         xlim=(-0.5, len(x.values) - 0.5),
         ylim=(-0.5, len(y.values) - 0.5),
@@ -125,6 +126,6 @@ def _frame(ax: Axes, x: Axis, y: Axis, title: str) -> None:
 
 
 def shown_values(axis: Axis, most: int) -> Iterator[int]:
-    """Indices of at most so many of an axis's values, evenly spaced."""
+    """Indices of at most `most` of an axis's values, evenly spaced."""
     count = len(axis.values)
     yield from np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()

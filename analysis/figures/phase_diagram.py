@@ -1,4 +1,4 @@
-"""Phases over the grid: the most probable one tints a cell, a bar shows the shares over seeds."""
+"""Phases over the grid: a cell has the colour of its most probable phase, and a bar shows the shares over seeds."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _draw_cell(ax: Axes, cell: Cell, phases: np.ndarray) -> None:
 
 
 def _draw_single(study: Study, x: Axis) -> Figure:
-    # Bars of 0.7 inches, narrower where there are many, but with room for a number above.
+    # Bars are 0.7 inches wide, or narrower if there are many, but with room for a number above each.
     figure = new_figure(max(min(0.7, max(0.4, 9 / len(x.values))) * len(x.values) + 2.5, 5.5), 3.2)
     ax = figure.subplots()
     cells = cells_of((x,), study.everyone)

@@ -1,4 +1,4 @@
-"""Any probe against time: single runs faint, median and 10-90 % band strong, on raw values."""
+"""Any probe against time, raw values: single runs faint, the median and the 10-90 % band strong."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ RAW = (
     "have a value. A run that the stop rule ended keeps its last value."
 )
 Groups = Mapping[str, xr.Dataset]
-"""Runs by the name that the legend gives them."""
+"""Runs by their name in the legend."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One panel: a probe, its axis label, and whether its axis is logarithmic. `also` is drawn dashed, medians only."""
+    """One panel: a probe, its axis label, and whether its axis is logarithmic. `also`: a second probe, whose median is
+    dashed."""
 
     probe: str
     label: str
@@ -73,7 +74,7 @@ def _draw_runs(ax: Axes, runs: xr.Dataset, curve: Curve, colour: str, label: str
     values = np.where(values > 0, values, np.nan) if curve.log else values
     faint = max(0.08, min(0.4, 2.0 / max(len(values), 1)))
     for row in values:
-        # Runs of other groups were looked at elsewhere: without this their lines would have gaps.
+        # Other runs were measured at other times: without this the line would have gaps there.
         seen = np.isfinite(row)
         ax.plot(time[seen], row[seen], color=colour, alpha=faint, linewidth=0.7)
     enough = np.isfinite(values).mean(0) >= 0.5 if len(values) else np.empty(0, bool)
@@ -121,13 +122,13 @@ def colours(names: Sequence[str]) -> list[str]:
 
 
 def legend_columns(figure: Figure, labels: Sequence[str]) -> int:
-    """As many as fit into the figure's width."""
+    """Number of columns of a legend: as many as fit into the figure's width."""
     inches = 0.6 + 0.085 * max(map(len, labels), default=1)
     return max(1, min(len(labels), int(figure.get_figwidth() / inches)))
 
 
 def about(groups: Groups) -> str:
-    """Which experiments, how many runs, what budgets, and what is still going on."""
+    """The start of a caption: which experiments, how many runs, which budget, and how many runs still train."""
     unit = next(iter(groups.values())).attrs.get("unit", "optimiser steps")
     names = ", ".join(dict.fromkeys(runs.attrs["name"] for runs in groups.values()))
     n = sum(runs.sizes["run"] for runs in groups.values())

@@ -1,4 +1,4 @@
-"""Where the values of an axis stand: on a linear or a log scale, or evenly as names do."""
+"""Positions of the values of an axis: on a linear or a log scale, or at equal distances, as for names."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from matplotlib.axes import Axes
 
 from analysis.cells import Axis
 
-# A range this wide is read as a ratio.
+# A range with at least this ratio has a log scale.
 LOG_SPAN = 20.0
-# How far a mark may stand from its value, so that it is never read as another one.
+# How far a mark may be from its value, so that nobody takes it for another value: as a share of the least distance
+# between numbers, of that between names, and of the axis.
 OF_GAP, OF_NAMES_GAP, OF_AXIS = 0.25, 0.3, 0.03
-# Room beyond the first and the last value: of the range for numbers, in columns for names.
+# Room before the first and after the last value: as a share of the range for numbers, in columns for names.
 MARGIN, NAMES_MARGIN = 0.09, 0.5
 
 
@@ -24,7 +25,7 @@ def _is_log(x: Axis) -> bool:
 
 
 def _is_even(x: Axis) -> bool:
-    """Names, and wide ranges that contain zero, stand in equal distances."""
+    """Whether values have equal distances: names, and wide ranges with zero or negative numbers."""
     if not x.numeric:
         return True
     sizes = np.abs([float(value) for value in x.values])
@@ -32,7 +33,7 @@ def _is_even(x: Axis) -> bool:
 
 
 def _places(x: Axis) -> np.ndarray:
-    """The values' places on a scale whose distances are those of the drawing."""
+    """Positions of the values on a scale with the same distances as in the figure."""
     if _is_even(x):
         return np.arange(len(x.values), dtype=float)
     values = np.array(x.values, float)
@@ -44,15 +45,15 @@ def _margin(x: Axis) -> float:
 
 
 def _reach(x: Axis) -> float:
-    """How far marks may be moved: little against the distance to the next value and against the axis."""
+    """How far marks may be moved: little compared with the distance to the next value, and with the axis."""
     gap = float(np.diff(_places(x)).min())
-    if not x.numeric:  # there is nothing between two names that a mark could be read as
+    if not x.numeric:  # a mark between two names is not taken for another value
         return OF_NAMES_GAP * gap
     return min(OF_GAP * gap, OF_AXIS * (float(np.ptp(_places(x))) + 2 * _margin(x)))
 
 
 def moved(x: Axis, index: int, share: float) -> float:
-    """Where a value stands, moved sideways by a share, -1 to 1, of what is allowed."""
+    """Position of a value, moved sideways by a share, -1 to 1, of the largest distance allowed."""
     return _on_axis(x, float(_places(x)[index]) + share * _reach(x))
 
 
@@ -61,7 +62,7 @@ def _on_axis(x: Axis, place: float) -> float:
 
 
 def scale(ax: Axes, x: Axis) -> None:
-    """Log scale where due, and a tick with its label at every value; `fit_ticks` thins the labels."""
+    """Set a log scale if the range needs one, and a labelled tick at every value. `fit_ticks` removes some labels."""
     if _is_log(x):
         ax.set_xscale("log")
     places = _places(x)
@@ -71,7 +72,7 @@ def scale(ax: Axes, x: Axis) -> None:
 
 
 def spacing_note(x: Axis) -> str:
-    """A sentence for the caption where equal distances on the axis are no equal distances of values."""
+    """A sentence for the caption if equal distances on the axis are not equal differences of values."""
     if x.numeric and _is_even(x):
         return f"The values of {x.label} stand in equal distances, whatever lies between them."
     return ""

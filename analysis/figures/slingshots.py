@@ -1,4 +1,4 @@
-"""Loss, accuracy and output norm of single runs, with the slingshots that were found."""
+"""Loss, accuracy and output norm of single runs, with their slingshots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RULE = (
 
 
 def slingshot_figure(groups: Mapping[str, xr.Dataset], about: str) -> Figure:
-    """A column for each group, of its run with most slingshots: loss above, accuracy, norm below."""
+    """A column for each group: loss (top), accuracy and output norm (bottom) of its run with the most slingshots."""
     figure = new_figure(max(4.2 * len(groups), 6.4), 6.8)
     grid = figure.subplots(3, len(groups), squeeze=False, sharex=True, sharey="row")
     for column, (name, runs) in zip(grid.T, groups.items(), strict=True):
@@ -39,8 +39,8 @@ def slingshot_figure(groups: Mapping[str, xr.Dataset], about: str) -> Figure:
 
 
 def _draw_column(column: np.ndarray, name: str, runs: xr.Dataset) -> None:
-    found = slingshots_of(runs)
-    run = max(range(len(found)), key=lambda i: (found[i].count, found[i].events))
+    by_run = slingshots_of(runs)
+    run = max(range(len(by_run)), key=lambda i: (by_run[i].count, by_run[i].events))
     step = runs["step"].to_numpy()[run]
     for probe, ax, colour, style in (
         ("training_loss_max", column[0], TRAIN, ":"),
@@ -53,13 +53,13 @@ def _draw_column(column: np.ndarray, name: str, runs: xr.Dataset) -> None:
         value = series(runs, probe).value[run]
         known = np.isfinite(value) & ((value > 0) | (ax is not column[0]))
         ax.plot(step[known], value[known], style, color=colour, linewidth=0.9)
-    for at, slingshot in zip(found[run].step, found[run].qualified, strict=True):
+    for at, slingshot in zip(by_run[run].step, by_run[run].qualified, strict=True):
         for ax in column:
             ax.axvline(at, color="#B00000" if slingshot else "#A0A0A0", linewidth=0.8, alpha=0.7)
     column[0].set_yscale("log")
-    with_some = sum(s.count > 0 for s in found)
+    with_some = sum(s.count > 0 for s in by_run)
     column[0].set_title(
-        f"{name}\nslingshots in {with_some} of n = {len(found)} runs; here {found[run].count}"
+        f"{name}\nslingshots in {with_some} of n = {len(by_run)} runs; here {by_run[run].count}"
     )
 
 

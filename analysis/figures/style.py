@@ -1,4 +1,4 @@
-"""What all figures share: colours, captions, the form of numbers, atomic files."""
+"""What all figures share: colours, captions, the form of numbers, and how files are written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analysis.study import Study
 from grokjax.atomic import own_name, replacing
 
-# Okabe and Ito 2008, without yellow, which vanishes on white.
+# Okabe and Ito 2008, without yellow, which is hard to see on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 TRAIN, VAL = PALETTE[0], PALETTE[1]
 PHASE_COLOURS = {
@@ -40,12 +40,12 @@ CHARACTERS_PER_INCH = 13.5
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches. No pyplot: nothing global, no display needed."""
+    """An empty figure; sizes in inches. Not by pyplot, which has global state and may need a display."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def add_caption(figure: Figure, *sentences: str) -> None:
-    """Text below the axes; saving crops to what was drawn, so it is never cut off."""
+    """Add text below the axes. `save` makes the file as large as what is drawn, so the text is never cut off."""
     text = " ".join(sentence for sentence in sentences if sentence)
     wrapped = textwrap.fill(text, int(figure.get_figwidth() * CHARACTERS_PER_INCH))
     figure.text(
@@ -60,7 +60,7 @@ def add_caption(figure: Figure, *sentences: str) -> None:
 
 
 def caption_start(study: Study) -> str:
-    """Which experiment, how many runs, what budget, and whether training goes on."""
+    """The start of a caption: which experiment, how many runs, which budget, and how many runs still train."""
     going = sum(status in ("waiting", "running") for status in study.status)
     sizes = sorted({len(cell.runs) for cell in study.cells()})
     seeds = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
@@ -72,7 +72,7 @@ def caption_start(study: Study) -> str:
 
 
 def definition(study: Study) -> str:
-    """What the time is the time of."""
+    """A sentence for the caption that defines the time."""
     lasting = (
         ""
         if study.sustain is None
@@ -83,7 +83,7 @@ def definition(study: Study) -> str:
 
 
 def missing_runs(study: Study) -> str:
-    """Runs without a time for another reason than the end of the budget."""
+    """Sentences for the caption about runs that have no time for another reason than the end of the budget."""
     summary = study.summary(study.everyone)
     text = f"Diverged (can never arrive): {summary.diverged}." if summary.diverged else ""
     if summary.not_observed:
@@ -93,7 +93,7 @@ def missing_runs(study: Study) -> str:
 
 
 def late_runs(study: Study) -> str:
-    """How many runs had not arrived when they were last looked at."""
+    """Sentences for the caption: how many runs had not arrived at their last evaluation."""
     summary, n = study.summary(study.everyone), study.n_runs
     ended = summary.censored - summary.undecided
     text = f"Not by step {study.budget:,} (censored): {ended:,} of {n:,} runs." if ended else ""
@@ -103,25 +103,25 @@ def late_runs(study: Study) -> str:
 
 
 def arrivals(study: Study, runs: NDArray[np.int64]) -> str:
-    """What became of runs none of which arrived."""
-    found = study.summary(runs)
+    """A text for runs of which none arrived: how many ended in which way."""
+    summary = study.summary(runs)
     parts = {
-        f"not by step {study.budget:,} (censored)": found.censored - found.undecided,
-        "diverged": found.diverged,
-        "ended before (not observed)": found.not_observed,
-        "still training": found.undecided,
+        f"not by step {study.budget:,} (censored)": summary.censored - summary.undecided,
+        "diverged": summary.diverged,
+        "ended before (not observed)": summary.not_observed,
+        "still training": summary.undecided,
     }
     told = [f"{count} {what}" for what, count in parts.items() if count]
-    return "\n".join([f"none of n = {found.n} runs arrived:", *told])
+    return "\n".join([f"none of n = {summary.n} runs arrived:", *told])
 
 
 def time_label(study: Study) -> str:
-    """Axis label with its unit."""
+    """Label of the time axis, with its unit."""
     return f"steps to {percent(study.level)} validation accuracy"
 
 
 def percent(level: float) -> str:
-    """0.995 as '99.5 %', with a space that does not break."""
+    """0.995 as '99.5 %', with a no-break space."""
     return f"{100 * level:g}\u00a0%"
 
 

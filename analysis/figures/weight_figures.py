@@ -1,4 +1,4 @@
-"""What was measured on saved weights: pruning, principal components, Fourier spectra, NTK distances."""
+"""Figures of measurements on saved weights: pruning, principal components, Fourier spectra, NTK distances."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BAND = "Thin lines: single runs; thick: median over runs."
 
 
 def pruning_curve(measured: xr.Dataset, name: str) -> Figure:
-    """Accuracy against the threshold, and against the share of weights that it takes away."""
+    """Accuracy against the threshold, and against the share of weights that it sets to 0."""
     last = at_the_end(measured).transpose("run", "threshold", ...)
     figure = new_figure(8.6, 3.7)
     for place, ax in enumerate(figure.subplots(1, 2, sharey=True)):
@@ -68,7 +68,7 @@ def pca_scatter(
 
 
 def fourier_spectrum(measured: xr.Dataset, name: str) -> Figure:
-    """Energy shares: sorted, all runs; and by frequency, of one run."""
+    """Shares of the energy: sorted, for all runs; and by frequency, for one run."""
     share = at_the_end(measured)["energy_share"].transpose("run", "frequency")
     values, frequency = share.to_numpy(), share["frequency"].to_numpy()
     figure = new_figure(9.4, 3.6)
@@ -98,9 +98,9 @@ def over_snapshots(
     """A measured number against the epoch of the weights; a colour for each group of runs."""
     figure = new_figure(6.6, 4.2)
     ax = figure.subplots()
-    for (group, found), colour in zip(groups.items(), colours(list(groups)), strict=True):
-        values = found[variable].transpose("run", "snapshot").to_numpy().astype(float)
-        epochs = found["step"].transpose("run", "snapshot").to_numpy() / per_epoch
+    for (group, measured), colour in zip(groups.items(), colours(list(groups)), strict=True):
+        values = measured[variable].transpose("run", "snapshot").to_numpy().astype(float)
+        epochs = measured["step"].transpose("run", "snapshot").to_numpy() / per_epoch
         for x, y in zip(epochs, values, strict=True):
             ax.plot(x, y, color=colour, alpha=max(0.1, min(0.4, 2 / len(values))), linewidth=0.7)
         known = np.isfinite(values).mean(0) >= 0.5
@@ -109,6 +109,6 @@ def over_snapshots(
     ax.set(xlabel="epochs", ylabel=label, yscale="log" if log else "linear")
     labels = ax.get_legend_handles_labels()[1]
     figure.legend(loc="outside upper center", ncols=legend_columns(figure, labels))
-    n = len(set(np.concatenate([found["id"].to_numpy() for found in groups.values()])))
+    n = len(set(np.concatenate([measured["id"].to_numpy() for measured in groups.values()])))
     add_caption(figure, f"{name}: n = {n} runs, at their saved weights.", BAND)
     return figure

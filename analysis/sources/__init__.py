@@ -1,1 +1,1 @@
-"""Published experiments and ours, number by number: python -m analysis.sources 002 results docs/results/source_002."""
+"""Compares published numbers with ours, one by one: python -m analysis.sources 002 results docs/results/source_002."""

@@ -1,4 +1,4 @@
-"""How many runs are in the batch at once, and which of them first."""
+"""How many slots the batch has, and which runs start first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grokjax.training import costs
 
 
 def choose_slots(group: Group, execution: Execution, mesh: Mesh) -> tuple[int, int]:
-    """Tile and number of slots. Raises SettingError where the memory is too small for them."""
+    """Width of a tile and number of slots. Raises SettingError if they do not fit into memory."""
     where, n = devices.platform(mesh), mesh.devices.size
     tile = execution.tile or devices.default_tile(where)
     cost, limit = costs.cost(group.first, where), devices.memory_limit(where)
@@ -33,7 +33,8 @@ def choose_slots(group: Group, execution: Execution, mesh: Mesh) -> tuple[int, i
 
 
 def likely_length(run: Run) -> tuple[float, ...]:
-    """Runs that sort last start first: small fractions and small decays take long."""
+    """A sort key; the run with the largest key starts first. Runs with few training rows, a small decay or a small
+    learning rate take long."""
     optimizer = run.settings.optimizer
     decay = getattr(optimizer, "weight_decay", getattr(optimizer, "l2", 0.0))
     return (float(-run.n_train), float(-decay), float(-getattr(optimizer, "learning_rate", 0.0)))

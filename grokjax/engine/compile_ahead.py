@@ -1,4 +1,4 @@
-"""A group's program: made for a machine, and on accelerators compiled while the group before it trains."""
+"""Makes the program of a group for this machine. On accelerators it is compiled while the group before it trains."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def make_program(
 
 
 class Ahead:
-    """Makes programs, each while the one before it is in use.
+    """Makes programs, each while the one before it is used.
 
-    On CPU nothing is compiled ahead: it would take the cores from training (a quarter of the speed on two).
+    On CPU nothing is compiled ahead, because compiling uses the cores that train (on two cores it took a quarter of the
+    speed).
     """
 
     def __init__(self, execution: Execution, mesh: Mesh, enabled: bool):
@@ -37,7 +38,7 @@ class Ahead:
         self._begun: dict[str, concurrent.futures.Future[Program]] = {}
 
     def begin(self, group: Group) -> None:
-        """Start on a group that will be asked for later."""
+        """Start to compile the program of a group that `program` will be called for later."""
         if self._pool is not None:
             self._begun[group.hash] = self._pool.submit(self._compiled, group)
 
@@ -47,12 +48,13 @@ class Ahead:
         return program
 
     def program(self, group: Group) -> Program:
-        """The group's program; waits for it where it was begun."""
+        """The group's program. If `begin` was called for it, this waits until it is compiled."""
         begun = self._begun.pop(group.hash, None)
         return make_program(group, self.execution, self.mesh) if begun is None else begun.result()
 
     def close(self, wait: bool = True) -> None:
-        """Drop what has not begun, wait for what has: a thread that compiles at exit would abort the process."""
+        """Cancel programs that are not started, and wait for one that is, because a thread that compiles at exit would
+        abort the process."""
         if self._pool is not None:
             self._pool.shutdown(wait=wait, cancel_futures=True)
 
@@ -61,13 +63,13 @@ class Ahead:
 def compiling_ahead(
     execution: Execution, mesh: Mesh, enabled: bool | None = None
 ) -> Iterator[Ahead]:
-    """An `Ahead` for the platform (enabled: None), closed whatever happens."""
+    """An `Ahead` that is always closed at the end. enabled None: the platform decides."""
     ahead = Ahead(execution, mesh, platform(mesh) != "cpu" if enabled is None else enabled)
     try:
         yield ahead
     except BaseException:
-        # Nobody will use that program, and whoever was interrupted has no time for it. A command then leaves
-        # without its threads (`interruption.end`); elsewhere Python waits for this one at the end of the process.
+        # The program is no longer needed, and the process should end soon. A command ends without waiting for its
+        # threads (`signals.end`); elsewhere Python waits for this thread at the end of the process.
         ahead.close(wait=False)
         raise
     ahead.close()

@@ -22,7 +22,7 @@ log = logging.getLogger("grokjax")
 
 
 def available_cores() -> int:
-    """Cores this process may use: affinity, within the container's quota."""
+    """Number of cores that this process may use: those of its affinity, at most the container's quota."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, math.ceil(min(affinity or 1, _cpu_quota())))
 
@@ -41,7 +41,7 @@ def cache_directory() -> Path:
 
 
 def set_up(devices: int | None = None) -> None:
-    """Before JAX touches a device: one XLA device per core on CPU, and the persistent compilation cache."""
+    """Set up one XLA device per core on CPU, and the persistent compilation cache. Call it before JAX uses a device."""
     cache = cache_directory() / "xla"
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(cache))
@@ -67,12 +67,12 @@ def make_mesh(devices: int | None = None) -> Mesh:
 
 
 def over_runs(mesh: Mesh) -> NamedSharding:
-    """Split along the leading axis."""
+    """Sharding that splits the leading axis over the devices."""
     return NamedSharding(mesh, P(RUN))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """A copy on every device."""
+    """Sharding with a copy on every device."""
     return NamedSharding(mesh, P())
 
 
@@ -81,27 +81,27 @@ def platform(mesh: Mesh) -> str:
     return mesh.devices.flat[0].platform
 
 
-# Measured on CPU (docs/performance.md): one run at a time keeps a core busy, and its activations in the core's cache.
-# On accelerators: a few wide tiles; to be measured.
+# Measured on CPU (docs/performance.md): one run at a time keeps a core busy, and its activations stay in the core's
+# cache. On accelerators: a few wide tiles. This has not been measured yet.
 _TILE = {"cpu": 1}
 _ACCELERATOR_TILE = 64
 _TILES_PER_DEVICE = 16
 
 
 def default_tile(platform: str) -> int:
-    """Runs that one vmap covers: a pure function of the platform, because results depend on it."""
+    """Width of a tile. It must depend on the platform only, because results depend on it."""
     return _TILE.get(platform, _ACCELERATOR_TILE)
 
 
 def default_slots(tile: int, n_devices: int, n_runs: int, fitting: int) -> int:
-    """Slots: enough to keep the devices busy, not more than the runs need or memory holds."""
+    """Number of slots: enough to keep the devices busy, but not more than the runs need or memory has room for."""
     step = tile * n_devices
     needed = math.ceil(n_runs / step) * step
     return max(step, min(step * _TILES_PER_DEVICE, needed, fitting // step * step))
 
 
 def memory_limit(platform: str) -> int:
-    """Bytes that the state of all runs may take: most of what is free on the machine or the devices."""
+    """Bytes that all runs may use: on CPU 70 % of the free memory, else 80 % of the memory of all devices."""
     if platform == "cpu":
         return int(0.7 * min(psutil.virtual_memory().available, _container_memory()))
     stats = [d.memory_stats() or {} for d in jax.devices()]
@@ -127,7 +127,7 @@ def check_precision(precision: str, platform: str) -> None:
 
 
 def describe(mesh: Mesh) -> str:
-    """For people: '2 CPU cores', '1 x NVIDIA H200'."""
+    """The devices as text, such as '2 CPU cores' or '1 x NVIDIA H200'."""
     first, n = mesh.devices.flat[0], mesh.devices.size
     if first.platform == "cpu":
         return f"{n} CPU core{'s' if n > 1 else ''}"
@@ -151,6 +151,6 @@ _FAULTS = {
 
 
 def known_fault(platform: str, jaxlib: str) -> str | None:
-    """One sentence for whoever has a release of jaxlib that is known to be wrong, or very slow, on this platform."""
+    """One sentence if this release of jaxlib is known to be wrong, or very slow, on this platform; else None."""
     fault = _FAULTS.get((platform, jaxlib))
     return fault and f"jaxlib {jaxlib} {fault}; another release, such as 0.10.1, does not"

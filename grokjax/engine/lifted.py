@@ -1,10 +1,10 @@
-"""The only place that lifts over runs: one run's training becomes that of all slots of a device.
+"""The only module that lifts over runs: it makes the training of all slots of a device from that of one run.
 
-A device holds slots; a tile of slots is one vmap; a loop with a traced bound goes over the tiles in use, and inside it
-another over the blocks of a chunk. So one compiled program serves every number of live slots and every chunk length,
-and a run's bits depend on neither.
+A device has slots; the slots of a tile are one vmap. A loop with a traced bound goes over the tiles in use, and a loop
+inside it over the blocks of a chunk. So one compiled program is enough for every number of slots in use and every
+length of a chunk, and the bits of a run's numbers depend on neither.
 
-S slots of one device, W slots of a tile, B blocks of a chunk, K measurements.
+S slots of one device, W slots of a tile, B blocks of a chunk, K probe values.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from grokjax.training import one_run, runstate
 from grokjax.training.runstate import RUNNING, Data, Hyper, RunState, Setup
 
 MAX_BLOCKS = 64
-"""Longest chunk, in blocks: the size of the buffer for measurements."""
+"""Longest chunk, in blocks: the size of the buffer for probe values."""
 
 
 @struct.dataclass
 @no_type_check
 class Records:
-    """What a chunk measured, and how its runs stand after it."""
+    """The probe values of a chunk, and the state of its runs after it."""
 
     values: Float[Array, "S B K"]
     """NaN where not measured."""
@@ -41,21 +41,21 @@ class Records:
     age: Int[Array, " S"]
     diverged_at: Int[Array, " S"]
     executed: Int[Array, " S"]
-    """Blocks of training that the slot's tile executed, frozen and empty slots included."""
+    """Number of blocks of training of the slot's tile. It is the same for ended runs and empty slots of the tile."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Lift:
-    """What one device does with its slots."""
+    """The work of one device on its slots."""
 
     setup: Setup
     slots: int
-    """Of one device."""
+    """Number of slots of one device."""
     tile: int
     names_at: dict[int, list[str]]
-    """Names of the measurements, by the evaluations between two of them."""
+    """Names of the probe values, by the setting `every` of their probes."""
     names: list[str]
-    """All of them, in the order of the probes."""
+    """Names of all probe values, in alphabetical order."""
 
     def admit(
         self, data: Data, hyper: Hyper, state: RunState, fresh_S: Bool[Array, " S"]
@@ -80,7 +80,7 @@ class Lift:
         live_1: Int[Array, " 1"],
         n_blocks: Int[Array, ""],
     ) -> tuple[RunState, Records]:
-        """Up to MAX_BLOCKS blocks of the first live_1[0] tiles: (state, Records)."""
+        """Advance the first live_1[0] tiles by n_blocks blocks, at most MAX_BLOCKS: (state, Records)."""
         S, K = self.slots, len(self.names)
         blank = Records(
             values=jnp.full((S, MAX_BLOCKS, K), jnp.nan),
@@ -138,7 +138,7 @@ class Lift:
             tile, records = carry
             due_W = jax.vmap(functools.partial(one_run.is_due, self.setup))(tile)
             number_W = jnp.where(due_W, tile.evaluations, -1)
-            # A real branch, not a select: it stands outside the vmap, so a tile without a due run pays nothing.
+            # Outside the vmap this is a real branch, not a select: a tile without a due run computes nothing.
             tile, values_WK = jax.lax.cond(
                 due_W.any(),
                 functools.partial(self._evaluate_tile, data, hyper),
@@ -170,18 +170,19 @@ class Lift:
     def _measure_tile(
         self, data: Data, hyper: Hyper, tile: RunState, every: int, names: list[str]
     ) -> dict[str, Array]:
-        """Measurements of one cadence, W each; skipped where no run of the tile has arrived at it."""
+        """The values (W,) of the probes with this `every`. They are computed only if a run of the tile is at such an
+        evaluation."""
         measure = jax.vmap(lambda h, t: one_run.measure_run(self.setup, data, h, t, every))
         if every == 1:
             return measure(hyper, tile)
         due_W = _has_arrived(tile, every)
         nothing = {n: jnp.full(self.tile, jnp.nan) for n in names}
-        found = jax.lax.cond(due_W.any(), lambda t: measure(hyper, t), lambda _: nothing, tile)
-        return {n: jnp.where(due_W, x, jnp.nan) for n, x in found.items()}
+        measured = jax.lax.cond(due_W.any(), lambda t: measure(hyper, t), lambda _: nothing, tile)
+        return {n: jnp.where(due_W, x, jnp.nan) for n, x in measured.items()}
 
 
 def _has_arrived(tile: RunState, every: int) -> jax.Array:
-    """Which runs of a tile have arrived at an evaluation that is a multiple of `every`."""
+    """(W,) which runs of a tile are at an evaluation whose number is a multiple of `every`."""
     return tile.evaluations % every == 0
 
 
@@ -206,21 +207,21 @@ def insert(state_S: RunState, row_1: RunState, index_1: Int[Array, " 1"]) -> Run
 
 
 def measured_names(setup: Setup, data: Data, every: int | None = None) -> list[str]:
-    """Names of the measurements, of one cadence or of all, in the order of the probes."""
+    """Names of the values of the probes with this `every` (None: of all probes), in alphabetical order."""
     cadences = setup.cadences if every is None else [every]
 
     def one(hyper: Hyper) -> dict[str, jax.Array]:
         state = one_run.init_run(setup, data, hyper)
-        found = {}
+        measured = {}
         for cadence in cadences:
-            found |= one_run.measure_run(setup, data, hyper, state, cadence)
-        return found
+            measured |= one_run.measure_run(setup, data, hyper, state, cadence)
+        return measured
 
-    # eval_shape sorts dictionary keys; the order of names is part of nothing but the files.
+    # eval_shape sorts the names. Only the files depend on their order.
     return list(jax.eval_shape(one, runstate.example_hyper(setup)))
 
 
 def make_lift(setup: Setup, data: Data, slots: int, tile: int) -> Lift:
-    """For a device with so many slots."""
+    """The Lift of a device with `slots` slots."""
     names_at = {every: measured_names(setup, data, every) for every in setup.cadences}
     return Lift(setup, slots, tile, names_at, measured_names(setup, data))

@@ -1,4 +1,4 @@
-"""How long the chunks of a group are, and how much of the time is the host's own."""
+"""The length of a group's chunks, and how much of the time is the host's own."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from grokjax.training.runstate import Setup
 Result = TypeVar("Result")
 
 CHUNK_SECONDS = (0.1, 1.0)
-"""Shortest and longest time between two visits of the host that the chunk length aims at."""
+"""Shortest and longest time between two visits of the host, in seconds. The length of a chunk is chosen for them."""
 VISIT_SHARE = 0.05
-"""Between the two: the share of a chunk that the host's own work may take. Short chunks leave no slot idle for long."""
+"""Between the two: the share of a chunk's time that the host's own work may take. Chunks should be short, because the
+slot of an ended run is idle until the end of the chunk."""
 
 
 class Pace:
-    """A clock that tells the device's time from the host's and chooses the length of the next chunk.
+    """Measures the time of the device and that of the host, and chooses the length of the next chunk.
 
-    Seconds are those of `now`, a monotonic clock.
+    `now` is a monotonic clock, in seconds.
     """
 
     def __init__(self, setup: Setup, execution: Execution, now: Callable[[], float]):
@@ -32,7 +33,7 @@ class Pace:
         self.restart()
 
     def restart(self) -> None:
-        """What has happened until now belongs to no chunk."""
+        """Begin to measure a chunk. The time before this call counts for no chunk."""
         self._began, self._waited = self._now(), 0.0
 
     def timed(self, call: Callable[..., Result], *arguments: object) -> Result:
@@ -44,14 +45,14 @@ class Pace:
             self._waited += self._now() - began
 
     def next(self) -> tuple[float, float]:
-        """A chunk has been read: (seconds since the one before, those of them that were the device's).
+        """Call it when a chunk has been read. Returns (seconds since the chunk before, the device's part of them).
 
-        `blocks` is the next chunk's length: short, but not so short that the host's work would show.
+        It sets `blocks`, the length of the next chunk: short, but so long that the host's work is a small share of it.
         """
         took = self._now() - self._began
         waited = min(self._waited, took)
         self.restart()
-        # Bounded, so that one long visit (files being created) does not stretch the next chunks.
+        # Limited, so that one long visit (when files are created) does not make the next chunks long.
         self._visit += 0.2 * (min(took - waited, 2 * self._visit + 0.002) - self._visit)
         aim = np.clip(self._visit / VISIT_SHARE, *CHUNK_SECONDS)
         wanted = self.blocks * aim / max(took, 1e-3)
@@ -61,12 +62,12 @@ class Pace:
 
 
 def limits(setup: Setup, execution: Execution) -> tuple[int, int]:
-    """(lag, most blocks of a chunk) with which no snapshot is replaced before the host has taken it out."""
+    """(lag, largest number of blocks of a chunk) with which the host reads every snapshot before it is replaced."""
     if setup.snapshot_every is None:
         return execution.lag, MAX_BLOCKS
     cadence = setup.cadence
     closest = min(cadence.every, cadence.early_every if cadence.early_until else cadence.every)
     gap = setup.snapshot_every * closest // cadence.unit
     lag = execution.lag if gap > 1 else 0
-    # With a lag the state that a snapshot is taken from is a chunk further on.
+    # With a lag, the state from which the host reads a snapshot is one chunk later.
     return lag, max(1, min(gap // (1 + lag), MAX_BLOCKS))

@@ -1,6 +1,6 @@
-"""A group's compiled program on a mesh of devices: `lifted` on each of them, and slots by their number.
+"""A group's compiled program on a mesh of devices: `lifted` on each device, with slots given by their number.
 
-Devices never talk to each other. R slots of all devices.
+Devices do not exchange data. R: slots of all devices.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Program:
 
     @property
     def names(self) -> list[str]:
-        """Names of the measurements, in the order of the probes."""
+        """Names of the probe values, in alphabetical order."""
         return self.lift.names
 
     def _advance_device(self, *inputs: Any) -> tuple[RunState, Records]:
@@ -56,7 +56,7 @@ class Program:
     # -- states ------------------------------------------------------------------------------------------------------
 
     def abstract_state(self, slots: int | None = None) -> RunState:
-        """Shapes and dtypes of the stacked state."""
+        """Shapes and dtypes of the stacked state of `slots` slots (None: all)."""
         one = jax.eval_shape(
             functools.partial(one_run.init_run, self.setup),
             self.data,
@@ -66,7 +66,7 @@ class Program:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), one)
 
     def empty(self) -> RunState:
-        """All slots free."""
+        """The state with all slots free."""
         make = lambda x: jnp.zeros(x.shape, x.dtype)  # noqa: E731
         blank = jax.jit(
             lambda: jax.tree.map(make, self.abstract_state()), out_shardings=over_runs(self.mesh)
@@ -78,7 +78,7 @@ class Program:
         return jax.device_put(tree, over_runs(self.mesh))
 
     def compile(self) -> None:
-        """Compile what training calls, from shapes alone; a later call finds it done."""
+        """Compile what training calls, from shapes only. Later calls use the compiled programs."""
         split, n = over_runs(self.mesh), self.slots
 
         def shaped(x: Any, *, slots: bool = True) -> jax.ShapeDtypeStruct:
@@ -103,12 +103,12 @@ class Program:
     def advance(
         self, state: RunState, hyper: Hyper, live: np.ndarray, blocks: int
     ) -> tuple[RunState, Records]:
-        """Advance the first live[d] tiles of each device d by up to MAX_BLOCKS blocks. Donates state."""
+        """Advance the first live[d] tiles of each device d by `blocks` blocks, at most MAX_BLOCKS. Donates state."""
         n = np.int32(min(blocks, MAX_BLOCKS))
         return self._advance(self.data, hyper, state, self.place(live.astype(np.int32)), n)
 
     def extract(self, state: RunState, slots: list[int]) -> list[SlotState]:
-        """The states of some slots, fetched without waiting; index i of the result belongs to slots[i]."""
+        """The states of some slots, without waiting for them. Entry i of the result belongs to slots[i]."""
         by_round = self._rounds(slots)
         fetched = [self._extract(state, self.place(local)) for local, _ in by_round]
         where = {slot: (r, d) for r, (_, who) in enumerate(by_round) for d, slot in who.items()}
@@ -126,7 +126,7 @@ class Program:
         return state
 
     def _rounds(self, slots: list[int]) -> list[tuple[np.ndarray, dict[int, int]]]:
-        """Slots in rounds of at most one a device: (local index or -1 of each device, device -> slot)."""
+        """Slots in rounds of at most one per device: (local index or -1 of each device, device -> slot)."""
         queues: dict[int, list[int]] = {}
         for slot in slots:
             queues.setdefault(slot // self.slots_per_device, []).append(slot)
@@ -141,12 +141,12 @@ class Program:
 
 
 class SlotState:
-    """One run's state inside a stacked one that may still be computing."""
+    """One run's state as a row of a stacked state, which the device may still be computing."""
 
     def __init__(self, tree: RunState, row: int):
         self.tree, self.row = tree, row
 
     def fetch(self) -> RunState:
         """The state as NumPy; waits for it."""
-        # Whole leaves are fetched and then cut: a slice on the device is a program for each shape.
+        # Whole arrays are fetched and then indexed, because indexing on the device is a program for each shape.
         return jax.tree.map(lambda x: np.asarray(np.asarray(x)[self.row]), self.tree)

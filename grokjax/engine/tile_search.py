@@ -1,6 +1,6 @@
-"""How many tiles a device should hold: measured on the first chunks of a group, and remembered.
+"""How many tiles a device should have: measured on the first chunks of a group, and remembered.
 
-Nothing is wasted by trying: the chunks are real training, and a run does not depend on how many others are there.
+No training is wasted: the chunks are normal training, and a run's numbers do not depend on how many runs there are.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from typing import Any
 from grokjax.atomic import own_name, replacing
 
 NEAR = 0.97
-"""A number of tiles is as good as the best from this share of its rate on."""
+"""A number of tiles counts as good as the best if its rate is at least this share of the best rate."""
 
 log = logging.getLogger("grokjax")
 
 
 class TileSearch:
-    """Tries 1, 2, 4, ... tiles a device, a chunk each; then holds the most that train at nearly the best rate.
+    """Tries 1, 2, 4, ... tiles per device, one chunk each. Then it uses the largest number with nearly the best rate.
 
-    More tiles are better for refilling (a device is never left with one run's rest of a chunk), so ties go to more.
+    Of equal rates the larger number is better for refilling: when a run ends within a chunk, the device still has other
+    runs to train.
     """
 
     def __init__(
@@ -43,14 +44,14 @@ class TileSearch:
 
     @property
     def tiles(self) -> int:
-        """To be filled now."""
+        """Number of tiles per device to fill now."""
         return self._left[0] if self._left else self._chosen
 
     def observe(self, run_steps: int, seconds: float, tiles_in_use: int) -> None:
-        """A chunk was made with so many tiles a device in use."""
+        """Note the run-steps and seconds of a chunk, and how many tiles per device were in use."""
         if not self._left:
             return
-        if tiles_in_use < self._left[0]:  # nothing waits any more: there is nothing to find out
+        if tiles_in_use < self._left[0]:  # no run waits any more: nothing is left to measure
             self._left, self._chosen = [], self._left[0]
         else:
             self.rates[self._left.pop(0)] = run_steps / max(seconds, 1e-9)
@@ -62,13 +63,13 @@ class TileSearch:
 
 
 def _doublings(most: int) -> list[int]:
-    """1, 2, 4, ... and `most`; nothing where there is nothing to choose."""
+    """1, 2, 4, ... and `most`; empty if `most` is 1, because there is no choice."""
     tried = [2**i for i in range(most.bit_length()) if 2**i < most]
     return [*tried, most] if tried else []
 
 
 class Memory:
-    """A small file of choices, by program and device. Losing it costs a few chunks of searching."""
+    """A small file of choices, by program and device. If it is lost, the search takes a few chunks again."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -99,7 +100,7 @@ class Memory:
 
 
 def remembered_search(path: Path, key: str, most: int, fixed: bool) -> TileSearch:
-    """A search that begins with what is remembered under `key` and adds to it; none where the number is fixed."""
+    """A search that begins with the choice stored under `key` and stores its own. `fixed`: no search, always `most`."""
     memory = Memory(path)
     known = most if fixed else memory.recall(key)
     return TileSearch(most, known, lambda search: memory.note(key, search))

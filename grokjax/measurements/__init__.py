@@ -1,5 +1,7 @@
-"""What is measured on saved weights. One small file a family; a new kind is its settings and function there, and one
-line in MEASUREMENTS here."""
+"""Measurements on saved weights, one small file for each family.
+
+A new kind needs its settings and its function in such a file, and one line in MEASUREMENTS below.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,17 @@ Found = dict[str, np.ndarray]
 
 
 class MeasurementKind(NamedTuple):
-    """How to measure one kind: what it finds in one set of weights, by name, and the labels of the dimensions that its
-    settings' `dims` give these arrays; `finish` is the part of the work that the host does, in NumPy."""
+    """How to make one kind of measurement.
+
+    measure  (settings, one set of saved weights) -> arrays by name
+    labels   (settings, model) -> labels of each dimension that the settings' `dims` give to the arrays
+    finish   (settings, arrays of `measure`) -> final arrays: the part of the work for the host, in NumPy
+    """
 
     settings: type[Settings]
     measure: Callable[[Any, Saved], dict[str, Array]]
     labels: Callable[[Any, Model], dict[str, Any]]
-    finish: Callable[[Any, Found], Found] = lambda _, found: found
+    finish: Callable[[Any, Found], Found] = lambda _, measured: measured
 
 
 MEASUREMENTS: dict[str, MeasurementKind] = {

@@ -1,4 +1,4 @@
-"""How widely attention looks (source 004)."""
+"""Entropy of the attention weights (source 004)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from grokjax.settings import execution
 
 
 class AttentionEntropy(Measurement):
-    """-Σ a ln a, in nats, of the head-averaged attention a: mean over all rows, by layer and query position."""
+    """Entropy -Σ a ln a, in nats, of the attention weights a averaged over heads: mean over all rows.
+
+    For each layer, and for each layer and query position.
+    """
 
     kind: Literal["attention_entropy"] = execution("attention_entropy")
     requires: ClassVar[frozenset[str]] = frozenset({"attention"})

@@ -1,4 +1,4 @@
-"""How far the neural tangent kernel has moved since the start (source 004)."""
+"""Change of the neural tangent kernel since step 0 (source 004)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from grokjax.models import Model, Params
 from grokjax.settings import execution
 
 MOST = 2**24
-"""Entries of a block of gradients, 64 MiB; a few such blocks exist at a time."""
+"""Largest number of entries of one block of gradients (64 MiB). A few such blocks exist at the same time."""
 
 
 class NTK(Measurement):
-    """Relative Frobenius distance between the Gram matrices of the gradients of the sum of logits, now and at step 0.
+    """Frobenius distance between the Gram matrices of gradients, at these weights and at step 0, divided by the norm of
+    the latter.
 
-    On training rows drawn with a key of the run's split_seed; readout scale included. Two classes that share one
-    output have logits that add up to 0: there the gradients are the output's.
+    The gradients are those of the sum of a row's logits, readout scale included, for training rows drawn with a key
+    made from the run's split_seed. If two classes share one output, their logits add up to 0; then the gradients are
+    those of the output.
     """
 
     kind: Literal["ntk"] = execution("ntk")
     n_rows: int = execution(256, ge=1)
-    """Training rows drawn; all of them where there are fewer."""
+    """Number of training rows that are drawn; all of them if there are fewer."""
     dims: ClassVar[dict[str, tuple[str, ...]]] = {"distance": (), "norm": (), "rows": ()}
 
 
@@ -40,7 +42,7 @@ def labels(s: NTK, model: Model) -> dict[str, Any]:
 
 
 def ntk(s: NTK, saved: Saved) -> dict[str, Array]:
-    """distance, the Gram matrix's own Frobenius norm, and how many rows it is of."""
+    """`distance`, `norm` (Frobenius norm of the Gram matrix at these weights) and `rows` (number of its rows)."""
     rows_n, real_n = drawn_rows(s.n_rows, saved)
     now, start = (gram(saved, p, rows_n, real_n) for p in (saved.params, saved.view.init_params()))
     distance = jnp.linalg.norm(now - start) / jnp.linalg.norm(start)
@@ -48,7 +50,7 @@ def ntk(s: NTK, saved: Saved) -> dict[str, Array]:
 
 
 def drawn_rows(n: int, saved: Saved) -> tuple[Array, Array]:
-    """Table rows (n,), and which of them count: the bucket is filled up behind the training rows."""
+    """Numbers (n,) of table rows, and a mask of the training rows among them; the others are padding of the bucket."""
     index_B = saved.view.rows.index_B
     score_B = jax.random.uniform(jax.random.fold_in(saved.key, 0), index_B.shape)
     order = jnp.argsort(jnp.where(saved.real_B, score_B, 2.0))[: min(n, len(index_B))]
@@ -56,7 +58,7 @@ def drawn_rows(n: int, saved: Saved) -> tuple[Array, Array]:
 
 
 def gram(saved: Saved, params: Params, rows_n: Array, real_n: Array) -> Array:
-    """Inner products (n, n) of the rows' gradients, block by block so that few gradients exist at a time."""
+    """Inner products (n, n) of the rows' gradients, computed in blocks so that few gradients exist at the same time."""
     size = sum(w.size for w in jax.tree.leaves(params))
     width = max(1, min(len(rows_n), MOST // size))
     blocks = -(-len(rows_n) // width)
@@ -73,7 +75,7 @@ def gram(saved: Saved, params: Params, rows_n: Array, real_n: Array) -> Array:
 
 
 def gradients(saved: Saved, params: Params, rows_n: Array, real_n: Array) -> Array:
-    """Gradient of the sum of a row's logits by all parameters, (n, parameters); 0 for rows that do not count."""
+    """Gradient (n, parameters) of the sum of each row's logits with respect to all parameters; 0 for padding."""
     model = saved.view.model
 
     def total(params: Params, row: Array) -> Array:

@@ -1,7 +1,7 @@
-"""How few neurons a network gets by with, and what these do (Merrill, Tsilivis & Shukla 2023).
+"""The fewest neurons that are enough for a network, and what these do alone (Merrill, Tsilivis & Shukla 2023).
 
-The hidden layer is the only one of a network that has one, and the last MLP of a transformer. A neuron is taken away
-by setting its outgoing weights to 0; everything else, biases included, stays.
+The neurons are those of the hidden layer of a network with one, or of the last MLP of a transformer. A neuron is
+removed by setting its outgoing weights to 0. All other parameters, biases included, do not change.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ PARTS = ("generalising", "complement", "control")
 
 
 class EffectiveSparsity(Measurement):
-    """Fewest neurons, by descending norm of incoming weights, with the full network's accuracy, or predictions.
+    """Fewest neurons with the same accuracy, or the same predictions, as the full network on the training rows.
 
-    On the training rows; every number of neurons from 1 up is tried, so the fewest is exact.
+    Neurons are kept in the order of descending norm of their incoming weights. Every number of neurons from 1 on is
+    tried, so the fewest is exact.
     """
 
     kind: Literal["effective_sparsity"] = execution("effective_sparsity")
@@ -37,15 +38,16 @@ class EffectiveSparsity(Measurement):
 
 
 class Subnetworks(Measurement):
-    """The neurons that suffice at the run's end (same training accuracy), the others, and as many at random.
+    """Three parts of the network alone: `generalising` (the fewest neurons with the same training accuracy at the run's
+    end), `complement` (the other neurons) and `control` (as many random neurons).
 
-    Of each alone: size, norm of its incoming and outgoing weights, faithfulness (share of all rows on which it
-    predicts what the full network does), accuracy.
+    For each part: size, norm of its incoming and outgoing weights, faithfulness (share of all rows on which it predicts
+    the same as the full network), accuracy.
     """
 
     kind: Literal["subnetworks"] = execution("subnetworks")
     at: At = execution("final")
-    """Which saved weights: final, all, or a list of steps. The neurons are those of the end all the same."""
+    """Which saved weights: final, all, or a list of steps. The neurons are always chosen at the end of the run."""
     requires: ClassVar[frozenset[str]] = frozenset({"hidden_layer", "final"})
     dims: ClassVar[dict[str, tuple[str, ...]]] = dict.fromkeys(
         ("size", "norm", "faithfulness", "train_accuracy", "val_accuracy"), ("part",)
@@ -60,7 +62,7 @@ class Layer(NamedTuple):
 
 
 def _names(model: Model) -> tuple[str | None, str, str]:
-    """Section of the parameters, and the names there."""
+    """Section of the parameters (None: no section), and the names of the weights into and out of the layer there."""
     assert model.kind.hidden is not None, "asked for by 'hidden_layer'"
     return model.kind.hidden(model.settings)
 
@@ -72,7 +74,7 @@ def hidden_layer(model: Model, params: Params) -> Layer:
 
 
 def only(model: Model, params: Params, mask_F: Array) -> Params:
-    """The parameters with the outgoing weights of all other neurons at 0."""
+    """The parameters with the outgoing weights of all neurons outside the mask set to 0."""
     section, _, name = _names(model)
     kept = {name: jnp.where(mask_F[:, None], hidden_layer(model, params).W_out_FD, 0)}
     return (
@@ -81,13 +83,13 @@ def only(model: Model, params: Params, mask_F: Array) -> Params:
 
 
 def places_F(model: Model, params: Params) -> Array:
-    """Each neuron's place in the order of descending incoming norm, from 0; of equals the first comes first."""
+    """Rank of each neuron, from 0, by descending norm of its incoming weights. Equal ones keep their order."""
     norms_F = jnp.linalg.norm(hidden_layer(model, params).W_in_DF, axis=0)
     return jnp.argsort(jnp.argsort(-norms_F, stable=True))
 
 
 class Fewest(NamedTuple):
-    """Numbers of neurons: the one tried next, and the first that reached either aim, 0 before."""
+    """Numbers of neurons: the next to try, and the first with the same accuracy or predictions (0: none yet)."""
 
     tried: Array
     same_accuracy: Array
@@ -95,7 +97,7 @@ class Fewest(NamedTuple):
 
 
 def fewest_neurons(saved: Saved, params: Params) -> Fewest:
-    """Tries 1, 2, ... neurons until the predictions on the training rows are those of the full network."""
+    """Try 1, 2, ... neurons until the predictions on the training rows are those of the full network."""
     model, place_F, full_BA = (
         saved.view.model,
         places_F(saved.view.model, params),
@@ -111,10 +113,10 @@ def fewest_neurons(saved: Saved, params: Params) -> Fewest:
         answers_BA = saved.answers_BA(only(model, params, place_F < s.tried))
         same = ((answers_BA == full_BA) | ~real_B1).all() | (s.tried == most)
         equal = same | (n_right(answers_BA) == n_right(full_BA))
-        found = jnp.where((s.same_accuracy == 0) & equal, s.tried, s.same_accuracy)
-        return Fewest(s.tried + 1, found, jnp.where(same, s.tried, 0))
+        same_accuracy = jnp.where((s.same_accuracy == 0) & equal, s.tried, s.same_accuracy)
+        return Fewest(s.tried + 1, same_accuracy, jnp.where(same, s.tried, 0))
 
-    # The same predictions have the same accuracy, so the latter is never found later.
+    # Equal predictions have equal accuracy, so `same_accuracy` is also set when the loop ends.
     zero = jnp.int32(0)
     return jax.lax.while_loop(
         lambda s: s.same_predictions == 0, attempt, Fewest(zero + 1, zero, zero)
@@ -124,12 +126,12 @@ def fewest_neurons(saved: Saved, params: Params) -> Fewest:
 def effective_sparsity(s: EffectiveSparsity, saved: Saved) -> dict[str, Array]:
     fewest = fewest_neurons(saved, saved.params)
     n = len(places_F(saved.view.model, saved.params))
-    found = {
+    counts = {
         "neurons_same_accuracy": fewest.same_accuracy,
         "neurons_same_predictions": fewest.same_predictions,
         "neurons": jnp.int32(n),
     }
-    return {name: jnp.where(_finite(saved.params), x, jnp.nan) for name, x in found.items()}
+    return {name: jnp.where(_finite(saved.params), x, jnp.nan) for name, x in counts.items()}
 
 
 def _finite(params: Params) -> Array:
@@ -160,11 +162,11 @@ def _alone(saved: Saved, mask_F: Array, full_NA: Array) -> dict[str, Array]:
     logits_NAC = view.apply(only(view.model, saved.params, mask_F))
     fitted_NA = is_answer(logits_NAC, view.rows.labels_NA).astype(jnp.float32)
     right_NA = is_answer(logits_NAC, view.targets_NA).astype(jnp.float32)
-    found = {
+    numbers = {
         "size": mask_F.sum(),
         "norm": jnp.sqrt(jnp.where(mask_F, squares_F, 0).sum()),
         "faithfulness": (first_largest(logits_NAC) == full_NA).mean(),
         "train_accuracy": masked_mean(fitted_NA, view.rows.train_N),
         "val_accuracy": masked_mean(right_NA, view.val_N),
     }
-    return {name: jnp.where(_finite(saved.params), x, jnp.nan) for name, x in found.items()}
+    return {name: jnp.where(_finite(saved.params), x, jnp.nan) for name, x in numbers.items()}

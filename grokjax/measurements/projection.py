@@ -1,4 +1,4 @@
-"""Pictures of an embedding and of logits: their first two principal components (source 002)."""
+"""First two principal components of the embedding and of logits (source 002)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from grokjax.settings import execution
 
 
 class PCA(Measurement):
-    """Two principal components of the embedding's rows, by token, or of the logits of the rows (x, rows_y), by x."""
+    """First two principal components of the embedding (a point for each token), or of the logits of the rows
+    (x, rows_y) (a point for each x)."""
 
     kind: Literal["pca"] = execution("pca")
     of: Literal["embedding", "logits", "both"] = execution("embedding")
@@ -35,39 +36,43 @@ class PCA(Measurement):
 
 
 def labels(s: PCA, model: Model) -> dict[str, Any]:
-    found: dict[str, Any] = {"component": [0, 1]}
+    by_dimension: dict[str, Any] = {"component": [0, 1]}
     if s.of != "logits":
-        found["token"] = range(model.token_table.n_vocab)
+        by_dimension["token"] = range(model.token_table.n_vocab)
     if s.of != "embedding":
-        found["x"] = model.token_table.operands_N2[_rows(s, model), 0]
-    return found
+        by_dimension["x"] = model.token_table.operands_N2[_rows(s, model), 0]
+    return by_dimension
 
 
 def pca(s: PCA, saved: Saved) -> dict[str, Array]:
-    """The points; `project` turns them."""
-    found = {}
+    """The points (point, dimension) by name. `project` computes their components."""
+    points = {}
     if s.of != "logits":
-        found["embedding"] = saved.params["W_E"]
+        points["embedding"] = saved.params["W_E"]
     if s.of != "embedding":
         rows = jnp.asarray(_rows(s, saved.view.model))
-        found["logits"] = saved.logits(saved.params, rows).reshape(len(rows), -1)
-    return found
+        points["logits"] = saved.logits(saved.params, rows).reshape(len(rows), -1)
+    return points
 
 
 def _rows(s: PCA, model: Model) -> np.ndarray:
     return np.flatnonzero(model.token_table.operands_N2[:, 1] == s.rows_y)
 
 
-def project(s: PCA, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def project(s: PCA, by_name: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Coordinates on the first two components, and their shares of the variance; on the host, in float64."""
     out = {}
-    for name, points in found.items():
+    for name, points in by_name.items():
         out[name], out[f"{name}_share"] = principal_components(points)
     return out
 
 
 def principal_components(points_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """N x 2 and 2. A component points to where its entry of largest magnitude is positive (the first of equals)."""
+    """Coordinates (N, 2) on the first two components, and their shares (2,) of the variance.
+
+    All are NaN if a point is not finite. The sign of a component is chosen so that its entry of largest magnitude (the
+    first of equal ones) is positive.
+    """
     centred = points_ND.astype(np.float64) - points_ND.mean(0, dtype=np.float64)
     if not np.isfinite(centred).all():
         return np.full((len(points_ND), 2), np.nan), np.full(2, np.nan)

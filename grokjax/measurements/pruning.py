@@ -1,4 +1,4 @@
-"""What is left of a network whose small weights are taken away (source 002's check, on the run's own split)."""
+"""Accuracy and loss after small weights are set to 0 (as source 002 checks), on the run's own split."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from grokjax.probes.metrics import masked_mean
 from grokjax.settings import execution
 
 THRESHOLDS = tuple(float(f"{10 ** (i / 3 - 4):.2g}") for i in range(13))
-"""1e-4 to 1, three a decade."""
+"""From 1e-4 to 1, three per decade."""
 
 
 class Pruning(Measurement):
-    """Accuracy and loss after all weights of magnitude below a threshold, biases too, were set to 0."""
+    """Accuracy and loss after all weights with a magnitude below a threshold, biases too, are set to 0."""
 
     kind: Literal["pruning"] = execution("pruning")
     thresholds: tuple[Annotated[float, Field(ge=0)], ...] = execution(
@@ -38,7 +38,7 @@ def labels(s: Pruning, model: Model) -> dict[str, Any]:
 
 
 def pruning(s: Pruning, saved: Saved) -> dict[str, Array]:
-    """Training rows are judged by the labels that were taught, validation rows by the true ones."""
+    """For each threshold. Training rows are judged by the labels used in training, validation rows by the true ones."""
     return jax.lax.map(lambda t: _pruned(saved, t), jnp.asarray(s.thresholds, jnp.float32))
 
 
@@ -47,13 +47,13 @@ def _pruned(saved: Saved, threshold: Array) -> dict[str, Array]:
     below = jnp.stack([(jnp.abs(w) < threshold).sum() for w in leaves]).sum()
     pruned = jax.tree.map(lambda w: jnp.where(jnp.abs(w) < threshold, 0, w), saved.params)
     logits_NAC = view.apply(pruned)
-    found = {"share_pruned": below / sum(w.size for w in leaves)}
+    measured = {"share_pruned": below / sum(w.size for w in leaves)}
     sides = {
         "train": (view.rows.train_N, view.rows.labels_NA),
         "val": (view.val_N, view.targets_NA),
     }
     for side, (mask_N, wanted_NA) in sides.items():
         right_NA = is_answer(logits_NAC, wanted_NA).astype(jnp.float32)
-        found[f"{side}_loss"] = masked_mean(view.per_row_loss(logits_NAC, wanted_NA), mask_N)
-        found[f"{side}_accuracy"] = masked_mean(right_NA, mask_N)
-    return found
+        measured[f"{side}_loss"] = masked_mean(view.per_row_loss(logits_NAC, wanted_NA), mask_N)
+        measured[f"{side}_accuracy"] = masked_mean(right_NA, mask_N)
+    return measured

@@ -22,22 +22,22 @@ At = Literal["final", "all"] | Steps
 
 
 class Measurement(Settings):
-    """What the settings of every measurement have."""
+    """Settings of every measurement."""
 
     at: At = execution("final")
     """Which saved weights: final, all, or a list of steps."""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """What model and task must offer (models.MEANING); 'final' asks for the weights of the run's end as well."""
+    """What model and task must offer (models.MEANING); 'final' requires the weights of the run's end as well."""
     dims: ClassVar[dict[str, tuple[str, ...]]] = {}
-    """What is found, by name, and the dimensions of each array."""
+    """Names of the measured arrays, and the dimensions of each."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """B rows of the bucket of training rows. Everything is of one run, its rows those that it trained on."""
+    """One set of saved weights of one run, with the rows that it trained on. B: rows of the bucket of training rows."""
 
     view: View
-    """As a probe sees it. What only a training in progress knows (gradients, updates, steps) is missing."""
+    """The view that a probe has. Gradients, updates and steps are missing, because only training knows them."""
     final: Params | None
     """Weights at the end of the run (requires 'final')."""
     inputs: Float[Array, "N D"] | Int[Array, "N T"]
@@ -45,11 +45,11 @@ class Saved:
     scale: ArrayLike
     """Readout scale: a factor on the logits."""
     real_B: Bool[Array, " B"]
-    """Which entries of `view.rows.index_B` are training rows; behind them the bucket is filled up."""
+    """Which entries of `view.rows.index_B` are training rows; the others come after them and are padding."""
     key: Array
-    """For what a measurement draws. From the run's split_seed, and used for nothing else."""
+    """For random numbers of a measurement. Made from the run's split_seed, and used for nothing else."""
     logits: Callable[[Params, jax.Array], jax.Array]
-    """Logits of the table's rows of an index, readout scale included."""
+    """(parameters, row numbers N) -> logits N A C of these table rows, readout scale included."""
 
     @property
     def params(self) -> Params:

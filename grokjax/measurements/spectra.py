@@ -1,4 +1,4 @@
-"""Energies: of the embedding over frequencies, of the features over directions."""
+"""Spectra: energy of the embedding by frequency, and eigenvalues of the features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grokjax.settings import execution
 
 
 class EmbeddingFourier(Measurement):
-    """Share of each frequency 1 ... p//2 in the energy of the number embedding, sine and cosine, constant left out."""
+    """Share of each frequency 1 ... p//2 (sine and cosine) in the energy of the numbers' embedding without its mean."""
 
     kind: Literal["embedding_fourier"] = execution("embedding_fourier")
     requires: ClassVar[frozenset[str]] = frozenset({"modular", "embedding"})
@@ -23,7 +23,8 @@ class EmbeddingFourier(Measurement):
 
 
 class Spectrum(Measurement):
-    """Eigenvalues, descending, of ZᵀZ, Z the features before the output matrix, not centred (source 004)."""
+    """Eigenvalues of ZᵀZ in descending order. Z: the features that the output matrix is multiplied with, not centred
+    (source 004)."""
 
     kind: Literal["spectrum"] = execution("spectrum")
     dims: ClassVar[dict[str, tuple[str, ...]]] = {"eigenvalue": ("rows", "rank")}
@@ -51,15 +52,17 @@ def spectrum(s: Spectrum, saved: Saved) -> dict[str, Array]:
     return {"features": view.features(saved.params), "train": view.rows.train_N}
 
 
-def decompose(s: Spectrum, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """On the host in float64: a power law is fitted to the small eigenvalues, which float32 sums would drown."""
-    sides = (found["train"], ~found["train"])
-    return {"eigenvalue": np.stack([_eigenvalues(found["features"][mask_N]) for mask_N in sides])}
+def decompose(s: Spectrum, measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Eigenvalues on the host in float64: the fit of a power law uses small ones, which float32 sums round away."""
+    sides = (measured["train"], ~measured["train"])
+    return {
+        "eigenvalue": np.stack([_eigenvalues(measured["features"][mask_N]) for mask_N in sides])
+    }
 
 
 def _eigenvalues(features_NAD: np.ndarray) -> np.ndarray:
     Z_ND = features_NAD.reshape(-1, features_NAD.shape[-1]).astype(np.float64)
     if not np.isfinite(Z_ND).all():
         return np.full(Z_ND.shape[1], np.nan)
-    # Rounding can make those that are 0 slightly negative.
+    # Rounding can make an eigenvalue of 0 slightly negative.
     return np.maximum(np.linalg.eigvalsh(Z_ND.T @ Z_ND)[::-1], 0)

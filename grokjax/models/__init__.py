@@ -1,4 +1,7 @@
-"""What learns. One file a family; a new kind is its settings and module there, and one line in MODELS here."""
+"""Models, one file for each family.
+
+A new kind needs its settings and its module in such a file, and one line in MODELS below.
+"""
 
 from __future__ import annotations
 
@@ -20,36 +23,46 @@ from grokjax.settings import Settings, kind_of
 from grokjax.tasks import Table, TaskData
 
 Params = dict[str, Any]
-"""Parameters, or what has one number for each of them: arrays by name, those of a block one level down."""
+"""Parameters as arrays by name; those of a transformer layer are in a dictionary of their own. Gradients and updates
+have the same form."""
 ModelPlan = PyTree
-"""Arrays that say which distinct rows a kind of model computes; what they are, only its own functions know."""
+"""Arrays that say which distinct rows a kind of model computes. Only the functions of that kind use what is in them."""
 ModelTables = PyTree
-"""Arrays that rows are looked up in; what they are, only the functions of a kind of model know."""
+"""Arrays in which rows are looked up. Only the functions of one kind of model use what is in them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelKind:
-    """How to make one kind of model, and what it implies. Settings and module are enough: all else makes it faster, or
-    lets more be measured. The module has `dense(rows, answer_positions)`, which gives logits N A C, and the matrix that
-    makes them is its parameter W_U."""
+    """How to make one kind of model, what it offers and what it costs.
+
+    Only `settings` and `module` are required. The other fields make the model faster, or allow more to be measured.
+    The module must have `dense(rows, answer_positions)`, which returns logits N A C. Its output matrix must be the
+    parameter W_U; a model without W_U uses rows of W_E (`Model.output_matrix`).
+    """
 
     settings: type[Settings]
     module: Callable[[Any, Any], nn.Module]
     shared: Shared | None = None
-    """How examples share what they have in common; None: every row goes through `dense`."""
+    """Forward pass that computes only once what examples share; None: every row goes through `dense`."""
     reads: str = "tokens"
-    """Form of the rows that it learns (Table.form, Sample.form)."""
+    """Form of the rows that the model reads: a value of Table.form or Sample.form."""
     count: Callable[[Any, Any, int], Forward] | None = None
-    """What a forward pass over n rows of a task costs; None: counted on the traced program."""
+    """Costs of a forward pass over n rows of a task; None: they are counted on the traced program."""
     offers: Callable[[Any], frozenset[str]] = lambda settings: frozenset()
-    """What probes and measurements find in it: words of MEANING."""
+    """What the model offers to probes and measurements: keys of MEANING."""
     hidden: Callable[[Any], tuple[str | None, str, str]] | None = None
-    """Where the weights into and out of its last hidden layer are: section, and two names there."""
+    """Where the weights into and out of the last hidden layer are: section of the parameters (None: no section), and
+    two names in it."""
 
 
 class Shared(NamedTuple):
-    """Parts of a forward pass on bound modules: tables from (module, plan); from (module, plan, tables, rows) the
-    logits, and the features, which the output matrix is multiplied with. `plan` is of n executed table rows."""
+    """Parts of a forward pass for models whose examples share activations. `module` is a bound module.
+
+    plan           (settings, table, n) -> the plan for n executed table rows
+    tables         (module, plan) -> what examples share
+    read_rows      (module, plan, tables, row numbers or None for all rows) -> logits N A C
+    read_features  from the same arguments: features N A D, which the output matrix is multiplied with
+    """
 
     plan: Callable[[Any, Any, int], ModelPlan]
     tables: Callable[[Any, ModelPlan], ModelTables]
@@ -126,11 +139,12 @@ MEANING = {
     "modular": "a task of kind modular, whose tokens are numbers modulo p",
     "commutative": "a commutative operation",
 }
-"""What a model or a task may offer, in words. Models: `offers`; tasks: `commutative`, and `modular` if `cyclic`."""
+"""What a model or a task can offer, in words. A model offers what its `offers` returns. A task offers `commutative` if
+its operation is, and `modular` if it is `cyclic`."""
 
 
 def lacking(requires: frozenset[str], model: Settings, table: TaskData) -> str | None:
-    """What is required but not offered by a model's settings and a task, in words; None if nothing."""
+    """One thing that is required but offered by neither the model nor the task, in words; None if there is none."""
     offered = {*MODELS[kind_of(type(model))].offers(model)}
     offered |= {"modular"} if table.cyclic else set()
     offered |= {"commutative"} if table.commutative else set()
@@ -139,7 +153,7 @@ def lacking(requires: frozenset[str], model: Settings, table: TaskData) -> str |
 
 
 def offering(requires: frozenset[str]) -> list[str]:
-    """Kinds of models that offer what is required, with their default settings."""
+    """Kinds of models that with their default settings offer what is required; none if no model is asked for."""
     wanted = requires & MEANING.keys() - {"modular", "commutative"}
     return [
         name for name, kind in MODELS.items() if wanted and wanted <= kind.offers(kind.settings())
@@ -157,7 +171,7 @@ def misfit(kind: str, task: TaskData) -> str | None:
 
 
 class Model:
-    """A model bound to a table, or to a Sample in its place: `init` and two forward passes, all for one run."""
+    """A model for one Table or one Sample: `init` and two forward passes, all for one run."""
 
     def __init__(self, settings: Settings, table: TaskData):
         self.settings: Any = settings
@@ -167,21 +181,22 @@ class Model:
 
     @property
     def token_table(self) -> Table:
-        """The table, for what asks for a model that reads tokens."""
+        """The table. Use it only where the model must be one that reads tokens."""
         assert isinstance(self.table, Table)
         return self.table
 
     def plan(self, n_rows: int) -> ModelPlan:
         """Arrays that say which distinct rows exist when n_rows rows of the table are executed.
 
-        Where nothing is shared, all rows. None of a Sample: there a run's own inputs are the plan.
+        If the kind shares nothing, these are all rows. For a Sample it is None: the inputs that a run draws are its
+        plan.
         """
         if self.kind.shared is not None:
             return self.kind.shared.plan(self.settings, self.table, n_rows)
         return None if self.table.drawn else jnp.asarray(self.token_table.tokens_NT, jnp.int32)
 
     def count(self, n_rows: int) -> Forward:
-        """What a forward pass over n rows costs."""
+        """Costs of a forward pass over n rows."""
         if self.kind.count is not None:
             return self.kind.count(self.settings, self.table, n_rows)
         params = jax.eval_shape(self.init, jax.random.key(0))
@@ -196,7 +211,7 @@ class Model:
         return scale_weights(dict(params), scale)
 
     def tables(self, params: Params, plan: ModelPlan) -> ModelTables:
-        """The part of the forward pass that examples share."""
+        """The part of the forward pass that examples share; () if the kind shares nothing."""
         if self.kind.shared is None:
             return ()
         return nn.apply(self.kind.shared.tables, self.module)({"params": params}, plan)
@@ -208,36 +223,36 @@ class Model:
         tables: ModelTables,
         index_N: jax.Array | None = None,
     ) -> jax.Array:
-        """Logits N A C of the table's rows `index_N` (all rows: None), from the tables of the same parameters."""
+        """Logits N A C of the table's rows `index_N` (None: all rows). `tables` must be those of `params`."""
         if self.kind.shared is None:
             return self.dense(params, plan if index_N is None else plan[index_N])
         read = nn.apply(self.kind.shared.read_rows, self.module)
         return read({"params": params}, plan, tables, index_N)
 
     def apply(self, params: Params, plan: ModelPlan, index_N: jax.Array | None = None) -> jax.Array:
-        """Logits N A C of table rows, every distinct thing computed once."""
+        """Logits N A C of the table's rows `index_N` (None: all rows). What examples share is computed once."""
         return self.read_rows(params, plan, self.tables(params, plan), index_N)
 
     def features(
         self, params: Params, plan: ModelPlan, index_N: jax.Array | None = None
     ) -> jax.Array:
-        """What the output matrix is multiplied with, N A D, of table rows."""
+        """Features N A D of the table's rows `index_N` (None: all rows): what the output matrix is multiplied with."""
         assert self.kind.shared is not None, "probes that need features ask for them"
         tables = self.tables(params, plan)
         read = nn.apply(self.kind.shared.read_features, self.module)
         return read({"params": params}, plan, tables, index_N)
 
     def dense(self, params: Params, rows: jax.Array) -> jax.Array:
-        """Logits N A C of rows (tokens N T, or numbers N D) by the plain forward pass: the reference."""
+        """Logits N A C of rows (tokens N T, or numbers N D) by the plain forward pass, which is the reference."""
         at = self.table.answer_positions
         return self.module.apply({"params": params}, rows, at, method="dense")  # type: ignore[return-value]
 
     def output_matrix(self, params: Params) -> jax.Array:
-        """The matrix that makes the logits."""
+        """The matrix that turns features into logits: W_U (D, C), or the first C rows of W_E (C, D) if it is tied."""
         return params["W_U"] if "W_U" in params else params["W_E"][: self.table.n_classes]
 
     def scale_output(self, params: Params, factor: ArrayLike) -> Params:
-        """The parameters with the output matrix multiplied by a factor; where it is tied, the whole embedding."""
+        """The parameters with the output matrix multiplied by a factor; if it is tied, with the whole embedding."""
         name = "W_U" if "W_U" in params else "W_E"
         return params | {name: params[name] * factor}
 
@@ -249,6 +264,6 @@ def tensor_names(params: Params) -> dict[str, Any]:
 
 
 def n_parameters(model: Model) -> int:
-    """Number of trained scalars."""
+    """Number of trained numbers."""
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     return sum(x.size for x in jax.tree.leaves(shapes))

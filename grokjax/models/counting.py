@@ -1,4 +1,4 @@
-"""What a forward pass costs, from counting. A model counts for itself, or is counted from its traced program."""
+"""The costs of a forward pass. A model counts them itself, or they are counted on its traced program."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class Forward:
     """Operations and activations of a forward pass over n rows."""
 
     rows: list[int]
-    """Rows at each depth: distinct ones first, the n rows last."""
+    """Number of rows that are computed at each depth. Rows that examples share count once."""
     flops: float
     shared: int
     """Floats that the shared tables keep for the backward pass."""
     per_row: int
-    """Floats that each of the n rows keeps beside them."""
+    """Floats that each of the n rows keeps in addition."""
     widest: int
-    """Floats of a row's widest activation."""
+    """Number of floats in the widest activation of a row."""
 
 
 def count_program(apply: Callable[[PyTree], jax.Array], params: PyTree, n: int) -> Forward:
-    """For a model that does not count for itself: the lowered program of `apply(params)` over n rows.
+    """Costs of a model that does not count them itself, from the lowered program of `apply(params)` over n rows.
 
-    All that the program makes is taken to be kept for the backward pass, which is more than is kept.
+    It assumes that every array of the program is kept for the backward pass. In fact fewer are kept.
     """
     flops = (jax.jit(apply).lower(params).cost_analysis() or {}).get("flops", 0.0)
     sizes = [math.prod(v.aval.shape) for v in _made(jax.make_jaxpr(apply)(params).jaxpr)]
@@ -38,7 +38,7 @@ def count_program(apply: Callable[[PyTree], jax.Array], params: PyTree, n: int) 
 
 
 def _made(jaxpr: Any) -> list[Any]:
-    """Every array that a traced program makes, those of inner programs in place of their call."""
+    """All arrays that a traced program computes. For the call of an inner program: the arrays inside it."""
     made = []
     for equation in jaxpr.eqns:
         inner = [p.jaxpr for p in equation.params.values() if hasattr(p, "jaxpr")]

@@ -1,11 +1,11 @@
-"""Initialisation schemes, named after what they reproduce (the source stands beside each).
+"""Initialisation schemes, named after what they reproduce. The docstring of each gives the source.
 
-A scheme maps the part a tensor plays, and its fan-in, to a `Draw`. `init_scale` multiplies every
-tensor of two or more dimensions afterwards (embeddings and positions included; biases and LayerNorm
-parameters are left alone).
+A scheme maps the part that a tensor plays, its fan-in and its fan-out to a `Draw`. Afterwards `init_scale` multiplies
+every tensor of two or more dimensions (embeddings and positions included; biases and the parameters of norms do not
+change).
 
-All tensors of a model are cut from one vector of random numbers: a generator for each tensor is a program for each,
-and took as long to compile as a third of the training step.
+All tensors of a model are parts of one vector of random numbers. A generator for each tensor would be a program for
+each tensor; compiling these took a third as long as compiling the training step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Drawn = TypeVar("Drawn")
 
 
 class Stream:
-    """Uniform numbers in (-1, 1), handed out in the order of asking. Without numbers it only counts."""
+    """Uniform numbers in (-1, 1), taken one after the other. Without numbers it only counts how many are taken."""
 
     def __init__(self, uniform: jax.Array | None = None):
         self.uniform, self.taken = uniform, 0
@@ -41,7 +41,7 @@ _STREAM: contextvars.ContextVar[Stream] = contextvars.ContextVar("stream")
 
 @contextlib.contextmanager
 def drawing_from(stream: Stream) -> Iterator[None]:
-    """Draws made in this block take their numbers from the stream."""
+    """Inside this `with` block, draws take their numbers from the stream."""
     token = _STREAM.set(stream)
     try:
         yield
@@ -54,13 +54,14 @@ class Draw:
     """A flax initialiser: a distribution around 0 and its scale. Its numbers come from a Stream, not from the key."""
 
     distribution: Literal["zeros", "uniform", "normal", "truncated"]
-    """uniform: up to ± scale; normal: standard deviation scale; truncated: a normal cut at two standard deviations."""
+    """uniform: between -scale and scale; normal: standard deviation `scale`; truncated: the normal distribution, cut at
+    two standard deviations."""
     scale: float = 0.0
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         if self.distribution == "zeros":
             return jnp.zeros(shape)
-        stream = _STREAM.get(None) or Stream()  # flax asks for shapes outside of any stream
+        stream = _STREAM.get(None) or Stream()  # without a stream flax only asks for shapes
         u = stream.take(math.prod(shape)).reshape(shape)
         if self.distribution == "uniform":
             return self.scale * u
@@ -69,7 +70,7 @@ class Draw:
 
 
 def draw_all(init: Callable[[], Drawn], key: jax.Array) -> Drawn:
-    """Parameters by `init`, whose draws come from one vector of numbers."""
+    """The parameters that `init` returns. All its draws come from one vector of random numbers."""
     count = Stream()
     with drawing_from(count):
         jax.eval_shape(init)
@@ -81,23 +82,23 @@ def draw_all(init: Callable[[], Drawn], key: jax.Array) -> Drawn:
 
 
 def nanda(part: Part, fan_in: int, fan_out: int) -> Draw:
-    """Nanda et al. 2023, released code: N(0, 1/d_model) throughout, unembedding N(0, 1/classes)."""
+    """Nanda et al. 2023, released code: N(0, 1/d_model) for all weights, but N(0, 1/classes) for the unembedding."""
     if part == "bias":
         return Draw("zeros")
-    # W_out too is scaled by 1/sqrt(d_model), its fan-out, although its fan-in is d_mlp.
+    # As in the released code, W_out is also scaled by 1/sqrt(d_model), which is its fan-out; its fan-in is d_mlp.
     by_fan_in = part in ("qkv", "attn_out", "mlp_in")
     return Draw("normal", 1 / math.sqrt(fan_in if by_fan_in else fan_out))
 
 
 def layernorm_grok(part: Part, fan_in: int, fan_out: int) -> Draw:
-    """Singh et al. 2026 (arXiv 2602.06702), its 'lecun'; the truncation's smaller spread stays."""
+    """The scheme 'lecun' of Singh et al. 2026 (arXiv 2602.06702). Truncation makes the spread smaller; this is kept."""
     if part in ("attn_out", "mlp_in", "mlp_out"):
         return Draw("truncated", 1 / math.sqrt(fan_in))
     return _layernorm_grok_common(part, fan_in, fan_out)
 
 
 def layernorm_grok_kaiming(part: Part, fan_in: int, fan_out: int) -> Draw:
-    """The same source's Kaiming variant, used for its runs with Adam's eps = 0."""
+    """The Kaiming scheme of Singh et al. 2026, which they use for runs with Adam's eps = 0."""
     if part in ("attn_out", "mlp_in", "mlp_out"):
         return Draw("normal", math.sqrt(2 / fan_in))
     return _layernorm_grok_common(part, fan_in, fan_out)
@@ -106,7 +107,7 @@ def layernorm_grok_kaiming(part: Part, fan_in: int, fan_out: int) -> Draw:
 def _layernorm_grok_common(part: Part, fan_in: int, fan_out: int) -> Draw:
     if part == "bias":
         return Draw("zeros")
-    if part == "qkv":  # Xavier uniform of the three matrices stacked
+    if part == "qkv":  # Xavier uniform, for Q, K and V stacked to one matrix
         return Draw("uniform", math.sqrt(6 / (fan_in + 3 * fan_out)))
     if part == "positions":
         return Draw("normal", 0.02)
@@ -142,7 +143,7 @@ SCHEMES: dict[str, Callable[[Part, int, int], Draw]] = {
     "grokking-mlp": grokking_mlp,
     "lecun": lecun,
 }
-"""Every model takes every scheme: a scheme knows the parts that a tensor can play, not the models."""
+"""Every model with the setting `init` can use every scheme, because a scheme uses only a tensor's part and sizes."""
 
 
 def scale_weights(params: dict, scale: ArrayLike) -> dict:

@@ -1,4 +1,7 @@
-"""x W + b, with the gradient written out: which of two equal forms it takes decides what it costs."""
+"""x W + b, and sums over rows and columns, with their gradients written out.
+
+Several forms give the same gradient up to rounding, but one can be several times slower than another.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,10 @@ def _backward(saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Arr
 
 
 def weight_gradient(x_NI: jax.Array, g_NO: jax.Array) -> jax.Array:
-    """xᵀ g, computed as (gᵀ x)ᵀ where that makes the output wide instead of tall.
+    """xᵀ g (I, O), computed as (gᵀ x)ᵀ if I > O, so that the result of the product is wide instead of tall.
 
-    On CPU the tall form of 512 x 128 takes 2.6 times as long (9.0 against 3.5 ms for 3,840 rows on one core). The
-    barrier keeps XLA from folding the transposition back into the product.
+    On CPU the tall form of 512 x 128 takes 2.6 times as long (9.0 ms instead of 3.5 ms for 3,840 rows on one core). The
+    barrier prevents XLA from merging the transposition into the product.
     """
     if x_NI.shape[1] <= g_NO.shape[1]:
         return x_NI.T @ g_NO
@@ -60,27 +63,27 @@ stretch.defvjp(lambda x, w: (x * w, (x, w)), lambda xw, g: (g * xw[1], column_su
 
 
 def column_sums(x: jax.Array) -> jax.Array:
-    """Sum over all axes but the last, as a product: on CPU a reduction along the rows is several times slower.
+    """Sum over all axes except the last, as a product, because on CPU a reduction over rows is several times slower.
 
-    With two rows of ones: jax 0.10.1 takes a product with one for an element-wise loop, which it fuses with the making
-    of x and runs through column by column (a step of two layers took a quarter longer).
+    The product has two rows of ones. With one row, jax 0.10.1 makes an element-wise loop, fuses it with the computation
+    of x and runs it column by column (a step of two layers took a quarter longer).
     """
     rows = x.reshape(-1, x.shape[-1])
     return jnp.dot(jnp.ones((2, len(rows))), rows, precision="highest")[0]
 
 
 def row_sums(x: jax.Array) -> jax.Array:
-    """Sum over the last axis, as a product too.
+    """Sum over the last axis, also as a product.
 
-    With two columns, because a product with one is a matrix times a vector: its last bits would depend on where a row
-    stands among all rows of a tile, hence on a run's neighbours (tests/test_engine.py).
+    The product has two columns of ones. With one column it is a matrix times a vector, whose last bits depend on the
+    position of a row among all rows of a tile, and so on the other runs (tests/test_engine.py).
     """
     return jnp.dot(x, jnp.ones((x.shape[-1], 2)), precision="highest")[..., 0]
 
 
 @jax.custom_vjp
 def scale_rows(x: jax.Array, factor: jax.Array) -> jax.Array:
-    """x * factor, one factor a row."""
+    """x * factor, with one factor for each row."""
     return x * factor[..., None]
 
 
@@ -92,7 +95,7 @@ scale_rows.defvjp(
 
 @jax.custom_vjp
 def shift_rows(x: jax.Array, by: jax.Array) -> jax.Array:
-    """x + by, one number a row."""
+    """x + by, with one number for each row."""
     return x + by[..., None]
 
 
@@ -105,8 +108,8 @@ def row_means(x: jax.Array) -> jax.Array:
 
 
 def head_columns(n_heads: int, d_model: int) -> jax.Array:
-    """0/1 matrix H D: which columns of a row belong to which head.
+    """Matrix H D with 1 where a column belongs to a head, else 0.
 
-    A single head gets an empty second one beside it, for the reason that `row_sums` gives.
+    A single head gets a second row of zeros, so that a product with the matrix is not one with a vector (`row_sums`).
     """
     return jnp.repeat(jnp.eye(max(n_heads, 2), n_heads), d_model // n_heads, axis=1)

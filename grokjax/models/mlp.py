@@ -20,7 +20,7 @@ from grokjax.tasks.table import Table
 
 
 class MLPSettings(Settings):
-    """Embedding, concatenation, hidden layers, logits (enerrio/grokking-mlp)."""
+    """MLP on the concatenated embeddings of the tokens of a row (enerrio/grokking-mlp)."""
 
     kind: Literal["mlp"] = shape("mlp")
     d_model: int = shape(128, ge=1)
@@ -44,15 +44,19 @@ class MLPSettings(Settings):
 @struct.dataclass
 @no_type_check
 class ColumnPlan:
-    """Distinct tokens at each position, and which of them each table row has there."""
+    """For each position: the distinct tokens, and for each of the M table rows which of them it has."""
 
     tokens: tuple[jax.Array, ...]
     codes_M: tuple[jax.Array, ...]
 
 
 def make_column_plan(table: Table) -> ColumnPlan:
-    """The first linear layer of a concatenation is a sum, over positions, of rows of small tables."""
-    # NumPy, not JAX: the table is known before anything is traced, and how many tokens are distinct is a shape.
+    """The plan of a table.
+
+    The first linear layer on a concatenation is a sum over positions. The term of a position is a row of a small table,
+    which has one row for each distinct token.
+    """
+    # NumPy, not JAX: the number of distinct tokens is the shape of an array, so it must be known before tracing.
     columns = [np.unique(c, return_inverse=True) for c in table.tokens_NT.T]
     return ColumnPlan(
         tuple(jnp.asarray(t, jnp.int32) for t, _ in columns),
@@ -63,7 +67,7 @@ def make_column_plan(table: Table) -> ColumnPlan:
 def sum_of_rows(
     tables: list[jax.Array], codes: list[jax.Array], index_N: jax.Array | None
 ) -> jax.Array:
-    """First pre-activations N F from one table (distinct tokens, F) per position."""
+    """First pre-activations N F (index_N None: of all rows), from one table (distinct tokens, F) per position."""
     constant = [t for t in tables if len(t) == 1]
     varying = [
         t[c if index_N is None else c[index_N]]
@@ -100,14 +104,14 @@ class MLPModule(nn.Module):
         return W, self.param(f"b_{name}", draw("bias", fan_in, fan_out), (fan_out,))
 
     def first_rows(self, plan: ColumnPlan) -> list[jax.Array]:
-        """The first layer's products with the distinct tokens of each position."""
+        """For each position the products of the first layer with its distinct tokens; the first table has the bias."""
         W, b = self.layers[0]
         W_TDF = W.reshape(self.n_positions, self.s.d_model, -1)
         tables = [product(self.W_E[tokens], W_TDF[t]) for t, tokens in enumerate(plan.tokens)]
         return tables if b is None else [tables[0] + b, *tables[1:]]
 
     def read_rows(self, plan: ColumnPlan, tables: list, index_N: jax.Array | None) -> jax.Array:
-        """Logits N A C of table rows, the first layer looked up and summed over positions."""
+        """Logits N A C of table rows. The first layer is looked up and summed over positions."""
         return self.after_first(sum_of_rows(tables, list(plan.codes_M), index_N))[:, None]
 
     def read_features(self, plan: ColumnPlan, tables: list, index_N: jax.Array | None) -> jax.Array:
@@ -141,13 +145,13 @@ def mlp_module(s: MLPSettings, table: Table) -> MLPModule:
 
 
 def offers(s: MLPSettings) -> frozenset[str]:
-    """What can be measured of it."""
+    """What the model offers to probes and measurements (models.MEANING)."""
     one = {"hidden_layer"} if len(s.hidden) == 1 else set()
     return frozenset({"features", "embedding", "token_mlp", *one})
 
 
 def count_mlp(s: MLPSettings, table: Table, n: int) -> Forward:
-    """A table of the first layer for each position, then n rows."""
+    """Costs: a table of the first layer for each position, then n rows through the other layers."""
     distinct = [len(np.unique(column)) for column in table.tokens_NT.T]
     widths = [*s.hidden, table.n_classes]
     first = 2 * sum(distinct) * s.d_model * widths[0] + n * len(distinct) * widths[0]

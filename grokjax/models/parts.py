@@ -1,4 +1,4 @@
-"""Which group of parameters a tensor belongs to, for what treats the groups differently (decay, learning rates)."""
+"""Groups of parameters, for settings that can differ between groups, such as weight decay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BY_NAME: dict[str, ParameterGroup] = {
 
 
 def groups_of(params: PyTree) -> PyTree[ParameterGroup]:
-    """For each tensor its ParameterGroup: by its name, else matrices (two or more dimensions) and the rest."""
+    """The ParameterGroup of each tensor: by its name, else `matrices` for two or more dimensions, else `rest`."""
 
     def group(path: tuple[Any, ...], tensor: Any) -> ParameterGroup:
         return _BY_NAME.get(path[-1].key, "matrices" if tensor.ndim >= 2 else "rest")

@@ -1,4 +1,4 @@
-"""Hidden layers on the numbers of a row, for one run (Merrill, Tsilivis & Shukla 2023)."""
+"""Perceptron: hidden layers that read rows of numbers, for one run (Merrill, Tsilivis & Shukla 2023)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PerceptronSettings(Settings):
 
 
 class PerceptronModule(nn.Module):
-    """Parameters W_0, b_0, ..., W_U, b_U. The plan is the inputs N D themselves, so no tables come before the rows."""
+    """Parameters W_0, b_0, ..., W_U, b_U. The plan is the inputs N D themselves, and there are no tables."""
 
     s: PerceptronSettings
     n_inputs: int
@@ -64,7 +64,7 @@ class PerceptronModule(nn.Module):
         return W, self.param(f"b_{name}", draw("bias", *sizes), sizes[1:]) if bias else None
 
     def no_tables(self, inputs_ND: jax.Array) -> tuple[()]:
-        """Rows of numbers share nothing."""
+        """No tables, because rows of numbers share nothing."""
         return ()
 
     def read_features(
@@ -83,9 +83,10 @@ class PerceptronModule(nn.Module):
         return affine(self.read_features(inputs_ND, tables, index_N), self.logit_layer())
 
     def logit_layer(self) -> tuple[jax.Array, jax.Array | None]:
-        """The output layer with a column for each class.
+        """The output layer with one column for each class.
 
-        Two columns, -f/2 and f/2, also keep the product from being one of a matrix and a vector (linear.row_sums).
+        Two classes have the columns -f/2 and f/2. With the column f alone, the product would be a matrix times a
+        vector, which must be avoided (linear.row_sums).
         """
         W, b = self.output
         if self.n_classes != 2:
@@ -94,7 +95,7 @@ class PerceptronModule(nn.Module):
         return both(W), None if b is None else both(b)
 
     def dense(self, inputs_ND: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
-        """Logits N 1 C, written plainly."""
+        """Logits N 1 C by the plain forward pass."""
         x_NF = inputs_ND
         for W, b in self.layers:
             x_NF = ACTIVATIONS[self.s.activation](x_NF @ W + (0 if b is None else b))
@@ -110,16 +111,16 @@ def perceptron_module(s: PerceptronSettings, sample: Sample) -> PerceptronModule
 
 
 def no_plan(s: PerceptronSettings, sample: Sample, n: int) -> None:
-    """Each run brings its inputs along."""
+    """None, because each run draws its inputs, and they are its plan."""
 
 
 def offers(s: PerceptronSettings) -> frozenset[str]:
-    """What can be measured of it."""
+    """What the model offers to probes and measurements (models.MEANING)."""
     return frozenset({"features", *({"hidden_layer"} if len(s.hidden) == 1 else set())})
 
 
 def count_perceptron(s: PerceptronSettings, sample: Sample, n: int) -> Forward:
-    """Every row goes through every layer."""
+    """Costs: every row goes through every layer."""
     widths = [sample.n_inputs, *s.hidden, sample.n_classes]
     flops = sum(2.0 * n * a * b for a, b in itertools.pairwise(widths))
     return Forward([n], flops, 0, sum(widths) + sum(s.hidden), max(widths))

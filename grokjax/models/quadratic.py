@@ -35,7 +35,7 @@ class QuadraticModule(nn.Module):
 
     s: QuadraticSettings
     varying: tuple[tuple[int, tuple[int, ...]], ...]
-    """Positions that carry operands, with the tokens that occur there."""
+    """Position and tokens that occur there, for each position whose token varies."""
     n_classes: int
 
     def setup(self) -> None:
@@ -45,7 +45,7 @@ class QuadraticModule(nn.Module):
         self.W_U = self.param("W_U", normal, (self.s.d_mlp, self.n_classes))
 
     def first_rows(self, plan: ColumnPlan) -> list[jax.Array]:
-        """The rows of W_in of each operand: no product is needed."""
+        """For each operand its rows of W_in. One-hot inputs need no product."""
         bounds = [len(tokens) for _, tokens in self.varying]
         return jnp.split(self.W_in, np.cumsum(bounds)[:-1].tolist())
 
@@ -81,7 +81,7 @@ def quadratic_module(s: QuadraticSettings, table: Table) -> QuadraticModule:
 
 
 def count_quadratic(s: QuadraticSettings, table: Table, n: int) -> Forward:
-    """Rows of W_in are looked up, so the only product is the output's."""
+    """Costs: rows of W_in are looked up, so the only product is that with W_U."""
     flops = 2.0 * n * s.d_mlp * table.n_classes + 3 * n * s.d_mlp
     per_row = 4 * s.d_mlp + 3 * table.n_classes
     return Forward([n], flops, 0, per_row, max(s.d_mlp, table.n_classes))

@@ -1,9 +1,9 @@
-"""Compute every distinct thing once: the plan of which rows exist at each depth of a transformer.
+"""Compute equal activations only once: the plan says which rows exist at each depth of a transformer.
 
-A dataset of algorithmic tasks repeats itself. An activation at position t depends only on the tokens it has seen, so
-for each depth and position the plan lists the distinct contexts of the table ('rows of a block') and, for each of
-them, which rows of the depth below it attends to. Executing the plan gives the dense forward pass exactly, up to the
-order of float sums; `tests/test_sharing.py` holds the two equal, gradients included.
+The rows of an algorithmic task have many parts in common. An activation at position t depends only on the tokens that
+it attends to. So for each depth and position the plan lists the distinct contexts of the table (the rows of a `Block`)
+and, for each of them, the rows of the depth below that it attends to. The result is that of the dense forward pass, up
+to the order of float sums; `tests/test_sharing.py` compares the two, gradients included.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from grokjax.tasks.table import Table
 @struct.dataclass
 @no_type_check
 class Scores:
-    """Distinct (query row, key row) pairs of one block and one of its inputs, when fewer than the block's rows."""
+    """The P distinct (query row, key row) pairs of one block and one of its inputs, if fewer than the block's rows."""
 
     query_P: jax.Array
     key_P: jax.Array
     codes: jax.Array
-    """The pair of each row: of the block (P' = size), or of the table where the block has one row per example."""
+    """Number of the pair of each row of the block (size,), or of each table row if the block has a row per example."""
 
 
 @struct.dataclass
 @no_type_check
 class BlockInput:
-    """What a block reads of one block of the depth below."""
+    """What a block reads from one block of the depth below."""
 
     block: int = struct.field(pytree_node=False)
     rows: jax.Array | None
-    """Row of that block for each row of the block, or of the table. None: example i reads example i."""
+    """For each row of the reading block, or of the table, the row that it reads. None: example i reads example i."""
     scores: Scores | None
 
 
@@ -53,13 +53,13 @@ class Block:
     size: int | None = struct.field(pytree_node=False)
     """Number of distinct rows; None: one row per executed example."""
     own: int = struct.field(pytree_node=False)
-    """Index in `inputs` of the block of the same position (its residual stream)."""
+    """Index in `inputs` of the input at the same position, which is the residual stream."""
     inputs: tuple[BlockInput, ...]
-    """In depth 0 empty."""
+    """Empty at depth 0."""
     tokens: jax.Array | None
-    """Depth 0: the token of each distinct row, or of each table row."""
+    """Depth 0: the token of each distinct row, or of each table row. None at other depths."""
     codes_M: jax.Array | None
-    """Row of the block for each row of the table, where shared."""
+    """For each table row its row of the block; None if the block is not shared."""
 
 
 Blocks = tuple[Block, ...]
@@ -72,7 +72,8 @@ def make_plan(
 ) -> Plan:
     """The plan for executing `n_executed` rows of the table (a traced selection, or all of them).
 
-    Blocks with fewer distinct rows than `n_executed` are shared. In the last layer only the answer positions exist.
+    Blocks with fewer distinct rows than `n_executed` are shared (with `share` false: none). In the last layer only the
+    answer positions exist.
     """
     tokens_MT = table.tokens_NT
     n_positions = tokens_MT.shape[1]
@@ -91,7 +92,7 @@ def make_plan(
 
 
 class _Contexts:
-    """Distinct contexts of one position: host-side numbers from which a Block is made."""
+    """The distinct contexts of one position, as NumPy arrays on the host. A Block is made from them."""
 
     def __init__(self, position: int, codes_M: np.ndarray | None, first: np.ndarray | None):
         self.position, self.codes_M, self.first = position, codes_M, first
@@ -140,7 +141,7 @@ def _input_of(
 
 
 def _rows_of(below: _Contexts, reader: _Contexts) -> np.ndarray | None:
-    """Row of `below` for each row of `reader` (or of the table, where the reader is not shared)."""
+    """For each row of `reader` (each table row, if it is not shared) its row of `below`; None if that is not shared."""
     if below.codes_M is None:
         return None
     return below.codes_M if reader.first is None else below.codes_M[reader.first]
@@ -151,30 +152,30 @@ def _array(x: np.ndarray | None) -> jax.Array | None:
 
 
 def _select(rows: jax.Array | None, shared: bool, index_N: jax.Array | None) -> jax.Array | None:
-    """A stored map as seen by the rows that are executed."""
+    """The entries of `rows` for the executed table rows; all of them if the block is shared."""
     return rows if rows is None or shared or index_N is None else rows[index_N]
 
 
 def look_up(x: jax.Array, rows: jax.Array | None) -> jax.Array:
-    """Rows of x by number; a single row is left to broadcasting; None is the identity."""
+    """Rows of x by number. None: x itself. If x has a single row, it is returned and broadcast later."""
     if rows is None or x.shape[0] == 1:
         return x
     return x[rows]
 
 
 def n_rows_executed(plan: Plan, n_executed: int) -> list[int]:
-    """Rows at each depth: what `--plan` prints, and what the estimates of cost count."""
+    """Number of rows at each depth. `--plan` prints them, and the costs are counted from them."""
     return [sum(b.size or n_executed for b in depth) for depth in plan]
 
 
 Made = list[Any]
-"""What is known of each of some blocks, an array; None: nothing yet."""
+"""For each of some blocks its array; None: not computed yet."""
 
 
 @struct.dataclass
 @no_type_check
 class Layer:
-    """What a layer reads (a list entry for each block below) and makes (for each block of its own); None: not yet."""
+    """Arrays of a layer. `queries`, `keys`, `values`: for each block below; `pairs`, `made`: for each of its blocks."""
 
     queries: Made
     keys: Made
@@ -188,7 +189,10 @@ class Layer:
 @struct.dataclass
 @no_type_check
 class Tables:
-    """What one run's parameters make of the blocks that examples share: computed once a step, looked up by rows."""
+    """Arrays of the blocks that examples share, for one run's parameters.
+
+    They are computed once per step, and values of rows are looked up in them.
+    """
 
     embedded: Made
     layers: list[Layer]
@@ -203,20 +207,20 @@ def make_tables(module: TransformerModule, plan: Plan) -> Tables:
 def read_rows(
     module: TransformerModule, plan: Plan, tables: Tables, index_N: jax.Array | None
 ) -> jax.Array:
-    """Logits N A C of the table's rows `index_N` (None: all): the part of the forward pass that is per example."""
+    """Logits N A C of the table's rows `index_N` (None: all), by the part of the forward pass that is not shared."""
     return _by_answer(plan, _forward(module, plan, tables, index_N, shared=False).logits, index_N)
 
 
 def read_features(
     module: TransformerModule, plan: Plan, tables: Tables, index_N: jax.Array | None
 ) -> jax.Array:
-    """What the unembedding reads, N A D, of the table's rows `index_N` (None: all)."""
+    """Features N A D of the table's rows `index_N` (None: all): what the unembedding is multiplied with."""
     made = _forward(module, plan, tables, index_N, shared=False).layers[-1].made
     return module.normalise(_by_answer(plan, made, index_N))
 
 
 def _by_answer(plan: Plan, made: list, index_N: jax.Array | None) -> jax.Array:
-    """The last depth's blocks, one an answer, as rows of the table."""
+    """The blocks of the last depth, one for each answer, as an array N A ... of the table's rows `index_N`."""
     rows = [
         look_up(x, _select(b.codes_M, False, index_N)) for b, x in zip(plan[-1], made, strict=True)
     ]
@@ -235,7 +239,7 @@ def _nothing(plan: Plan) -> Tables:
 def _forward(
     module: TransformerModule, plan: Plan, known: Tables, index_N: jax.Array | None, shared: bool
 ) -> Tables:
-    """Add to what is known the blocks that are shared, or those that have a row per example."""
+    """The known arrays, and those of the blocks that are shared (`shared`) or have one row per example (else)."""
     wanted = [[i for i, b in enumerate(d) if (b.size is not None) == shared] for d in plan]
     x, layers = list(known.embedded), []
     for i in wanted[0]:
@@ -258,7 +262,10 @@ def _forward(
 
 
 def _fill(f: Callable, known: list, wanted: list[int], *inputs: list) -> list:
-    """Known entries, and the wanted ones by one call on all their rows: few large products instead of many small."""
+    """The known entries, and the wanted ones from one call of f on all their rows.
+
+    One large product is faster than many small ones.
+    """
     if not wanted:
         return known
     together = [jnp.concatenate([x[i] for i in wanted]) for x in inputs]
@@ -270,7 +277,7 @@ def _fill(f: Callable, known: list, wanted: list[int], *inputs: list) -> list:
 def _project(
     block: TransformerBlock, blocks: Blocks, layer: Layer, x: list, wanted: list[int]
 ) -> Layer:
-    """Keys and values of the wanted blocks below, and queries of those that some block continues."""
+    """Keys and values of the wanted blocks below, and queries of those that are the residual stream of a block."""
     owners = {b.inputs[b.own].block for b in blocks}
     return layer.replace(  # type: ignore[attr-defined]
         queries=_fill(block.queries, layer.queries, [i for i in wanted if i in owners], x),
@@ -305,7 +312,7 @@ def _read(b: Block, below: BlockInput, index_N: jax.Array | None) -> jax.Array |
 def _attend(
     block: TransformerBlock, b: Block, layer: Layer, pairs: list, index_N: jax.Array | None
 ) -> jax.Array:
-    """Mixed values N D of one block."""
+    """Values N D of one block, mixed by attention."""
     own = b.inputs[b.own]
     q = layer.queries[own.block]
     scores = []
@@ -323,7 +330,7 @@ def _attend(
 
 
 def _pairs(block: TransformerBlock, b: Block, layer: Layer) -> list:
-    """Scores of a block's distinct (query row, key row) pairs, where there are fewer of them than rows."""
+    """For each input of a block the scores of its distinct (query row, key row) pairs; None if `scores` is None."""
     q = layer.queries[b.inputs[b.own].block]
     return [
         None
@@ -339,7 +346,7 @@ def _dot(block: TransformerBlock, q_ND: jax.Array, k_ND: jax.Array) -> jax.Array
 
 
 def softmax_of_list(scores: list[jax.Array]) -> list[jax.Array]:
-    """Softmax over the entries of a list: element by element, where a stacked axis would be reduced three times."""
+    """Softmax over the entries of a list. It works element by element; a stacked axis would need three reductions."""
     top = functools.reduce(jnp.maximum, [jax.lax.stop_gradient(s) for s in scores])
     weights = [jnp.exp(s - top) for s in scores]
     total = sum(weights[1:], weights[0])
@@ -349,11 +356,11 @@ def softmax_of_list(scores: list[jax.Array]) -> list[jax.Array]:
 def _mix(
     block: TransformerBlock, pattern_NH: jax.Array, v: jax.Array, rows: jax.Array | None
 ) -> jax.Array:
-    """Each head's share of the pattern times its part of the values, N D.
+    """Each head's attention weight times its columns of the values, N D.
 
-    The pattern is spread over a head's width by a product with `heads_HD`, so that its gradient is a product too:
-    the sum over a narrow axis that it would be otherwise took 2 ms of a 40 ms step (p = 113, one CPU core).
+    A product with `heads_HD` repeats the weight over the columns of a head, so that its gradient is a product too.
+    Otherwise the gradient is a sum over a narrow axis, which took 2 ms of a 40 ms step (p = 113, one CPU core).
     """
-    if len(v) == 1:  # one row for all: the product does the gradient's sum over rows as well
+    if len(v) == 1:  # one row for all: the gradient of this product includes the sum over rows
         return pattern_NH @ (block.heads_HD * v)
     return (pattern_NH @ block.heads_HD) * look_up(v, rows)

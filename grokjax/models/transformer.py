@@ -1,7 +1,8 @@
-"""A decoder-style transformer for one run: parameters here, two ways to compute with them.
+"""A decoder-style transformer for one run, with two forward passes on the same parameters.
 
-`Transformer.dense` is the plain forward pass over all positions, the reference; `sharing.execute` computes every
-distinct thing once. Both call the same row-wise pieces, so checkpoints do not know which was used.
+`TransformerModule.dense` is the plain forward pass over all positions, which is the reference. `sharing.make_tables`
+and `sharing.read_rows` compute equal activations only once. Both use the row-wise methods of `TransformerBlock`, so a
+checkpoint does not depend on which of them was used.
 """
 
 from __future__ import annotations
@@ -108,11 +109,12 @@ UNIT_INPUT: dict[str, Placement] = {
     "attn-pre-v": "attn-pre-v+mlp-inpnorm",
     "pre-v": "attn-pre-v+mlp-inpnorm",
 }
-"""Of a placement before the sublayers, the one that norms attention alike and gives the MLP vectors of length 1."""
+"""For a placement without norms, or with norms before sublayers only: the placement that norms attention in the same
+way and divides the MLP's input by its length."""
 
 
 class Norms(NamedTuple):
-    """What a placement norms."""
+    """What a placement applies norms to."""
 
     qk: bool = False
     """The input of queries and keys, by ln1."""
@@ -121,11 +123,11 @@ class Norms(NamedTuple):
     mlp: bool = False
     """The input of the MLP, by ln2."""
     unit_mlp: bool = False
-    """The input of the MLP, to length 1."""
+    """The input of the MLP, which is divided by its length."""
     after: bool = False
     """What attention and the MLP add to the residual stream, by ln1_out and ln2_out."""
     post: bool = False
-    """The residual stream after each of the two, by ln1 and ln2."""
+    """The residual stream after attention, by ln1, and after the MLP, by ln2."""
 
 
 PLACEMENTS: dict[Placement, Norms] = {
@@ -166,7 +168,7 @@ class Norm(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """One layer. Every method is row-wise: what mixes positions is left to the caller."""
+    """One layer. Every method works on single rows; the caller mixes positions."""
 
     s: TransformerSettings
 
@@ -203,7 +205,7 @@ class TransformerBlock(nn.Module):
         return head_columns(self.s.n_heads, self.s.d_model)
 
     def queries(self, x: jax.Array) -> jax.Array:
-        """... D, with the factor of the scores: one over the root of a head's width."""
+        """Queries ... D, divided by the square root of a head's width (the factor of the scores)."""
         q = affine(self.ln1(x) if self.norms.qk else x, self.q)
         return q / math.sqrt(self.s.d_model // self.s.n_heads)
 
@@ -264,13 +266,13 @@ class TransformerModule(nn.Module):
             self.b_U = self.param("b_U", zero, (self.n_classes,))
 
     def embed_tokens(self, tokens: jax.Array, position: int) -> jax.Array:
-        """Residual stream of tokens that stand at one position."""
+        """Residual stream ... D of tokens (...) at one position."""
         if self.s.positions == "learned":
             return self.W_E[tokens] + self.W_pos[position]
         return self.W_E[tokens] + sinusoid(self.n_positions, self.s.d_model)[position]
 
     def normalise(self, x: jax.Array) -> jax.Array:
-        """The last residual stream as the unembedding reads it."""
+        """The last residual stream after the final norm, if there is one: the input of the unembedding."""
         return self.ln_final(x) if self.s.final_ln else x
 
     def unembed(self, x: jax.Array) -> jax.Array:
@@ -279,7 +281,7 @@ class TransformerModule(nn.Module):
         return logits + self.b_U if self.s.unembed_bias else logits
 
     def residuals(self, tokens_NT: jax.Array) -> jax.Array:
-        """Dense forward pass to the last residual stream, N T D."""
+        """The last residual stream N T D, by the dense forward pass."""
         return self.dense_layers(tokens_NT)[0]
 
     def patterns(self, tokens_NT: jax.Array) -> list[jax.Array]:
@@ -320,7 +322,7 @@ class TransformerModule(nn.Module):
 
 
 def sinusoid(n_positions: int, d_model: int) -> np.ndarray:
-    """Fixed positions of Vaswani et al. 2017, section 3.5: sines on even, cosines on odd coordinates."""
+    """Fixed positions (n_positions, d_model) of Vaswani et al. 2017, section 3.5: even columns sine, odd cosine."""
     rate = 10000.0 ** (-(np.arange(d_model) // 2 * 2) / d_model)
     angle = np.arange(n_positions)[:, None] * rate
     return np.where(np.arange(d_model) % 2 == 0, np.sin(angle), np.cos(angle)).astype(np.float32)
@@ -337,11 +339,11 @@ def transformer_module(s: TransformerSettings, table: Table) -> TransformerModul
 
 
 def offers(s: TransformerSettings) -> frozenset[str]:
-    """What can be measured of it."""
+    """What the model offers to probes and measurements (models.MEANING)."""
     pre = {"pre_norm"} if s.ln in UNIT_INPUT else set()
     return frozenset({"features", "embedding", "attention", "hidden_layer", *pre})
 
 
 def hidden(s: TransformerSettings) -> tuple[str, str, str]:
-    """Where the weights into and out of its last MLP are."""
+    """Section of the parameters with the last MLP, and the names of the weights into and out of it."""
     return f"blocks_{s.n_layers - 1}", "W_in", "W_out"

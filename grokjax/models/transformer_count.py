@@ -1,4 +1,4 @@
-"""What a transformer's forward pass costs: the distinct rows of its sharing plan, layer by layer."""
+"""The costs of a transformer's forward pass, counted layer by layer from the distinct rows of its plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grokjax.tasks.table import Table
 
 
 def count_transformer(s: TransformerSettings, table: Table, n: int) -> Forward:
-    """Rows of the plan through projections, attention and MLP, and n rows through the unembedding."""
+    """Costs: the plan's rows go through projections, attention and MLP, and n rows through the unembedding."""
     plan = sharing.make_plan(table, s.n_layers, s.causal, n)
     rows, d = sharing.n_rows_executed(plan, n), s.d_model
     flops, kept, unshared = 0.0, np.zeros(2, int), [sum(b.size is None for b in p) for p in plan]

@@ -1,4 +1,7 @@
-"""What is measured. One small file a family; a new probe is its settings and function there, and one line here."""
+"""Probes, one small file for each family.
+
+A new probe needs its settings and its function in such a file, and one line in PROBES below.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,8 @@ DEFAULT_PROBES = (
     norms.Updates(),
     norms.OutputLayer(),
 )
-"""What is measured where a configuration does not say. Not all of PROBES: a probe that is added
-must not change what older results directories are compared with."""
+"""The probes of a configuration that names none. These are not all of PROBES, because a new probe must not change the
+settings that older results directories are compared with."""
 
 
 def unmet(probe: Probe, model: Settings, table: TaskData) -> str | None:
@@ -49,7 +52,7 @@ def required(probes: tuple[Probe, ...]) -> frozenset[str]:
 
 
 def measure(probes: tuple[Probe, ...], view: View) -> dict[str, Array]:
-    """All measurements of the probes, as scalars by name; a vector's entries are numbered."""
+    """The values of all probes as scalars by name. The entries of a vector are named name/0, name/1, ..."""
     measured: dict[str, Array] = {}
     for probe in probes:
         for name, value in PROBES[kind_of(type(probe))].build(probe, view).items():

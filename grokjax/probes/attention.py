@@ -1,4 +1,4 @@
-"""Where attention looks, and what the network owes to the length of its MLP's input."""
+"""Entropy of the attention weights, and the loss after the MLP's input is divided by its length."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from grokjax.settings import shape
 
 
 class AttentionEntropy(Probe):
-    """Entropy of the head-averaged attention weights, over all rows and all query positions (source 004)."""
+    """Entropy of the attention weights averaged over heads: mean over all rows and query positions (source 004)."""
 
     kind: Literal["attention_entropy"] = shape("attention_entropy")
     by_head: bool = shape(False)
-    """Also of each head's own weights: attention_entropy/<layer>/<head>."""
+    """true: also the entropy of each head's own weights, attention_entropy/<layer>/<head>."""
     requires: ClassVar[frozenset[str]] = frozenset({"attention"})
 
 
 class Shortcut(Probe):
-    """Loss after the MLP's input was divided by its length: sr_train, sr_val (source 004's SR-train, SR-test).
+    """Loss after the MLP's input is divided by its length: sr_train, sr_val (SR-train and SR-test of source 004).
 
-    As published: all other norms are dropped too. Plain sr_: attention keeps its norm.
+    These keep the norm of attention. sr_train_as_published and sr_val_as_published have no other norms in the layers.
     """
 
     kind: Literal["shortcut"] = shape("shortcut")
@@ -36,7 +36,7 @@ class Shortcut(Probe):
 
 
 def attention_entropy(s: AttentionEntropy, view: View) -> dict[str, Array]:
-    """attention_entropy: mean over layers, and attention_entropy/<layer>, where asked for /<head> too; nats."""
+    """attention_entropy (mean over layers) and attention_entropy/<layer>, with by_head also .../<head>; in nats."""
     patterns = attention_patterns(
         view.model, view.params, jnp.asarray(view.model.token_table.tokens_NT)
     )
@@ -57,7 +57,7 @@ def attention_patterns(model: Model, params: Params, tokens_NT: Int[Array, "N T"
 
 
 def pattern_entropy(pattern_NHTT: Float[Array, "N H T T"]) -> Float[Array, " T"]:
-    """-Σ a ln a of the head-averaged weights a, mean over rows, for each query position; 0 ln 0 = 0."""
+    """-Σ a ln a of the weights a averaged over heads: mean over rows, for each query position; 0 ln 0 = 0."""
     a_NTT = pattern_NHTT.mean(1)
     # The inner where keeps the logarithm finite, also under a gradient.
     terms = jnp.where(a_NTT > 0, a_NTT * jnp.log(jnp.where(a_NTT > 0, a_NTT, 1)), 0)

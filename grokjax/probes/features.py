@@ -1,4 +1,4 @@
-"""The features that the output matrix reads: how many directions they use, and how fast they change."""
+"""Features, which the output matrix is multiplied with: how many directions they have, and how fast they change."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ class FeatureRank(Probe):
 
 
 class FeatureSpectrum(Probe):
-    """The eigenvalues themselves, ascending: train_eigenvalue/0 ... and val_eigenvalue/0 ..."""
+    """Eigenvalues of ZᵀZ, Z the features, in ascending order: train_eigenvalue/0 ... and val_eigenvalue/0 ..."""
 
     kind: Literal["feature_spectrum"] = shape("feature_spectrum")
     requires: ClassVar[frozenset[str]] = frozenset({"features"})
 
 
 class FeatureChange(Probe):
-    """Change of the table's features since the last evaluation over their size then (Thilak et al. 2022)."""
+    """Norm of the change of all rows' features since the last evaluation, divided by their norm then (Thilak et al.
+    2022)."""
 
     kind: Literal["feature_change"] = shape("feature_change")
     requires: ClassVar[frozenset[str]] = frozenset({"features", "previous"})
@@ -57,17 +58,19 @@ def _spectra(view: View) -> dict[str, Array]:
 
 
 def eigenvalues(features_NAD: Float[Array, "N A D"], mask_N: Bool[Array, " N"]) -> Array:
-    """Of ZᵀZ, ascending; Z are the features of the rows of a mask, not centred. D of them, none below 0."""
+    """The D eigenvalues of ZᵀZ in ascending order, none below 0. Z: features of the rows of the mask, not centred."""
     Z_ND = jnp.where(mask_N[:, None, None], features_NAD, 0).reshape(-1, features_NAD.shape[-1])
     return jnp.maximum(jnp.linalg.eigvalsh(jnp.dot(Z_ND.T, Z_ND, precision="highest")), 0)
 
 
 def ranks(eigenvalues_D: Float[Array, " D"]) -> dict[str, Array]:
-    """From the eigenvalues of X = ZᵀZ.
+    """Ranks of X = ZᵀZ from its eigenvalues in ascending order.
 
-    rank: those above D float32 roundings of the largest. effective_rank: exp of the entropy of the eigenvalues over
-    their sum (Roy & Vetterli 2007 take singular values). stable_rank: (‖X‖_F / ‖X‖_2)², the usual form, and
-    stable_rank_unsquared, which source 004 has.
+    rank                   number of eigenvalues above D eps times the largest one, with eps of float32
+    effective_rank         exp of the entropy of the eigenvalues divided by their sum (Roy & Vetterli 2007 use singular
+                           values)
+    stable_rank            (‖X‖_F / ‖X‖_2)², the usual form
+    stable_rank_unsquared  ‖X‖_F / ‖X‖_2, the form of source 004
     """
     largest = eigenvalues_D[-1]
     share_D = eigenvalues_D / eigenvalues_D.sum()

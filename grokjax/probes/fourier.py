@@ -1,4 +1,4 @@
-"""Whether the embedding of the numbers has become a few waves."""
+"""How much of the embedding of the numbers is in a few frequencies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Fourier(Probe):
 
     kind: Literal["fourier"] = shape("fourier")
     top: int = shape(10, ge=1)
-    """Number of frequencies whose share is added up."""
+    """Number of frequencies whose shares are added; the largest shares count."""
     requires: ClassVar[frozenset[str]] = frozenset({"embedding", "modular"})
 
 
@@ -30,9 +30,10 @@ def fourier(s: Fourier, view: View) -> dict[str, Array]:
 
 
 def concentration(W_pD: Float[Array, "p D"]) -> Array:
-    """Variance over frequencies of their mean magnitudes, over the mean squared deviation from these means.
+    """Variance over frequencies of the mean magnitude, divided by the mean squared deviation from these means.
 
-    Singh et al. 2026 (arXiv 2602.06702); magnitudes of a real FFT over the numbers, the constant part included.
+    Singh et al. 2026 (arXiv 2602.06702). The magnitudes are those of a real FFT over the numbers, with the constant
+    part.
     """
     magnitude_KD = jnp.abs(jnp.fft.rfft(W_pD, axis=0))
     mean_K = magnitude_KD.mean(1)
@@ -40,9 +41,9 @@ def concentration(W_pD: Float[Array, "p D"]) -> Array:
 
 
 def frequency_shares(W_pD: Float[Array, "p D"]) -> Array:
-    """Share of each frequency 1 ... p//2 in the embedding's energy, the constant part left out."""
+    """Share of each frequency 1 ... p//2 in the embedding's energy without the constant part."""
     p = W_pD.shape[0]
     energy_K = (jnp.abs(jnp.fft.rfft(W_pD, axis=0)) ** 2).sum(1)[1:]
-    # Of a pair of conjugate frequencies the real FFT keeps one; p/2 itself, for an even p, has no partner.
+    # The real FFT has only one frequency of each conjugate pair, so it counts twice. p/2, for even p, has no pair.
     pairs_K = jnp.where(2 * jnp.arange(1, p // 2 + 1) == p, 1.0, 2.0)
     return energy_K * pairs_K / (energy_K * pairs_K).sum()

@@ -13,34 +13,40 @@ from grokjax.settings import extendable, shape
 
 
 class Metrics(Probe):
-    """train_ and val_ loss and accuracy; where the task commutes, val_accuracy by whether the mirror pair trains."""
+    """Loss and accuracy of training and validation rows. For a commutative operation also val_accuracy separately for
+    rows whose mirror row is used for training, and for the others."""
 
     kind: Literal["metrics"] = shape("metrics")
     every: Literal[1] = extendable(1)
-    """Evaluations between two measurements; the stop rule needs every one."""
+    """1: at every evaluation. The stop rule needs the values of all of them."""
 
 
 class TrainingLoss(Probe):
-    """Mean and maximum of the training loss over the steps since the last evaluation: spikes between evaluations."""
+    """Mean and maximum of the training loss over the steps since the last evaluation. They show spikes between
+    evaluations."""
 
     kind: Literal["training_loss"] = shape("training_loss")
 
 
 def masked_mean(values_NA: Array, mask_N: Array) -> Array:
-    """Mean over the rows of a mask and all answers; NaN where the mask is empty."""
+    """Mean over the rows of a mask and all answers; NaN if the mask is empty."""
     n = mask_N.sum() * values_NA.shape[1]
     return jnp.where(mask_N[:, None], values_NA, 0).sum() / n
 
 
 def first_largest(x: Array) -> Array:
-    """argmax over the last axis by two plain reductions (the fused one is scalar code on CPU). NaN: no answer."""
+    """Index of the largest value over the last axis, the first of equal ones. With a NaN it is the number of values.
+
+    It uses two plain reductions, because an argmax becomes slow scalar code on CPU.
+    """
     places = jnp.arange(x.shape[-1])
     largest = x == x.max(-1, keepdims=True)
     return jnp.where(largest, places, x.shape[-1]).min(-1)
 
 
 def metrics(s: Metrics, view: View) -> dict[str, Array]:
-    """Training metrics on the labels that were taught and on the true ones, validation on the true ones."""
+    """Training metrics for the labels used in training and (`_clean`) for the true ones; validation metrics for the
+    true ones."""
     train_N, val_N = view.rows.train_N, view.val_N
     right_NA, clean_NA = _judge(view, view.targets_NA)
     fitted_NA, loss_NA = (
@@ -58,13 +64,16 @@ def metrics(s: Metrics, view: View) -> dict[str, Array]:
 
 
 def _judge(view: View, labels_NA: Array) -> tuple[Array, Array]:
-    """Accuracy and loss of each row and answer."""
+    """Accuracy (1 or 0) and loss of each row and answer, N A each."""
     right_NA = is_answer(view.logits_NAC, labels_NA).astype(jnp.float32)
     return right_NA, view.per_row_loss(view.logits_NAC, labels_NA)
 
 
 def _by_mirror(view: View, right_NA: Array) -> dict[str, Array]:
-    """A network that only knows x∘y = y∘x is right on mirror-seen rows and at chance on the others."""
+    """Validation accuracy of rows whose mirror row trains, and of the others.
+
+    A network that has learned only x∘y = y∘x has accuracy 1 on the former and chance accuracy on the latter.
+    """
     seen_N = view.rows.train_N[view.mirror_N] & (view.mirror_N >= 0)
     return {
         "val_accuracy_mirror_seen": masked_mean(right_NA, view.val_N & seen_N),

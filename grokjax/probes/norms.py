@@ -1,4 +1,4 @@
-"""Sizes of parameters, gradients and updates, and of the matrix that makes the logits."""
+"""Norms of parameters, gradients, updates and the output matrix."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from grokjax.probes.view import Probe, View, tree_norm
 from grokjax.settings import shape
 
 ALL = "all"
-"""Stands for all tensors together among their names."""
+"""The name for all tensors together, beside the names of single tensors."""
 
 
 class Norms(Probe):
-    """param_norm: root of the sum of squares of all parameters, and of each tensor."""
+    """param_norm: root of the sum of squares of all parameters; param_norm/<tensor>: of each tensor."""
 
     kind: Literal["norms"] = shape("norms")
 
@@ -30,14 +30,15 @@ class Updates(Probe):
 
 
 class UpdateSpeed(Probe):
-    """speed: mean norm of an update since the last evaluation, and relative to the parameters; each tensor too."""
+    """speed: mean norm of the updates since the last evaluation. relative_speed: the same divided by the norm of the
+    parameters. Both also for each tensor."""
 
     kind: Literal["update_speed"] = shape("update_speed")
     requires: ClassVar[frozenset[str]] = frozenset({"update_length"})
 
 
 class OutputLayer(Probe):
-    """Frobenius and spectral norm of the matrix that makes the logits."""
+    """Frobenius and spectral norm of the output matrix."""
 
     kind: Literal["output_layer"] = shape("output_layer")
 
@@ -61,16 +62,16 @@ def update_speed(s: UpdateSpeed, view: View) -> dict[str, Array]:
     speeds = {name: length / view.steps for name, length in view.update_length.items()}
     sizes = {ALL: tree_norm(view.params)}
     sizes |= {name: tree_norm(x) for name, x in tensor_names(view.params).items()}
-    found = {}
+    measured = {}
     for name, speed in speeds.items():
         suffix = "" if name == ALL else f"/{name}"
-        found[f"speed{suffix}"] = speed
-        found[f"relative_speed{suffix}"] = speed / sizes[name]
-    return found
+        measured[f"speed{suffix}"] = speed
+        measured[f"relative_speed{suffix}"] = speed / sizes[name]
+    return measured
 
 
 def update_lengths(updates: Params) -> dict[str, Array]:
-    """Norm of an update and of its part in each tensor."""
+    """Norm of an update, by the name ALL, and of its part in each tensor."""
     each = {name: tree_norm(x) for name, x in tensor_names(updates).items()}
     return {ALL: tree_norm(updates), **each}
 
@@ -81,9 +82,9 @@ def output_layer(s: OutputLayer, view: View) -> dict[str, Array]:
 
 
 def spectral_norm(W: Array) -> Array:
-    """Largest singular value, by squaring the smaller Gram matrix: 10 squarings are 1,024 power iterations.
+    """Largest singular value, by squaring the smaller Gram matrix 10 times, which equals 1,024 power iterations.
 
-    Only matrix products, so it is cheap under vmap, where an SVD is not. Checked against NumPy's SVD (rtol 1e-4).
+    It needs only matrix products, which are cheap under vmap; an SVD is not. Checked against NumPy's SVD (rtol 1e-4).
     """
     gram = W.T @ W if W.shape[0] >= W.shape[1] else W @ W.T
     scale = jnp.maximum(jnp.trace(gram), jnp.finfo(W.dtype).tiny)

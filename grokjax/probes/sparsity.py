@@ -1,4 +1,4 @@
-"""How many weights are small, and how many of those only feed constants."""
+"""How many weights are small, and how many of these see only constant tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Sparsity(Probe):
 
 
 class StructuralSparsity(Probe):
-    """Sparsity with everything that is fed by constant tokens folded into the first bias, which it only adds to."""
+    """Sparsity after the weights that see only constant tokens are folded into the first bias: they only add to it."""
 
     kind: Literal["structural_sparsity"] = shape("structural_sparsity")
     threshold: float = shape(0.01, gt=0)
@@ -32,7 +32,7 @@ class StructuralSparsity(Probe):
 
 
 def count_below(tree: Params, threshold: float) -> Array:
-    """Entries of magnitude below the threshold, over all leaves."""
+    """Number of entries with a magnitude below the threshold, over all leaves."""
     counts = [(jnp.abs(x) < threshold).sum() for x in jax.tree.leaves(tree)]
     return sum(counts[1:], counts[0])
 
@@ -47,7 +47,7 @@ def sparsity(s: Sparsity, view: View) -> dict[str, Array]:
 
 
 def structural_sparsity(s: StructuralSparsity, view: View) -> dict[str, Array]:
-    """dead_share: of the small weights, those in the rows of W_0 that constant tokens feed."""
+    """sparsity_structural, and dead_share: share of the small weights in the rows of W_0 that see constant tokens."""
     folded, dead_TDF = fold_constants(view.params, view.model.token_table)
     return {
         "sparsity_structural": count_below(folded, s.threshold) / n_entries(folded),
@@ -57,9 +57,9 @@ def structural_sparsity(s: StructuralSparsity, view: View) -> dict[str, Array]:
 
 
 def fold_constants(params: Params, table: Table) -> tuple[Params, Array]:
-    """(parameters of an MLP without those that see only constants, W_0's rows that do, T D F).
+    """(parameters of an MLP without those that see only constant tokens, the rows of W_0 that do as T D F).
 
-    A constant token's product with its rows of W_0 is the same in every example: it goes into b_0.
+    The product of a constant token with its rows of W_0 is the same in every example, so it is added to b_0.
     """
     tokens_T, constant = table.tokens_NT[0], (table.tokens_NT == table.tokens_NT[0]).all(0)
     W_E = params["W_E"]

@@ -16,33 +16,33 @@ from grokjax.splits import Rows
 
 
 class Probe(Settings):
-    """What the settings of every probe have."""
+    """Settings of every probe."""
 
     every: int = extendable(1, ge=1)
-    """Evaluations between two measurements."""
+    """Number of evaluations from one value to the next; 1: at every evaluation."""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """What model and task must offer (models.MEANING), and fields of the View that are kept on demand only."""
+    """What model and task must offer (models.MEANING), and fields of the View that are kept only if required."""
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """N table rows, A answers, C classes. Everything is of one run; fields a probe does not require may be None."""
+    """One run at one evaluation. N table rows, A answers, C classes. Fields that no probe requires can be None."""
 
     model: Model
     params: Params
     logits_NAC: Float[Array, "N A C"]
-    """Of the whole table, readout scale included."""
+    """Logits of the whole table, readout scale included."""
     targets_NA: Int[Array, "N A"]
     rows: Rows
     """Which rows train, and with which labels."""
     label_noise: bool
     """Whether labels and targets may differ."""
     mirror_N: Int[Array, " N"]
-    """Row with the operands exchanged, -1 where there is none."""
+    """For each row the row with the operands exchanged; -1 if there is none."""
     per_row_loss: Callable[[Array, Array], Array]
     """The run's loss from logits ... C and labels ..."""
     mean_loss: Float[Array, ""]
-    """Mean training loss over the steps since the last evaluation, before each update; NaN at step 0."""
+    """Mean over the steps since the last evaluation of the training loss before the update; NaN at step 0."""
     max_loss: Float[Array, ""]
     """Largest training loss since the last evaluation; NaN at step 0."""
     grads: Params | None
@@ -52,16 +52,16 @@ class View:
     previous: Params | None
     """Parameters at the previous evaluation (requires 'previous')."""
     update_length: dict[str, Array] | None
-    """Sum of the norms of all updates since the last evaluation, by tensor, and of the whole under 'all'
-    (requires 'update_length')."""
+    """Sum of the norms of all updates since the last evaluation: of each tensor by its name, and of the whole update by
+    the name 'all' (requires 'update_length')."""
     steps: Int[Array, ""]
-    """Since the last evaluation; 0 at step 0."""
+    """Number of steps since the last evaluation; 0 at step 0."""
     init_params: Callable[[], Params]
     """Parameters at step 0, recomputed from the seed."""
     apply: Callable[..., Array]
-    """Logits N A C of the whole table with other parameters, and with another model where a second argument is."""
+    """(parameters, optionally another model) -> logits N A C of the whole table, readout scale included."""
     features: Callable[[Params], Array]
-    """What the output matrix is multiplied with, N A D, of the whole table."""
+    """Parameters -> features N A D of the whole table: what the output matrix is multiplied with."""
 
     @functools.cached_property
     def features_NAD(self) -> Float[Array, "N A D"]:

@@ -1,4 +1,4 @@
-"""What is learned. A new task is one file beside this one and one line in `TASKS`."""
+"""Tasks. A new task needs one file beside this one, and one line in `TASKS`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grokjax.tasks.size import MAX_BYTES, SizeOf, too_large
 from grokjax.tasks.table import Table
 
 TaskData = Table | Sample
-"""What a task is learned from. What both have goes by the same name."""
+"""The data of a task. What both classes have, has the same name in both."""
 
 
 class TaskKind(NamedTuple):
@@ -39,9 +39,9 @@ def make_table(settings: Settings) -> TaskData:
 
 
 def unfit(settings: Settings, memory: Callable[[], int] | None = None) -> SettingError | None:
-    """Why a task is too large to train, or None. Makes none of its rows.
+    """An error that says why a task is too large to train, or None. No rows are created.
 
-    `memory`: bytes that a device has for it.
+    `memory` returns the bytes that a device has for the task.
     """
     size_of = TASKS[kind_of(type(settings))].size
     return too_large(settings, size_of, memory or (lambda: MAX_BYTES)) if size_of else None

@@ -1,7 +1,7 @@
 """Arithmetic modulo p: every equation x ∘ y = z over the residues 0 … p−1.
 
-Operations of Power et al. 2022 (arXiv:2201.02177, appendix A.1), product and random table beside
-them. `equation_table` is the layout that every task of the form 'a b =' shares.
+The operations are those of Power et al. 2022 (arXiv:2201.02177, appendix A.1), and also product and
+random table. Every task with two operands uses `equation_table` to make the tokens of its rows.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "a op b =": ("a", "op", "b", "="),
     "a b": ("a", "b"),
 }
-"""The tokens of a row. Symbols that are no operands get the ids that follow the elements', in this order."""
+"""The tokens of a row. Tokens that are not operands get the ids after those of the elements, in this order."""
 Elements = Int[np.ndarray, "*shape"]
 
 MAX_MODULUS = 4096
 
 
 class Operation(NamedTuple):
-    """One row of `OPERATIONS`. The answer is reduced modulo p by whoever calls it."""
+    """One entry of `OPERATIONS`. The caller reduces the answer modulo p."""
 
     answer: Callable[[Elements, Elements, Modular], Elements]
     divides: bool = False
-    """Needs modular inverses, hence a prime modulus."""
+    """Needs modular inverses, so p must be prime."""
     skips_zero: bool = False
     """Has no rows with y = 0."""
 
@@ -77,7 +77,7 @@ class Modular(Settings):
     p: int = shape(113, ge=2, le=MAX_MODULUS)
     """The modulus; operands and answers are 0 to p-1."""
     format: Literal[tuple(FORMATS)] = shape("a b =")  # type: ignore[valid-type]
-    """Tokens of a row: `a b =`, where '=' has the id p, or `a op b =`, where op and '=' have the ids p and p+1."""
+    """Tokens of a row: `a b`, `a b =` ('=' has the id p), or `a op b =` (op and '=' have the ids p and p+1)."""
     classes: Literal["p", "p+1", "vocabulary"] = shape("vocabulary")
     """Number of logits. Those from p on are never the right answer, but are part of the loss."""
     table_seed: int = shape(0, ge=0, lt=2**31)
@@ -115,7 +115,7 @@ def _nearest_primes(n: int) -> str:
 
 
 def modular_size(settings: Modular) -> Size:
-    """Of the table: a logit for each residue at least, and those of the tokens beside them."""
+    """Size of the table: its rows, with at least p numbers each (a logit for each residue)."""
     p = settings.p
     return Size(p * (p - OPERATIONS[settings.operation].skips_zero), p, "p")
 
@@ -139,7 +139,7 @@ def equation_table(
     format: str,
     n_classes: int | None,
 ) -> Table:
-    """Lay equations out as tokens, answered at the last; without `n_classes`, over all tokens."""
+    """The table of equations, with the answer at the last token. n_classes None: one class for each token."""
     x_N, y_N = operands_N2.T
     symbols = [s for s in FORMATS[format] if s not in ("a", "b")]
     columns = {"a": x_N, "b": y_N}

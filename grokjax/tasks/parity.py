@@ -1,7 +1,7 @@
 """Sparse parity: whether the product of a few of many random signs is positive.
 
-Barak et al. 2022 (arXiv:2207.08799); as a finite sample that networks grok, Merrill, Tsilivis & Shukla 2023
-(arXiv:2303.11873).
+Source: Barak et al. 2022 (arXiv:2207.08799). The form with a finite sample, which networks grok, is that of Merrill,
+Tsilivis & Shukla 2023 (arXiv:2303.11873).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SparseParity(Settings):
 
 
 def sparse_parity_size(settings: SparseParity) -> Size:
-    """Of the sample: its signs, and a class for each row."""
+    """Size of the sample: n_bits signs and one class for each row."""
     rows = settings.n_train + settings.n_test
     larger = "n_train" if settings.n_train >= settings.n_test else "n_test"
     return Size(rows, settings.n_bits + 1, "n_bits" if settings.n_bits > rows else larger)

@@ -1,7 +1,7 @@
 """Products in a small permutation group, as in Power et al. 2022 (arXiv:2201.02177, appendix A.1).
 
 Elements are numbered in the lexicographic order of the permutations as tuples, so 0 is the
-identity. Products read from left to right, as in the authors' code: (xy)(i) = y(x(i)).
+identity. Products are read from left to right, as in the authors' code: (xy)(i) = y(x(i)).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Permutation(Settings):
     operation: Literal["xy", "xyx^-1", "xyx"] = shape("xy")
     """The operation; products are read from left to right."""
     format: Literal[tuple(FORMATS)] = shape("a b =")  # type: ignore[valid-type]
-    """Tokens of a row: `a b =` or `a op b =`; the ids of op and '=' follow the elements'."""
+    """Tokens of a row: `a b`, `a b =` or `a op b =`; the ids of op and '=' come after those of the elements."""
     classes: Literal["elements", "elements+1", "vocabulary"] = shape("vocabulary")
     """Number of logits. Those beyond the elements are never the right answer."""
 
@@ -43,7 +43,7 @@ OPERATIONS: dict[str, Callable[[Elements, Elements, Elements, Product], Elements
 
 
 def group_elements(group: str) -> Int[np.ndarray, "elements points"]:
-    """The permutations of a group, one a row: entry i is the image of point i."""
+    """The permutations of a group, one in each row: entry i is the image of point i."""
     every = np.array(list(itertools.permutations(range(int(group[1:])))))
     return every if group[0] == "S" else every[_is_even(every)]
 
@@ -59,7 +59,7 @@ def product_table(
 ) -> Int[np.ndarray, "elements elements"]:
     """The group's multiplication table in element numbers."""
     n_points = elements.shape[1]
-    # The images as digits in base n_points: these numbers ascend as the elements do.
+    # Images are read as digits in base n_points. These numbers have the same order as the elements.
     place_values = n_points ** np.arange(n_points)[::-1]
     images_XYP = elements[:, elements].swapaxes(0, 1)
     return np.searchsorted(elements @ place_values, images_XYP @ place_values)

@@ -1,4 +1,4 @@
-"""The form in which a task hands over rows that each run draws for itself."""
+"""Sample: the data of a task whose rows each run draws itself."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Draw = Callable[[jax.Array, int], tuple[jax.Array, jax.Array]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
-    """Rows of D numbers: training rows drawn per run, then test rows that are the same for all runs.
+    """Rows of D numbers: first training rows, which each run draws, then test rows, which are the same for all runs.
 
-    It stands where a Table stands; what both have goes by the same name.
+    It is used in place of a Table. What both have, has the same name in both.
     """
 
     draw_rows: Draw
@@ -32,7 +32,7 @@ class Sample:
     n_answers: int
     """Number of classes that occur as answers: 0 .. n_answers-1."""
     form: ClassVar[str] = "numbers"
-    """What a row is, for the models that read it."""
+    """What a row consists of: a model reads one form only (ModelKind.reads)."""
     drawn: ClassVar[bool] = True
     """Whether each run draws its own rows."""
     answer_positions: tuple[int, ...] = (0,)
@@ -49,21 +49,21 @@ class Sample:
 
     @property
     def own_numbers(self) -> int:
-        """Numbers of rows and targets that each run holds for itself."""
+        """How many numbers of rows and targets each run keeps for itself."""
         return self.n_rows * (self.n_inputs + len(self.answer_positions))
 
     @property
     def example(self) -> np.ndarray:
-        """One row as a model's plain forward pass reads it."""
+        """One row, (1, D), as a model's plain forward pass reads it."""
         return np.zeros((1, self.n_inputs), np.float32)
 
     def mirror_N(self) -> np.ndarray:
-        """-1: there are no operands to exchange."""
+        """-1 for every row, because there are no operands to exchange."""
         return np.full(self.n_rows, -1, np.int32)
 
     def draw(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Inputs N D and targets N A of one run: the training rows, from its key, then the test rows."""
-        # Another purpose than those of the runs' keys: rows of a run whose seed is test_seed are not the test rows.
+        """Inputs N D and targets N A of one run: the training rows, drawn with its key, then the test rows."""
+        # The purpose is not one of the runs' keys: a run whose seed is test_seed must not train on the test rows.
         test_key = key_for(Purpose.TEST_ROWS, self.test_seed)
         train, test = self.draw_rows(key, self.n_train), self.draw_rows(test_key, self.n_test)
         return jnp.concatenate([train[0], test[0]]), jnp.concatenate([train[1], test[1]])

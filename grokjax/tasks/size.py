@@ -1,4 +1,4 @@
-"""How large a task is. A task that is too large is refused before any of its rows is made."""
+"""How large a task is. A task that is too large is refused before any of its rows is created."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 from grokjax.settings import SettingError, Settings
 
 MAX_ROWS = 100_000_000
-"""Rows of a task; as many numbers lie in the host's memory for each of its splits."""
+"""Largest number of rows of a task. The host keeps as many numbers in memory for each split."""
 MAX_BYTES = 2**37
-"""Of an evaluation's numbers, where it is not known how much memory there is: no device of today has more."""
+"""Limit in bytes for the numbers of an evaluation if the memory is not known: 128 GiB, that of a very large device."""
 SMALL = 2**30
-"""Bytes that fit everywhere, so that nobody has to ask for the memory."""
+"""A task with at most so many bytes fits on every device, so the memory is not asked for."""
 
 
 class Size(NamedTuple):
-    """Of a task, and the setting that makes it large."""
+    """Size of a task, and the setting that makes it large."""
 
     rows: int
     width: int
-    """Numbers that an evaluation of one run holds at least for each row."""
+    """Least number of numbers that an evaluation of one run keeps for each row."""
     setting: str
 
     @property
@@ -34,7 +34,7 @@ SizeOf = Callable[[Any], Size]
 def too_large(
     settings: Settings, size_of: SizeOf, memory: Callable[[], int]
 ) -> SettingError | None:
-    """Why a task cannot be trained. `memory` is asked for its bytes where the task is not small."""
+    """An error that says why a task is too large, or None. `memory` is called only if the task is not small."""
     size = size_of(settings)
     if size.rows <= MAX_ROWS and size.n_bytes <= SMALL:
         return None

@@ -1,4 +1,4 @@
-"""The form in which a task hands its data over."""
+"""Table: the data of a task whose rows are all known before training."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Table:
     """Positions at which the answers are read, ascending, length A."""
     n_vocab: int
     n_classes: int
-    """Number of logits; can exceed n_answers (a source that trains against '=' as a class)."""
+    """Number of logits. It can be larger than n_answers: some sources have a class for '='."""
     n_answers: int
     """Number of classes that occur as answers: 0 .. n_answers-1."""
     operands_N2: np.ndarray
     """int32 operands (x, y) of each row, as element numbers."""
     commutative: bool
-    """Whether x∘y = y∘x on the whole table, so that mirror pairs leak between splits."""
+    """Whether x∘y = y∘x on the whole table. If so, the training rows contain the answers of their mirror rows."""
     form: ClassVar[str] = "tokens"
-    """What a row is, for the models that read it."""
+    """What a row consists of: a model reads one form only (ModelKind.reads)."""
     drawn: ClassVar[bool] = False
     """Whether each run draws its own rows."""
     cyclic: bool = False
-    """Whether the tokens 0 .. n_answers-1 are residues, so that waves over them mean something."""
+    """Whether the tokens 0 .. n_answers-1 are residues, so that a Fourier transform over them has a meaning."""
 
     @property
     def n_rows(self) -> int:
@@ -44,16 +44,16 @@ class Table:
 
     @property
     def own_numbers(self) -> int:
-        """Numbers of rows and targets that each run holds for itself."""
+        """How many numbers of rows and targets each run keeps for itself."""
         return 0
 
     @property
     def example(self) -> np.ndarray:
-        """One row as a model's plain forward pass reads it."""
+        """One row, (1, T), as a model's plain forward pass reads it."""
         return self.tokens_NT[:1]
 
     def mirror_N(self) -> np.ndarray:
-        """Row with the operands exchanged, for each row; -1 where the table has no such row."""
+        """For each row the row with the operands exchanged; -1 if the table has no such row."""
         n = int(self.operands_N2.max()) + 1
         row_of = np.full(n * n, -1, np.int32)
         x_N, y_N = self.operands_N2.T.astype(np.int64)

@@ -1,1 +1,1 @@
-"""What one run is and does: pure functions, written for one run."""
+"""The state of one run and its training: pure functions, written for one run."""

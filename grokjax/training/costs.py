@@ -1,4 +1,4 @@
-"""What an experiment will cost, from counting: operations, rows and bytes. Nothing is trained or compiled."""
+"""The costs of an experiment: operations, rows and bytes. They are counted; nothing is trained or compiled."""
 
 from __future__ import annotations
 
@@ -16,41 +16,42 @@ from grokjax.probes import required
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Of one run of a group."""
+    """Costs of one run of a group."""
 
     parameters: int
     rows: list[int]
-    """Rows of a training step at each depth, and rows a naive program would have."""
+    """Rows of a training step at each depth; `naive_rows`: those of a program that shares nothing."""
     naive_rows: list[int]
     step_flops: float
     evaluation_flops: float
     slot_bytes: int
-    """State of one slot."""
+    """Bytes of the state of one slot."""
     tile_bytes: int
-    """Further bytes that one run of the tile at work needs."""
+    """Additional bytes for each run of the tile that is being trained."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RowBlocks:
-    """Parts in which rows are computed, so that what one part keeps stays in a core's cache."""
+    """Numbers of parts in which rows are computed. The arrays that one part keeps should fit in a core's cache."""
 
     train: int
-    """Of a step's rows; divides them."""
+    """Number of parts of a step's rows. It divides the number of rows."""
     table: int
-    """Of the table's rows at an evaluation."""
+    """Number of parts of the table's rows at an evaluation."""
 
 
 WHOLE = RowBlocks(1, 1)
 """All rows at once."""
 
 _CACHED_FLOATS = {"cpu": 5 * 2**16}
-"""Largest activation of a part. Measured on CPU: p = 113 with 3,840 rows ran at 65, 65, 73 and 73 run-steps/s in 1, 2,
-4 and 8 parts, two layers with 5,120 rows at 7.2, 10.2, 11.5 and 11.5 in 1, 4, 8 and 16.
-Elsewhere there are no parts."""
+"""Number of floats in the largest activation of a part. Measured on CPU, in run-steps/s: p = 113 with 3,840 rows: 65,
+65, 73 and 73 with 1, 2, 4 and 8 parts; two layers with 5,120 rows: 7.2, 10.2, 11.5 and 11.5 with 1, 4, 8 and 16 parts.
+On other platforms all rows are one part."""
 
 
 def row_blocks(run: Run, platform: str) -> RowBlocks:
-    """A pure function of a run's shape and the platform: the order of sums, hence the last bits, depends on it."""
+    """The numbers of parts. They must depend only on a run's shape and the platform, because the order of sums, and so
+    the last bits, depend on them."""
     model, n = _model(run), run.batch_size or run.bucket
     limit = _CACHED_FLOATS.get(platform)
     if limit is None:
@@ -69,7 +70,7 @@ def _model(run: Run) -> Model:
 
 @functools.lru_cache(maxsize=256)
 def cost(run: Run, platform: str = "cpu") -> Cost:
-    """What one run of a group costs; the same for all its runs."""
+    """Costs of one run of a group. They are the same for all its runs."""
     model, blocks = _model(run), row_blocks(run, platform)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     parameters = sum(x.size for x in jax.tree.leaves(shapes))
@@ -85,11 +86,11 @@ def cost(run: Run, platform: str = "cpu") -> Cost:
         rows=train.rows,
         naive_rows=[n * table.n_positions] * len(train.rows),
         step_flops=3 * train.flops + 15.0 * parameters,
-        # The initial network's logits are made again before each evaluation and each block of training.
+        # The logits of the initial network are computed again before each evaluation and each block of training.
         evaluation_flops=whole.flops * (3 if again else 1),
         slot_bytes=4 * parameters * copies + rows_state + 64,
-        # Calibrated on compiled programs (tests/test_engine.py): nothing is kept for a gradient in an
-        # evaluation, and the optimiser's temporaries are two copies of the parameters.
+        # Fitted to compiled programs (tests/test_engine.py): an evaluation keeps nothing for a gradient, and the
+        # temporary arrays of the optimiser are two copies of the parameters.
         tile_bytes=4
         * (
             parameters * (copies + 2)
@@ -98,7 +99,7 @@ def cost(run: Run, platform: str = "cpu") -> Cost:
             + max(
                 train.shared + n // blocks.train * train.per_row,
                 (whole.shared + table.n_rows // blocks.table * whole.per_row) // 2
-                # in parts, the logits of all rows are beside what a part keeps
+                # with several parts, the logits of all rows are kept in addition to the arrays of one part
                 + (blocks.table > 1) * 3 * logits,
             )
         ),
@@ -106,7 +107,7 @@ def cost(run: Run, platform: str = "cpu") -> Cost:
 
 
 def _copies(run: Run, params: Params) -> int:
-    """Arrays of the size of the parameters in a run's state."""
+    """Number of arrays of the size of the parameters in a run's state."""
     kept = jax.eval_shape(lambda p: init_optimizer(run.settings.optimizer, p), params)
     moments = sum(x.size for x in jax.tree.leaves(kept)) // sum(
         x.size for x in jax.tree.leaves(params)
@@ -117,12 +118,12 @@ def _copies(run: Run, params: Params) -> int:
 
 
 def needed_bytes(cost: Cost, slots: int, tile: int, devices: int) -> int:
-    """State of all slots plus the tile at work on each device."""
+    """Bytes of the state of all slots, and of the tile that is being trained on each device."""
     return slots * cost.slot_bytes + devices * tile * cost.tile_bytes
 
 
 def fitting_slots(cost: Cost, limit: int, tile: int, devices: int) -> int:
-    """Slots that fit into `limit` bytes; 0 if not even one tile a device does."""
+    """Number of slots that fit into `limit` bytes; 0 if the tiles being trained do not fit."""
     left = limit - devices * tile * cost.tile_bytes
     return max(0, left // cost.slot_bytes)
 
@@ -132,15 +133,15 @@ class Machine:
     """Speed of this machine, measured in about a second (see estimate.measure_machine)."""
 
     flops_per_second: float
-    """All devices together, on products of the size that such models have."""
+    """Of all devices together, for products as large as those of such models."""
     seconds_per_step: float
-    """Overhead of a step that no operation explains."""
+    """Time of a step that does not depend on the number of operations."""
     seconds_per_program: float
-    """Compilation."""
+    """Time to compile a program."""
 
 
 def seconds(group: Group, cost: Cost, machine: Machine) -> float:
-    """Time to train a group if every run uses its whole budget."""
+    """Seconds to train a group if every run uses its whole budget."""
     steps = evaluations = 0
     for run in group.runs:
         evaluations += run.budget
@@ -154,12 +155,12 @@ def seconds(group: Group, cost: Cost, machine: Machine) -> float:
 
 
 def size(n_bytes: int) -> str:
-    """Bytes as people say them."""
+    """A number of bytes as text, such as '1.5 GiB'."""
     return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
 
 
 def in_words(duration: float) -> str:
-    """Seconds as people say them."""
+    """A duration in seconds as text, such as '12 min'."""
     if not math.isfinite(duration):
         return "unknown"
     if duration < 90:

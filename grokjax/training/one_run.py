@@ -1,6 +1,7 @@
-"""One run: its state, its step, its evaluation. Pure functions that know of no other run.
+"""One run: its state, its step, its evaluation. The functions are pure and do not depend on other runs.
 
-Order of a block: if the run is due, evaluate and decide whether it goes on; if it goes on, train `cadence.unit` steps.
+Order of a block: if an evaluation is due, evaluate and decide whether the run continues. If it continues, train
+`cadence.unit` steps.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def init_rows(setup: Setup, data: Data, hyper: Hyper) -> Rows:
 
 
 def train_block(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunState:
-    """`cadence.unit` steps. A run that is no longer running stays exactly as it is."""
+    """Train `cadence.unit` steps. The state of a run that has ended does not change."""
     data = passes.data_of(setup, data, hyper)
     if setup.batch_size is None:
         weights_B = row_weights(hyper.n_train, setup.bucket)
@@ -92,7 +93,7 @@ def train_block(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunS
 
 
 def train_epoch(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunState:
-    """One pass over the training rows in a fresh order; only the last batch is padded."""
+    """One pass over the training rows in a new order. Only the last batch can have padding."""
     assert setup.batch_size is not None
     index_B, weights_B = epoch_order(setup, hyper, state)
     length = setup.batches * setup.batch_size
@@ -107,7 +108,7 @@ def train_epoch(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunS
 
 
 def epoch_order(setup: Setup, hyper: Hyper, state: RunState) -> tuple[jax.Array, jax.Array]:
-    """Training rows in this epoch's random order, then the bucket's padding with weight 0."""
+    """Rows and weights (B,): the training rows in this epoch's random order, then padding with weight 0."""
     key = key_for(Purpose.ORDER, hyper.seeds["order_seed"])
     key = jax.random.fold_in(key, state.age // setup.batches)
     real_B = jnp.arange(setup.bucket) < hyper.n_train
@@ -146,13 +147,13 @@ def step(
 
 
 def is_due(setup: Setup, state: RunState) -> jax.Array:
-    """Whether the run has arrived at its next evaluation."""
+    """Whether the run is running and its next evaluation is due."""
     at_step = state.age == setup.cadence.step_of(state.evaluations)
     return at_step & (state.status == RUNNING)
 
 
 def make_view(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> View:
-    """One forward pass over the whole table, and what the state carries for probes."""
+    """What probes see: the logits from one forward pass over the whole table, and fields of the state."""
     data = passes.data_of(setup, data, hyper)
     scale = hyper.model["readout_scale"]
     assert data.targets_NA is not None, "put there by data_of"
@@ -188,17 +189,17 @@ def make_view(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> View:
 def measure_run(
     setup: Setup, data: Data, hyper: Hyper, state: RunState, every: int
 ) -> dict[str, jax.Array]:
-    """The probes of one cadence."""
+    """The values of the probes that are measured at every `every`-th evaluation."""
     with passes.precision(setup):
-        found = measure(setup.probes(every), make_view(setup, data, hyper, state))
+        measured = measure(setup.probes(every), make_view(setup, data, hyper, state))
     if every == 1 and state.intervention is not None:
         fired_at = state.intervention.fired_at
-        found["intervened_at"] = jnp.where(fired_at < 0, jnp.nan, fired_at.astype(jnp.float32))
-    return found
+        measured["intervened_at"] = jnp.where(fired_at < 0, jnp.nan, fired_at.astype(jnp.float32))
+    return measured
 
 
 def take_weights(setup: Setup, state: RunState) -> Params | None:
-    """The snapshot after this evaluation: today's parameters where one is asked for, else the last one."""
+    """The snapshot after this evaluation: the current parameters if a snapshot is due, else the previous snapshot."""
     if setup.snapshot_every is None:
         return None
     now = state.evaluations % setup.snapshot_every == 0
@@ -208,7 +209,8 @@ def take_weights(setup: Setup, state: RunState) -> Params | None:
 def conclude(
     setup: Setup, hyper: Hyper, state: RunState, measured: dict[str, jax.Array]
 ) -> RunState:
-    """After an evaluation: stop rule, budget, finiteness. Leaves a run that is not due as it is."""
+    """The state after an evaluation: the status follows from stop rule, budget and finiteness. A run whose evaluation
+    is not due does not change."""
     done = state.evaluations + 1
     hold = jnp.where(measured["val_accuracy"] >= hyper.stop["level"], state.hold + 1, 0)
     met = hold >= hyper.stop["hold"]
@@ -238,7 +240,8 @@ def conclude(
 def _intervene(
     setup: Setup, hyper: Hyper, state: RunState, measured: dict[str, jax.Array]
 ) -> RunState:
-    """Also where the budget ends here: a larger one goes on from this state without evaluating it again."""
+    """The state after the intervention. It acts also at the last evaluation of the budget, because a larger budget
+    continues from this state without evaluating it again."""
     chosen = setup.settings.intervention
     assert not (chosen is None or hyper.intervention is None or state.intervention is None)
     params, opt_state, watch = interventions.intervene(

@@ -21,7 +21,7 @@ _PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat
 
 
 def precision(setup: Setup) -> contextlib.AbstractContextManager:
-    # Inside the traced functions: the context manager is local to the thread that traces.
+    # Must be used inside the traced functions: the context manager acts only in the thread that traces.
     return jax.default_matmul_precision(_PRECISION[setup.settings.train.precision])
 
 
@@ -32,9 +32,10 @@ def init_params(setup: Setup, hyper: Hyper) -> Params:
 
 
 def data_of(setup: Setup, data: Data, hyper: Hyper) -> Data:
-    """The data as one run sees them: a Sample's rows are its own, and so are the logits that it starts from.
+    """The data of one run: those of its group, its own rows if the task is a Sample, and the logits of its initial
+    network if they are subtracted.
 
-    They are made again wherever they are needed instead of kept: states and checkpoints stay small.
+    What belongs to the run alone is computed again where it is needed, so that states and checkpoints stay small.
     """
     task = setup.model.table
     if isinstance(task, Sample):
@@ -64,7 +65,7 @@ class Batch:
 
 
 def batch_of(data: Data, labels_NA: jax.Array, index_B: jax.Array, weights_B: jax.Array) -> Batch:
-    """The given rows with their weights."""
+    """The batch of the given rows; their shares are the weights divided by the sum of the weights."""
     initial_NAC = data.initial_NAC
     return Batch(
         index_B=index_B,
@@ -77,7 +78,7 @@ def batch_of(data: Data, labels_NA: jax.Array, index_B: jax.Array, weights_B: ja
 def row_logits(
     setup: Setup, data: Data, params: Params, index_N: jax.Array | None = None
 ) -> jax.Array:
-    """Logits N A C of some rows of the table (all: None), before the readout scale."""
+    """Logits N A C of the table's rows `index_N` (None: all), before the readout scale."""
     logits_NAC = setup.model.apply(params, data.table_input, index_N)
     if data.initial_NAC is None:
         return logits_NAC
@@ -89,7 +90,7 @@ def loss_and_gradient(
 ) -> tuple[jax.Array, Params]:
     """Mean loss over a batch and its gradient.
 
-    What examples share is computed once; the rest in blocks of rows that fit a core's cache (`setup.blocks`).
+    What examples share is computed once. The rest is computed in parts that fit in a core's cache (`setup.blocks`).
     """
     plan = data.train_input
     tables, pull_back = jax.vjp(lambda p: setup.model.tables(p, plan), params)
@@ -113,7 +114,7 @@ def loss_and_gradient(
 
 
 def _sum_over(f: Callable[[Any], Any], blocks: Any) -> Any:
-    """Sum of f over the leading axis, one after the other."""
+    """Sum of f over the leading axis; f is called on one entry after the other."""
     shapes = jax.eval_shape(f, jax.tree.map(lambda x: x[0], blocks))
     zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     add = lambda total, block: (jax.tree.map(jnp.add, total, f(block)), None)  # noqa: E731
@@ -121,13 +122,13 @@ def _sum_over(f: Callable[[Any], Any], blocks: Any) -> Any:
 
 
 def table_logits(setup: Setup, data: Data, model: Model, params: Params) -> jax.Array:
-    """Logits N A C of the whole table, by the run's model or one that differs in its norms."""
+    """Logits N A C of the whole table, from the run's model or from one that differs only in its norms."""
     if setup.blocks.table == 1:
         logits_NAC = model.apply(params, data.table_input)
     else:
         tables = model.tables(params, data.table_input)
         rows = -(-setup.n_rows // setup.blocks.table)
-        # The last block is filled up with rows that are computed and thrown away.
+        # The last part is padded with copies of the last row, whose logits are not used.
         index = jnp.minimum(jnp.arange(rows * setup.blocks.table), setup.n_rows - 1)
         parts = jax.lax.map(
             lambda index_B: model.read_rows(params, data.table_input, tables, index_B),

@@ -1,4 +1,4 @@
-"""What one run is made of: what its group shares (Setup, Data), its numbers (Hyper), and what changes (RunState)."""
+"""The parts of one run: what its group shares (Setup, Data), its numbers (Hyper) and what changes (RunState)."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from grokjax.tasks import Table
 from grokjax.training.costs import WHOLE, RowBlocks
 
 EMPTY, RUNNING, FINISHED, STOPPED, DIVERGED = range(5)
-"""Codes of a slot's state."""
+"""Codes of the status of a slot: empty, or the status of its run."""
 STATUS = {RUNNING: "running", FINISHED: "finished", STOPPED: "stopped", DIVERGED: "diverged"}
-"""A run's status by the code of its slot. (On disk a run may also be 'waiting': it has no slot then.)"""
+"""A run's status by the code of its slot. On disk a run can also be 'waiting'; then it has no slot."""
 
 NEVER = 2.0
-"""A validation accuracy that cannot be reached: the level of a run without stop rule."""
+"""A validation accuracy that cannot be reached: the stop level of a run without a stop rule."""
 
 Number = Array | np.number
-"""Of one run: NumPy's on the host, traced in a program."""
+"""A number of one run: from NumPy on the host, traced in a program."""
 Numbers = dict[str, Number]
-"""By the names of settings."""
+"""Numbers by the names of settings."""
 
-# The fields of the three are not checked at run time: vmap, eval_shape and tree.map put other things there than arrays.
+# Types of the fields of Hyper, RunState and Data are not checked at run time: vmap, eval_shape and tree.map put other
+# objects than arrays there.
 
 
 @struct.dataclass
@@ -48,14 +49,14 @@ class Hyper:
     model: Numbers
     optimizer: Numbers
     counts: Array | np.ndarray
-    """Units of each stratum that train, (strata,)."""
+    """Number of units of each stratum that train, (strata,)."""
     n_train: Number
     n_noisy: Number
     budget: Number
-    """Evaluations, step 0 included."""
+    """Number of evaluations, step 0 included."""
     stop: Numbers
     intervention: Numbers | None
-    """None where the experiment has none."""
+    """None if the experiment has no intervention."""
 
 
 @struct.dataclass
@@ -67,16 +68,16 @@ class RunState:
     opt_state: OptState
     rows: Rows
     age: Int[Array, ""]
-    """Steps done."""
+    """Number of steps done."""
     evaluations: Int[Array, ""]
-    """Evaluations done."""
+    """Number of evaluations done."""
     status: Int[Array, ""]
     hold: Int[Array, ""]
-    """Evaluations in a row at or above the stop level."""
+    """Number of evaluations in a row at or above the stop level."""
     after: Int[Array, ""]
-    """Evaluations since the stop rule was met; -1 before."""
+    """Number of evaluations since the stop rule was met; -1 before."""
     diverged_at: Int[Array, ""]
-    """Step of the evaluation that found the run diverged; -1 if none."""
+    """Step of the evaluation at which the run's numbers were not finite; -1 if there is none."""
     sum_loss: Float[Array, ""]
     max_loss: Float[Array, ""]
     grads: Params | None
@@ -84,17 +85,17 @@ class RunState:
     previous: Params | None
     update_length: dict[str, Array] | None
     snapshot: Params | None
-    """Parameters at the last evaluation that asked for a snapshot."""
+    """Parameters at the last evaluation at which a snapshot was due."""
     intervention: Watch | None
-    """What is remembered of it; None where the experiment has none."""
+    """What the run remembers of its intervention; None if the experiment has no intervention."""
 
 
 @struct.dataclass
 @no_type_check
 class Data:
-    """The arrays that all runs of a group share, passed as arguments so that XLA does not fold them.
+    """The arrays that all runs of a group share. They are arguments of the program, because XLA would fold constants.
 
-    Of a Sample, plans and targets are a run's own: `passes.data_of` puts them here.
+    For a Sample each run has its own inputs and targets; `passes.data_of` puts them here.
     """
 
     train_input: ModelPlan
@@ -103,7 +104,7 @@ class Data:
     mirror_N: Int[Array, " N"]
     strata_UW: tuple[Int[Array, "U W"], ...]
     initial_NAC: Float[Array, "N A C"] | None = None
-    """Logits of a run's initial network, where they are subtracted; `passes.data_of` puts them here."""
+    """Logits of a run's initial network, if they are subtracted; `passes.data_of` puts them here."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,7 +120,7 @@ class Setup:
     strata_UW: tuple[np.ndarray, ...]
     """Rows of each stratum's units (splits.Split)."""
     label_noise: bool
-    """Whether any run of the group has wrong labels: without, training loss on true labels is the training loss."""
+    """Whether any run of the group has wrong labels. If not, the training loss on true labels is the training loss."""
     blocks: RowBlocks = WHOLE
 
     @property
@@ -140,7 +141,7 @@ class Setup:
         return self.settings.train.snapshot_every
 
     def probes(self, every: int) -> tuple[Probe, ...]:
-        """The probes of one cadence."""
+        """The probes that are measured at every `every`-th evaluation."""
         return tuple(p for p in self.settings.probes if p.every == every)
 
     @property
@@ -177,7 +178,7 @@ def make_data(setup: Setup) -> Data:
 
 
 def make_hyper(run: Run) -> Hyper:
-    """A run's traced scalars, as NumPy."""
+    """A run's traced scalars, as NumPy numbers."""
     s, split = run.settings, run.split
     stop = s.train.stop
     return Hyper(

@@ -1,1 +1,1 @@
-"""What all sources share: how published numbers are read from YAML, read off our runs, judged, written and drawn."""
+"""What all sources share: read published numbers from YAML and ours from runs, compare them, write and draw both."""

@@ -1,4 +1,4 @@
-"""How a row's verdict comes about, by the name that a claims.yaml calls it; the rules themselves are in verdicts.py."""
+"""Checks give the verdict of a row. A claims.yaml uses them by name; the rules are in verdicts.py."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from analysis.weights import n_parameters
 
 @dataclass(frozen=True)
 class Check:
-    """`judge` has a row, results, and the arguments that the YAML gives. `needs` are keys that the row must have.
+    """`judge` takes a row, results, and the arguments that the YAML gives. `needs`: keys that the row must have.
 
-    `wording` makes the 'published' column of the row's numbers, unless the row has its own text (`told`).
+    `wording`: the template of the 'published' column, unless the row has its own text (`told`).
     """
 
     judge: Callable[..., Finding]
@@ -26,55 +26,55 @@ class Check:
 
 
 def order(row: Row, results: Results, direction: Literal["rising", "falling"]) -> Finding:
-    """The medians rise (or fall) along the group, over those configurations that were run."""
+    """The medians rise (or fall) along the group. Only configurations that were run count."""
     group = row.configurations
     lowest_first = group if direction == "rising" else tuple(reversed(group))
-    found, left_out = replace(row, configurations=lowest_first).estimates(results)
-    finding = verdicts.order(found)
+    estimates, left_out = replace(row, configurations=lowest_first).estimates(results)
+    finding = verdicts.order(estimates)
     return replace(finding, evidence=f"{finding.evidence} {left_out}".strip())
 
 
 def rows(row: Row, results: Results) -> Finding:
-    """Training rows `published`, the `other` ones held out."""
+    """The number of training rows is `published`, and that of the other rows is `other`."""
     total = int(row.published + row.other)
-    found = row.runs(results)["n_train"].to_numpy().astype(int)
-    sizes = ", ".join(f"{n:,} / {total - n:,}" for n in sorted(set(found)))
-    right = bool((found == row.published).all())
-    return Finding(f"n = {len(found)}, {sizes}", HOLDS if right else CONTRADICTED)
+    n_train = row.runs(results)["n_train"].to_numpy().astype(int)
+    sizes = ", ".join(f"{n:,} / {total - n:,}" for n in sorted(set(n_train)))
+    right = bool((n_train == row.published).all())
+    return Finding(f"n = {len(n_train)}, {sizes}", HOLDS if right else CONTRADICTED)
 
 
 def parameters(row: Row, results: Results) -> Finding:
-    """Sizes of the final weights; an `other` size is as good as the published one."""
-    found = weights(row.runs(results))
-    sizes = sorted({n_parameters(w) for w in found})
-    text = f"n = {len(found)}, {', '.join(f'{n:,}' for n in sizes)}"
+    """The number of parameters of the final weights is `published` or `other`."""
+    by_run = weights(row.runs(results))
+    sizes = sorted({n_parameters(w) for w in by_run})
+    text = f"n = {len(by_run)}, {', '.join(f'{n:,}' for n in sizes)}"
     right = set(sizes) <= {row.published, row.other}
     return Finding(text, HOLDS if right else CONTRADICTED)
 
 
 def missing(row: Row, results: Results) -> Finding:
-    """What was published and our results do not hold; the note says why."""
+    """A published number that our results do not contain. The note says why."""
     row.runs(results)
     raise MissingError(row.note)
 
 
 def told(row: Row, results: Results) -> Finding:
-    """Nothing published to compare with."""
+    """Our number without a verdict, because no number is published."""
     e = row.estimate(results)
     return verdicts.told(e, row.note or e.note)
 
 
 def each(row: Row, results: Results) -> Finding:
-    """Our number for each of the group, without a verdict."""
+    """Our number for each configuration of the group, without a verdict."""
     texts = [f"{c.name}: {row.read(c.of(results)).text}" for c in row.configurations]
     return Finding("; ".join(texts), verdicts.NO_CLAIM)
 
 
 def never(row: Row, results: Results) -> Finding:
-    """No run arrives; the row's note may name the {budget}."""
-    found = verdicts.never(row.estimate(results))
+    """No run arrives. The row's note may contain {budget}."""
+    finding = verdicts.never(row.estimate(results))
     budget = f"{row.runs(results).attrs['budget']:,.0f}"
-    return replace(found, evidence=f"{found.evidence} {row.note.format(budget=budget)}".strip())
+    return replace(finding, evidence=f"{finding.evidence} {row.note.format(budget=budget)}".strip())
 
 
 def _on_range(rule: Callable[..., Finding]) -> Callable[..., Finding]:

@@ -1,4 +1,4 @@
-"""A published claim, and where its judge finds our results."""
+"""A published claim, and the results that its judge reads."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ VERDICTS = (HOLDS, WEAKER, CONTRADICTED, NOT_RUN, NO_CLAIM)
 
 
 class MissingError(Exception):
-    """Results that a judge needs and that are not there, in words."""
+    """A judge needs results that do not exist. The message says which."""
 
 
 class UnfinishedError(MissingError):
-    """Runs that are there and still in training: they must not be left out as if they were not."""
+    """A judge needs runs that are still in training. They must not be left out like runs that do not exist."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What we have to say: our number with n and interval, one of VERDICTS, and a sentence of evidence."""
+    """Our answer to a claim: our number with n and interval, one of VERDICTS, and a sentence of evidence."""
 
     ours: str
     verdict: str
@@ -38,10 +38,10 @@ class Finding:
 
 @dataclass
 class Results:
-    """A directory of results directories, each read once. What is missing raises MissingError.
+    """A directory of results directories, each read once. Raises MissingError if results are missing.
 
-    So does a configuration of which a run is still in training, unless `partial`: half of a curve has another peak and
-    another end, and the runs that end first are the fast ones.
+    Unless `partial`, raises UnfinishedError if a run of a configuration is still in training: half of a curve has
+    another peak and another end, and the runs that end first are the fast ones.
     """
 
     root: Path
@@ -51,7 +51,7 @@ class Results:
     def runs(self, experiment: str, **where: Any) -> xr.Dataset:
         """The runs of an experiment whose settings have the given values, times in epochs.
 
-        Settings are named with a double underscore for the point: model__ln="pre".
+        Names of settings have a double underscore in place of the dot: model__ln="pre".
         """
         dataset = self._load(experiment)
         chosen = _chosen(dataset, where)
@@ -68,19 +68,19 @@ class Results:
         """What was measured on saved weights of the runs with these settings, `step` in optimiser steps."""
         runs = self._load(experiment)
         try:
-            found = load_measured(self.root / experiment, kind)
+            dataset = load_measured(self.root / experiment, kind)
         except ResultsError as error:
             raise MissingError(f"{kind} was not measured in {experiment}") from error
-        chosen = _chosen(found, where)
+        chosen = _chosen(dataset, where)
         if not chosen.any():
             raise MissingError(f"{kind} was not measured in {experiment} with {_words(where)}")
-        found = found.isel(run=np.flatnonzero(chosen))
-        # Not the status at the time of measuring: a run may have been given a larger budget since.
+        dataset = dataset.isel(run=np.flatnonzero(chosen))
+        # The status now, not that when it was measured: the run may have got a larger budget since.
         status = dict(zip(runs["id"].to_numpy(), runs["status"].to_numpy(), strict=True))
-        going = sum(status.get(name) in ("waiting", "running") for name in found["id"].to_numpy())
+        going = sum(status.get(name) in ("waiting", "running") for name in dataset["id"].to_numpy())
         if going and not self.partial:
             raise UnfinishedError(f"{experiment}: {going} measured runs are still in training")
-        return found
+        return dataset
 
     def _load(self, experiment: str) -> xr.Dataset:
         path = self.root / experiment
@@ -89,14 +89,14 @@ class Results:
                 self._datasets[experiment] = in_epochs(load(path))
             except ResultsError as error:
                 self._datasets[experiment] = MissingError(_told(experiment, path, error))
-        found = self._datasets[experiment]
-        if isinstance(found, MissingError):
-            raise MissingError(*found.args)
-        return found
+        loaded = self._datasets[experiment]
+        if isinstance(loaded, MissingError):
+            raise MissingError(*loaded.args)
+        return loaded
 
 
 def _told(experiment: str, path: Path, error: ResultsError) -> str:
-    """Why a directory that exists cannot be read is worth saying; where it lies is not."""
+    """Why the results cannot be read, without the path of their directory."""
     if not path.is_dir():
         return f"{experiment} has no results yet"
     return str(error).replace(str(path), experiment)
@@ -118,7 +118,7 @@ def _equals(dataset: xr.Dataset, name: str, value: Any) -> np.ndarray:
     if name not in dataset.coords:
         return np.zeros(dataset.sizes["run"], bool)
     known = dataset[name].to_numpy()
-    # Stores keep true and false as words.
+    # Stores have true and false as text.
     if isinstance(value, str | bool):
         return known.astype(str) == str(value)
     return np.isclose(known.astype(float), float(value), rtol=1e-4, atol=0)

@@ -1,4 +1,4 @@
-"""Configurations of an experiment under their source's names, and which of them were run."""
+"""Configurations of an experiment, with the names that their source uses, and which of them were run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from analysis.sources.core.claims import MissingError, Results, UnfinishedError
 
 @dataclass(frozen=True)
 class Configuration:
-    """An experiment's runs with these settings (all of its runs without any), under the source's name."""
+    """The runs of an experiment with these settings (none: all runs), with the name that the source uses."""
 
     name: str
     experiment: str
@@ -31,16 +31,16 @@ class Configuration:
 def at_hand(
     group: Sequence[Configuration], results: Results, least: int = 1
 ) -> tuple[dict[str, xr.Dataset], str]:
-    """The configurations that were run, and a sentence about the others. Raises MissingError where too few were."""
-    found, missing = {}, []
+    """The configurations that were run, and a sentence about the others. Raises MissingError if too few were."""
+    datasets, missing = {}, []
     for one in group:
         try:
-            found[one.name] = one.of(results)
+            datasets[one.name] = one.of(results)
         except UnfinishedError:
             raise
         except MissingError as error:
             missing.append((one.name, error))
-    if len(found) < least:
+    if len(datasets) < least:
         raise missing[0][1]
     names = ", ".join(name for name, _ in missing)
-    return found, f"Not run: {names}." if missing else ""
+    return datasets, f"Not run: {names}." if missing else ""

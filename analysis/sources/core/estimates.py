@@ -1,4 +1,4 @@
-"""Our side of a comparison: a number for each run, their median, its 95 % interval, and all of it in words."""
+"""Our numbers in a comparison: one for each run, their median, its 95 % interval, and a text of these."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from analysis.statistics import Interval, bootstrap, median_interval, median_tim
 Format = Callable[[float], str]
 
 FEWEST = 3
-"""Runs from which draws of runs make an interval."""
+"""Fewest runs for which draws of runs give an interval."""
 
 
 def plain(x: float) -> str:
-    """Three digits that count; from 1,000 on as a whole number; tiny ones with an exponent."""
+    """Three significant digits; whole numbers from 1,000 on; an exponent for very small and very large numbers."""
     if x == 0 or 0.001 <= abs(x) < 999.5:
         return f"{x:.3g}"
     return f"{x:,.0f}" if 999.5 <= abs(x) < 1e7 else f"{x:.1e}"
@@ -33,13 +33,13 @@ def percent(x: float) -> str:
 
 
 def percent_exactly(x: float) -> str:
-    """For shares near one, where three digits say too little."""
+    """Five significant digits, for shares near one, where three are too few."""
     return f"{100 * x:.5g} %"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """`values` are of the runs: inf for a time beyond the budget, NaN where a run does not say."""
+    """`values`: one for each run; inf for a time beyond the budget, NaN if the run has no value."""
 
     interval: Interval
     values: NDArray[np.float64]
@@ -58,16 +58,16 @@ class Estimate:
 
 def of_values(values: ArrayLike, show: Format = plain, what: str = "the probe") -> Estimate:
     """Median of the runs' values with limits from order statistics."""
-    found = np.asarray(values, float)
-    known = found[~np.isnan(found)]
+    numbers = np.asarray(values, float)
+    known = numbers[~np.isnan(numbers)]
     if not len(known):
         raise MissingError(f"{what} was not measured")
     limits = median_interval(known)
-    return Estimate(limits, found, _words(len(known), limits, show), show)
+    return Estimate(limits, numbers, _words(len(known), limits, show), show)
 
 
 def of_times(outcome: FirstHit, budget: float) -> Estimate:
-    """Kaplan-Meier median of times; a time beyond the budget is told as '> budget'."""
+    """Kaplan-Meier median of times. A time beyond the budget is written as '> budget'."""
     n, reached, times = len(outcome.state), int(outcome.hit.sum()), _times(outcome, budget)
     unseen, going = int((outcome.state == NOT_OBSERVED).sum()), int(np.isnan(times).sum())
     show, limits = _within(budget), _limits(outcome, times)
@@ -79,25 +79,25 @@ def of_times(outcome: FirstHit, budget: float) -> Estimate:
 
 
 def _limits(outcome: FirstHit, times: NDArray[np.float64]) -> Interval:
-    """Kaplan-Meier; where every run has arrived or spent its budget, order statistics limit its median exactly.
+    """Kaplan-Meier median. If every run has arrived or spent its budget, its limits are exact, from order statistics.
 
-    NaN while runs in training can still bring a median about.
+    NaN without a median while runs in training can still give one.
     """
-    found = median_time(outcome)
-    if math.isinf(found.estimate) and np.isnan(times).any():
+    median = median_time(outcome)
+    if math.isinf(median.estimate) and np.isnan(times).any():
         return Interval(math.nan, math.nan, math.nan)
     exact = median_interval(times)
     if np.isnan(times).any():
-        return found
+        return median
     if math.isinf(exact.low) and exact.low < 0:  # too few runs
-        return Interval(found.estimate, exact.low, exact.high)
+        return Interval(median.estimate, exact.low, exact.high)
     # An arrival lies between two evaluations.
     earliest = median_interval(np.where(outcome.hit, np.maximum(outcome.lower, 0), times)).low
-    return Interval(found.estimate, earliest, exact.high)
+    return Interval(median.estimate, earliest, exact.high)
 
 
 def _times(outcome: FirstHit, budget: float) -> NDArray[np.float64]:
-    """inf for runs that spent their budget or diverged; NaN for those that may yet arrive, or were stopped."""
+    """Times; inf for runs that spent their budget or diverged, NaN for those that may still arrive or were stopped."""
     open_end = (outcome.state == CENSORED) & (outcome.lower < 0.999 * budget)
     late = np.where(open_end | (outcome.state == NOT_OBSERVED), np.nan, np.inf)
     return np.where(outcome.state == HIT, outcome.upper, late)
@@ -106,14 +106,14 @@ def _times(outcome: FirstHit, budget: float) -> NDArray[np.float64]:
 def of_mean_curve(
     dataset: xr.Dataset, probe: str, level: float, falling: bool = False, decimals: int = 4
 ) -> Estimate:
-    """When the mean over all runs crosses a level (the source's own criterion); limits by drawing runs anew.
+    """When the mean over all runs crosses a level (the source's own criterion); limits from random draws of runs.
 
-    Not a mean of times: the curve waits for its slowest run.
+    This is not the mean of the runs' times: the mean reaches a high level only when the slowest runs do.
     """
     times, curves = _curves(dataset, probe)
 
     def crossing(runs: NDArray[np.int64]) -> float:
-        # Logs of the source carry four decimals, and a mean of accuracies that are all 1 must be 1.
+        # The source's logs have four decimals. And a mean of accuracies that are all 1 must be exactly 1.
         curve = curves[runs].mean(0).round(decimals)
         return readings.first_crossing(times, curve, level, falling)
 
@@ -139,7 +139,7 @@ def of_mean_extreme(dataset: xr.Dataset, probe: str, largest: bool = True) -> Es
 
 
 def of_mean_floor(dataset: xr.Dataset, probe: str) -> Estimate:
-    """When the mean over all runs that did not diverge, from its peak on, is first within 10 % of its minimum there."""
+    """When the mean over all runs that did not diverge is first within 10 % of its minimum, both from its peak on."""
     times, curves, note = _finite_curves(dataset, probe)
 
     def near(runs: NDArray[np.int64]) -> float:
@@ -151,9 +151,9 @@ def of_mean_floor(dataset: xr.Dataset, probe: str) -> Estimate:
 
 
 def of_best(outcome: FirstHit, budget: float, size: int) -> Estimate:
-    """The earliest of the runs; limits: the earliest of as many as the source had, drawn anew from ours."""
-    found = _times(outcome, budget)
-    times = np.where(np.isnan(found), np.inf, found)
+    """The earliest time of the runs. Limits: the earliest of `size` runs (the source's number), drawn from ours."""
+    arrivals = _times(outcome, budget)
+    times = np.where(np.isnan(arrivals), np.inf, arrivals)
     limits = _drawn(lambda runs: float(times[runs].min()), len(times), size)
     show, stopped = _within(budget), int((outcome.state == NOT_OBSERVED).sum())
     text = _words(len(times), limits, show) + (
@@ -165,7 +165,7 @@ def of_best(outcome: FirstHit, budget: float, size: int) -> Estimate:
 def _curves(dataset: xr.Dataset, probe: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Times at which every run that did not diverge has a value, and the values (run, time).
 
-    A run that diverged is NaN from then on, and so is a mean with it: such a mean never arrives.
+    A run that diverged is NaN from then on, and so is a mean that includes it. Such a mean never reaches a level.
     """
     times, values = readings.common_grid(dataset, probe, np.arange(dataset.sizes["run"]))
     whole = dataset["status"].to_numpy() != "diverged"
@@ -190,9 +190,9 @@ def _finite_curves(
 def _drawn(
     statistic: Callable[[NDArray[np.int64]], float], n: int, size: int | None = None
 ) -> Interval:
-    """With limits from draws of runs, of which one or two make none."""
-    found = bootstrap(statistic, n, size)
-    return found if n >= FEWEST else Interval(found.estimate, -math.inf, math.inf)
+    """A statistic with limits from draws of runs. One or two runs give no limits."""
+    interval = bootstrap(statistic, n, size)
+    return interval if n >= FEWEST else Interval(interval.estimate, -math.inf, math.inf)
 
 
 def _alone(statistic: Callable[[NDArray[np.int64]], float], n: int) -> NDArray[np.float64]:

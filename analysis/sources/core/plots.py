@@ -1,4 +1,4 @@
-"""Figures that sources share, and drawing whatever figures of a source's plot list its results allow."""
+"""Figures that sources share, and `draw_all`, which draws those figures of a source that have results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Group = Sequence[Configuration]
 
 
 def draw_all(pictures: Mapping[str, Picture], results: Results, folder: Path) -> list[Path]:
-    """Write <folder>/<name>.png and .pdf for every picture whose results are there; the others are named in the log."""
+    """Write <folder>/<name>.png and .pdf for every picture that has results. The log names the others."""
     written = []
     with mpl.rc_context(RC):
         for name, draw in pictures.items():
@@ -49,18 +49,18 @@ def curves(
 
 
 def one_experiment(one: Configuration, panels: Sequence[Curve], log_time: bool = True) -> Picture:
-    """A panel for each probe, all runs of one experiment alike."""
+    """A panel for each probe, with all runs of one experiment in one colour."""
     return lambda r: probe_curves({"": one.of(r)}, list(panels), log_time)
 
 
 def bars(group: Group, reads: Mapping[str, Read], label: str, whole: bool = False) -> Picture:
-    """Median times of each configuration as bars side by side, one for each of `reads` by its legend."""
+    """Median times of each configuration as bars side by side. `reads`: text of the legend -> how the time is read."""
 
     def draw(results: Results) -> Figure:
-        found = _named(group, results, len(group) if whole else 1)
-        budget = max(runs.attrs["budget"] for runs in found.values())
-        rows = {n: {what: bar(read(runs)) for what, read in reads.items()} for n, runs in found.items()}  # fmt: skip
-        return comparisons.bars(rows, budget, label, about(found))
+        named = _named(group, results, len(group) if whole else 1)
+        budget = max(runs.attrs["budget"] for runs in named.values())
+        rows = {n: {what: bar(read(runs)) for what, read in reads.items()} for n, runs in named.items()}  # fmt: skip
+        return comparisons.bars(rows, budget, label, about(named))
 
     return draw
 

@@ -1,7 +1,7 @@
-"""What a source published, from its claims.yaml: configurations, and rows of numbers with how ours are held to them.
+"""What a source published, from its claims.yaml: configurations, and rows of numbers with the checks of ours.
 
-A key of a row that is a list makes as many rows of the table; lists of a row are as long as each other. All is looked
-up on load, so that a wrong word is one sentence and no row of a table.
+If the value of a key is a list, each entry makes one row of the table. All lists of a row must be equally long. All
+names are looked up on load, so that a wrong name gives an error message and not a row of the table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FORMATS = {
 KEYS = ("what", "of", "group", "measured", "read", "show", "check", "published", "other", "within", "around", "approx",
         "digits", "told", "note", "cite")  # fmt: skip
 SPREAD = ("of", "published", "other")
-"""Keys that may be lists; arguments of `read` and `check` may be, too."""
+"""Keys whose values may be lists. Arguments of `read` and `check` may also be lists."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def load(
     quantities: Mapping[str, Quantity] | None = None,
     checks: Mapping[str, Check] | None = None,
 ) -> Published:
-    """From the text of a claims.yaml, with quantities and checks that only this source has. Raises PublishedError."""
+    """Read the text of a claims.yaml. `quantities`, `checks`: those only this source has. Raises PublishedError."""
     lookup = Lookup(source, {}, QUANTITIES | dict(quantities or {}), CHECKS | dict(checks or {}))
     tree = _tree(text, lookup)
     lookup = replace(lookup, sets=read_sets(tree, lookup))
@@ -60,7 +60,9 @@ def load(
     names = [(claim.part, claim.what) for claim in claims]
     for part, what in names:
         if names.count((part, what)) > 1:
-            lookup.wrong(f"part '{part}' has the row '{what}' twice; two names would be right")
+            lookup.wrong(
+                f"rows must have different names; part '{part}' has the row '{what}' twice"
+            )
     return Published(tree["title"], lookup.sets, tuple(claims))
 
 
@@ -72,18 +74,20 @@ def _tree(text: str, lookup: Lookup) -> dict[str, Any]:
     kinds = {"title": str, "configurations": dict, "parts": list}
     for key, kind in kinds.items():
         if not isinstance(tree, dict) or not isinstance(tree.get(key), kind):
-            lookup.wrong(f"'{key}' is missing or no {kind.__name__}; {', '.join(kinds)} would be right")  # fmt: skip
+            lookup.wrong(
+                f"the file must have {', '.join(kinds)}; '{key}' is missing or no {kind.__name__}"
+            )
     return tree
 
 
 def _part(part: Any, lookup: Lookup) -> Iterator[Claim]:
-    """What stands beside `rows` holds for all rows of the part that do not say otherwise."""
+    """The claims of a part. Its other keys are defaults for all its rows."""
     if not isinstance(part, dict) or "part" not in part or not isinstance(part.get("rows"), list):
-        lookup.wrong("a part without a name or rows; {part: ..., rows: [...]} would be right")
+        lookup.wrong("a part must be {part: ..., rows: [...]}; this one has no name or no rows")
     name, defaults = part["part"], {k: v for k, v in part.items() if k not in ("part", "rows")}
     for own in part["rows"]:
         if not isinstance(own, dict):
-            lookup.wrong(f"part '{name}', row {own!r}; {{what: ..., check: ...}} would be right")
+            lookup.wrong(f"part '{name}': a row must be {{what: ..., check: ...}}; got {own!r}")
         row = defaults | own
         here = lookup.at(f"part '{name}', row '{row.get('what', 'without what')}'")
         for key in row:
@@ -92,7 +96,7 @@ def _part(part: Any, lookup: Lookup) -> Iterator[Claim]:
 
 
 def _spread(row: Mapping[str, Any], lookup: Lookup) -> Iterator[dict[str, Any]]:
-    """The row once for each place of its lists, with `read` and `check` as (name, arguments)."""
+    """The row once for each entry of its lists, with `read` and `check` as (name, arguments)."""
     calls = {key: _call(key, row.get(key), lookup) for key in ("read", "check")}
     row = {key: value for key, value in row.items() if key != "of" or "group" not in row}
     if "of" in row:
@@ -108,18 +112,18 @@ def _spread(row: Mapping[str, Any], lookup: Lookup) -> Iterator[dict[str, Any]]:
 
 
 def _chosen(of: Any, lookup: Lookup) -> list[Configuration] | Configuration:
-    """All configurations that are named, or the only one."""
+    """The configurations that `of` names; without a list around it, if `of` is the name of a single one."""
     named = of if isinstance(of, list) else [of]
-    found = [one for name in named for one in lookup.configurations(name)]
-    return found if len(found) != 1 or isinstance(of, list) else found[0]
+    chosen = [one for name in named for one in lookup.configurations(name)]
+    return chosen if len(chosen) != 1 or isinstance(of, list) else chosen[0]
 
 
 def _length(lists: Mapping[str, list], lookup: Lookup) -> int:
-    """Of all lists of a row, each of which must be as long; 1 where it has none."""
+    """The length of the lists of a row, which must be equal; 1 if it has no lists."""
     lengths = {key: len(values) for key, values in lists.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         told = ", ".join(f"{key} has {n}" for key, n in lengths.items())
-        lookup.wrong(f"lists differ in length: {told}; as many of each would be right")
+        lookup.wrong(f"lists of a row must be equally long and not empty; {told}")
     return max(lengths.values(), default=1)
 
 
@@ -129,7 +133,7 @@ def _call(key: str, given: Any, lookup: Lookup) -> tuple[str, list[Any]]:
         ((name, arguments),) = given.items()
         return name, arguments if isinstance(arguments, list) else [arguments]
     if not isinstance(given, str | None) or (key == "check" and given is None):
-        lookup.wrong(f"{key} is {given!r}; a name, or {{name: arguments}}, would be right")
+        lookup.wrong(f"{key} must be a name, or {{name: arguments}}; got {given!r}")
     return given or "", []
 
 
@@ -147,25 +151,27 @@ def _claim(part: str, given: Mapping[str, Any], lookup: Lookup) -> Claim:
 
 
 def _refuse_wrong_values(given: Mapping[str, Any], check: Check, lookup: Lookup) -> None:
-    """Every key that the check needs is there, and numbers are numbers."""
+    """Raises PublishedError if a key that the check needs is missing, or if a value has the wrong type."""
     there = {key for key in given if given[key] != ("", [])} | (
         {"within"} if "around" in given else set()
     )
     one = () if {"group"} & {*check.needs, *given} else ("of",)
     needs = ("what", *one, *check.needs)
     if absent := [key for key in needs if key not in there]:
-        lookup.wrong(f"'{absent[0]}' is missing; {', '.join(needs)} would be right for this check")
+        lookup.wrong(
+            f"for this check the row must have {', '.join(needs)}; '{absent[0]}' is missing"
+        )
     for key in ("published", "other"):
         if not is_number(given.get(key, 0)):
-            lookup.wrong(f"{key}: {given[key]!r}; a number would be right")
+            lookup.wrong(f"{key} must be a number; got {given[key]!r}")
     for key in ("within", "around"):
         pair = given.get(key, [0, 0])
         if not isinstance(pair, list) or len(pair) != 2 or not all(map(is_number, pair)):
-            lookup.wrong(f"{key}: {pair!r}; two numbers would be right")
+            lookup.wrong(f"{key} must be two numbers; got {pair!r}")
     if "within" in given and given["within"][0] > given["within"][1]:
-        lookup.wrong(f"within: {given['within']!r}; the smaller number first would be right")
+        lookup.wrong(f"within must have the smaller number first; got {given['within']!r}")
     if not isinstance(given.get("approx", False), bool):
-        lookup.wrong(f"approx: {given['approx']!r}; true or false would be right")
+        lookup.wrong(f"approx must be true or false; got {given['approx']!r}")
 
 
 def _reading(given: Mapping[str, Any], lookup: Lookup) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -176,7 +182,7 @@ def _reading(given: Mapping[str, Any], lookup: Lookup) -> tuple[Callable[..., An
         return _nothing, {}
     quantity = lookup.quantities[lookup.known("reading", name, lookup.quantities)]
     fields = lookup.arguments("reading", name, quantity, arguments, 1)
-    # A share can be published of a quantity that is none, such as a ratio.
+    # Some quantities, such as a ratio, have no `show`. Then the format is only that of the published number.
     shown = "show" in inspect.signature(quantity).parameters
     whole = partial(quantity, show=show) if shown else quantity
     return partial(whole, **fields), fields
@@ -189,7 +195,7 @@ def _nothing(runs: Any) -> NoReturn:
 def _row(given: Mapping[str, Any], read: Callable[..., Any], lookup: Lookup) -> Row:
     chosen = _chosen(given["group"], lookup) if "group" in given else [given["of"]]
     if not isinstance(chosen, list) or ("group" in given and len(chosen) < 2):
-        lookup.wrong(f"group: {given['group']!r}; two or more configurations would be right")
+        lookup.wrong(f"group must be two or more configurations; got {given['group']!r}")
     own = {key: given[key] for key in ("measured", "note", "approx") if key in given}
     own |= {key: float(given[key]) for key in ("published", "other") if key in given}
     if "within" in given:
@@ -201,7 +207,7 @@ def _row(given: Mapping[str, Any], read: Callable[..., Any], lookup: Lookup) -> 
 
 
 def _fields(given: Mapping[str, Any], row: Row) -> dict[str, Any]:
-    """What `what` and `told` may name in braces beside arguments."""
+    """What `what` and `told` may name in braces, in addition to the arguments."""
     style = str(given.get("show")).startswith("percent"), given.get("digits", 10), row.approx
     names = [one.name for one in row.configurations]
     low, high = row.within
@@ -222,6 +228,8 @@ def _filled(key: str, template: Any, fields: Mapping[str, Any], lookup: Lookup) 
         return wording.filled(str(template), fields)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         if error.args == ("published",):
-            lookup.wrong("nothing is published; published, within, around or told would be right")
+            lookup.wrong(
+                "the row must have published, within, around or told; nothing is published"
+            )
         choices = ", ".join(f"{{{name}}}" for name in fields)
-        lookup.wrong(f"{key}: '{template}' names what the row has not; {choices} would be right")
+        lookup.wrong(f"{key} must name only {choices}; '{template}' names something else")

@@ -1,7 +1,7 @@
-"""How a number is read off the runs of a configuration, by the name that a claims.yaml calls it.
+"""Quantities read a number from the runs of a configuration. A claims.yaml uses them by name.
 
 A quantity is a function of runs (one dataset, times in epochs) and of the arguments that the YAML gives, such as a
-probe and a level. `show` is how its numbers are written.
+probe and a level. `show` is the format of its numbers.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def start(runs: xr.Dataset, probe: str, show: Format = plain) -> Estimate:
 
 
 def end(runs: xr.Dataset, probe: str, show: Format = plain) -> Estimate:
-    """The last value, with a note of when that was: a stop rule may have ended a run early."""
-    found = of_values(readings.end(runs, probe), show, probe)
+    """The last value. A note gives its time, because a stop rule may have ended a run early."""
+    last_values = of_values(readings.end(runs, probe), show, probe)
     last = np.median(readings.measured(runs, probe).last_step)
-    return replace(found, note=f"Ours end at epoch {plain(last)} (median).")
+    return replace(last_values, note=f"Ours end at epoch {plain(last)} (median).")
 
 
 def peak(runs: xr.Dataset, probe: str, since: float = 0, show: Format = plain) -> Estimate:
@@ -62,7 +62,7 @@ def trough_time(runs: xr.Dataset, probe: str) -> Estimate:
 
 
 def settles(runs: xr.Dataset, probe: str) -> Estimate:
-    """When a probe is first within 10 % of its smallest value from the peak on, whether or not it still falls."""
+    """When a probe is first within 10 % of its smallest value, both from the peak on. It may still fall after that."""
     return of_values(readings.near_minimum(runs, probe), what=probe)
 
 
@@ -72,7 +72,7 @@ def reaches(runs: xr.Dataset, probe: str, level: float) -> Estimate:
 
 
 def reaches_if_measured(runs: xr.Dataset, probe: str, level: float) -> Estimate:
-    """The same of a probe that not every experiment has: missing then, and not 'never reached'."""
+    """Like `reaches`, for a probe that not every experiment has. Without it the result is missing, not 'never'."""
     if not readings.measured(runs, probe).done.any():
         raise MissingError(f"{probe} was not measured in {runs.attrs['name']}")
     return reaches(runs, probe, level)
@@ -84,7 +84,7 @@ def falls(runs: xr.Dataset, probe: str, level: float) -> Estimate:
 
 
 def earliest(runs: xr.Dataset, probe: str, level: float, size: float) -> Estimate:
-    """When the first of all runs is at or above a level; limits: the first of `size` of them."""
+    """When the first of all runs is at or above a level. Limits: the first of `size` of them."""
     outcome = readings.first_above(runs, probe, level)
     return estimates.of_best(outcome, runs.attrs["budget"], int(size))
 
@@ -110,25 +110,25 @@ def mean_low(runs: xr.Dataset, probe: str) -> Estimate:
 
 
 def weights(runs: xr.Dataset) -> list[Tensors]:
-    """Tensors by name of every run that has ended. Raises MissingError where none has."""
-    found = final_weights(runs)
-    if not found:
+    """Tensors by name of every run that has ended. Raises MissingError if none has."""
+    by_run = final_weights(runs)
+    if not by_run:
         raise MissingError(f"{runs.attrs['name']} has no final weights yet")
-    return found
+    return by_run
 
 
 def _peak(runs: xr.Dataset, probe: str, since: float) -> np.ndarray:
     """(run, 2): the largest value from a time on, and when it was first measured."""
-    found = np.full((runs.sizes["run"], 2), np.nan)
+    peaks = np.full((runs.sizes["run"], 2), np.nan)
     for run, (time, value) in enumerate(readings.each(runs, probe)):
         time, value = time[time >= since], value[time >= since]
         if len(value):
-            found[run] = value.max(), time[value.argmax()]
-    return found
+            peaks[run] = value.max(), time[value.argmax()]
+    return peaks
 
 
 def by_name(*functions: Quantity) -> dict[str, Quantity]:
-    """Quantities under the names that they have in Python."""
+    """Quantities by the names of their functions."""
     return {function.__name__: function for function in functions}
 
 

@@ -1,4 +1,4 @@
-"""A source's table as markdown, between two markers; whatever stands around them is somebody's prose and stays."""
+"""Writes a source's table as markdown, between two markers of a file. Text outside the markers does not change."""
 
 from __future__ import annotations
 
@@ -29,19 +29,21 @@ TABLE_HEAD = (
 
 
 class MarkerError(ValueError):
-    """A file that has one marker and not the other; the message is one sentence."""
+    """A file that does not have each marker once and in order. The message is one sentence."""
 
 
 def table(claims: Sequence[Claim], results: Results, experiments: Sequence[str]) -> str:
-    """Counts, the experiments behind them, how verdicts come about, and a table for each part."""
-    found = [(claim, claim.find(results)) for claim in claims]
-    parts = [_part(name, list(rows)) for name, rows in groupby(found, key=lambda row: row[0].part)]
-    return "\n\n".join([_counts(found), _experiments(results, experiments), RULES, *parts])
+    """Counts of verdicts, the experiments, the rules of the verdicts, and a table for each part."""
+    findings = [(claim, claim.find(results)) for claim in claims]
+    parts = [
+        _part(name, list(rows)) for name, rows in groupby(findings, key=lambda row: row[0].part)
+    ]
+    return "\n\n".join([_counts(findings), _experiments(results, experiments), RULES, *parts])
 
 
-def _counts(found: Sequence[tuple[Claim, Finding]]) -> str:
-    count = Counter(finding.verdict for _, finding in found)
-    return f"{len(found)} rows: " + ", ".join(f"{count[v]} {v}" for v in VERDICTS) + "."
+def _counts(findings: Sequence[tuple[Claim, Finding]]) -> str:
+    count = Counter(finding.verdict for _, finding in findings)
+    return f"{len(findings)} rows: " + ", ".join(f"{count[v]} {v}" for v in VERDICTS) + "."
 
 
 def _experiments(results: Results, experiments: Sequence[str]) -> str:
@@ -68,7 +70,7 @@ def _part(name: str, rows: Sequence[tuple[Claim, Finding]]) -> str:
 
 
 def write_runs(results: Results, experiments: Sequence[str], folder: Path) -> list[Path]:
-    """<folder>/<experiment>_runs.csv, the runs behind the table, for every experiment that has some."""
+    """Write <folder>/<experiment>_runs.csv, the runs that the table uses, for every experiment with runs."""
     written = []
     for name in experiments:
         try:
@@ -81,7 +83,7 @@ def write_runs(results: Results, experiments: Sequence[str], folder: Path) -> li
 
 
 def write_between(path: Path, text: str, title: str) -> Path:
-    """Replace what stands between the markers of a file, or make the file; whole or not at all."""
+    """Replace the text between the markers of a file, or create the file. It is written whole or not at all."""
     block = f"{BEGIN}\n{text}\n{END}"
     whole = _replaced(path, block) if path.exists() else f"# {title}\n\n{block}\n"
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

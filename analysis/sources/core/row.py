@@ -16,9 +16,9 @@ from analysis.sources.core.estimates import Estimate
 
 @dataclass(frozen=True)
 class Row:
-    """What was published about which runs, and how our number is read off them.
+    """What was published about which runs, and how our number is read from them.
 
-    `configurations` is one, or the row's group. `approx`: the published number was read off a figure.
+    `configurations`: one, or those of the row's group. `approx`: the published number was read from a figure.
     """
 
     configurations: tuple[Configuration, ...]
@@ -41,12 +41,12 @@ class Row:
         return self.configuration.of(results)
 
     def estimate(self, results: Results) -> Estimate:
-        """Our number; of a group it is read off all its configurations together, by name."""
+        """Our number. For a group, `read` takes all its configurations together, by name."""
         if len(self.configurations) == 1:
             return self.read(self.runs(results))
         return self.read({one.name: one.of(results) for one in self.configurations})
 
     def estimates(self, results: Results) -> tuple[dict[str, Estimate], str]:
         """Our number for each configuration of the group that was run, at least two, and a sentence on the others."""
-        found, left_out = at_hand(self.configurations, results, least=2)
-        return {name: self.read(runs) for name, runs in found.items()}, left_out
+        datasets, left_out = at_hand(self.configurations, results, least=2)
+        return {name: self.read(runs) for name, runs in datasets.items()}, left_out

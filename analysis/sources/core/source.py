@@ -1,4 +1,4 @@
-"""The sources that there are: a folder source_NNN beside this one is a source."""
+"""The sources. Every folder source_NNN beside this one is a source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Source:
-    """What a source claims, and the figures of its plot list: stem -> drawing."""
+    """What a source claims, and the figures of its plot list: file stem -> function that draws."""
 
     title: str
     claims: Sequence[Claim]
@@ -25,9 +25,9 @@ class Source:
 
 
 def source_numbers(folder: Path = FOLDER) -> list[str]:
-    """Of all folders source_NNN that have a claims.yaml."""
-    found = folder.glob("source_*/claims.yaml")
-    return sorted(path.parent.name.removeprefix("source_") for path in found)
+    """Numbers of all folders source_NNN that have a claims.yaml, in order."""
+    paths = folder.glob("source_*/claims.yaml")
+    return sorted(path.parent.name.removeprefix("source_") for path in paths)
 
 
 def published(number: str) -> Published:
@@ -39,6 +39,8 @@ def published(number: str) -> Published:
 
 def load_source(number: str) -> Source:
     """Claims and figures of a source. Raises PublishedError."""
-    found = published(number)
+    contents = published(number)
     plots = import_module(f"analysis.sources.source_{number}.plots")
-    return Source(found.title, found.claims, found.experiments, plots.pictures(found.sets))
+    return Source(
+        contents.title, contents.claims, contents.experiments, plots.pictures(contents.sets)
+    )

@@ -1,4 +1,4 @@
-"""How a verdict comes about. The rules are fixed, the same for every claim, and printed above each table."""
+"""The rules of the verdicts. They are the same for every claim, and are printed above each table."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from analysis.sources.core.estimates import Estimate, plain
 from analysis.statistics import Interval, rank_correlation
 
 READING = 0.05
-"""Relative error of a number that the source shows in a figure only ('≈')."""
+"""Relative error of a number that the source shows only in a figure ('≈')."""
 FACTOR = 2.0
-"""A published number this far off still supports its claim, weakly."""
+"""If our number differs from the published one by at most this factor, the claim is still supported, but weakly."""
 FEW = 3
-"""Fewer runs than this tell a number within FACTOR squared only, as seeds alone differ by FACTOR."""
+"""With fewer runs than this the factor is FACTOR squared, because seeds alone differ by FACTOR."""
 
 RULES = """\
 * *every run in a range*: **holds** if all are, **weaker** if at least half are, else **contradicted**.
@@ -63,14 +63,14 @@ def median(e: Estimate, low: float, high: float) -> Finding:
 
 
 def reach(ours: Interval) -> tuple[float, float]:
-    """How far our number may lie from what was asked for without contradicting it: its limits, or a factor of two."""
+    """The range within which our number does not contradict a claim: its limits, or without limits a factor of two."""
     if math.isinf(ours.low) and ours.low < 0:
         return ours.estimate / FACTOR, ours.estimate * FACTOR
     return ours.low, ours.high
 
 
 def number(e: Estimate, published: float, figure: bool = False) -> Finding:
-    """The published number is compatible with ours; `figure`: it was read off one."""
+    """The published number is compatible with ours. `figure`: it was read from a figure."""
     if math.isnan(e.interval.estimate):
         return Finding(e.text, NOT_RUN, "The median was not observed.")
     told = f"{_ratio(e, published)} {e.note}".strip()
@@ -78,7 +78,7 @@ def number(e: Estimate, published: float, figure: bool = False) -> Finding:
 
 
 def one_run(e: Estimate, published: float, figure: bool = False) -> Finding:
-    """The published number, of a single run, could be one of ours."""
+    """The published number is that of a single run, and must lie in the span of our runs."""
     if not len(e.known):
         return Finding(e.text, NOT_RUN, "No run says so yet.")
     span = Interval(e.interval.estimate, float(e.known.min()), float(e.known.max()))
@@ -87,7 +87,7 @@ def one_run(e: Estimate, published: float, figure: bool = False) -> Finding:
 
 
 def _compare(ours: Interval, n: int, published: float, figure: bool) -> str:
-    """Without limits, only the estimate counts."""
+    """The verdict on a published number. If ours has no limits, only its estimate counts."""
     factor = FACTOR**2 if n < FEW else FACTOR
     slack = READING if figure else 0.0
     unknown = math.isinf(ours.low) and ours.low < 0
@@ -108,7 +108,7 @@ def never(e: Estimate) -> Finding:
 
 
 def mostly(count: int, n: int, share: float, what: str) -> Finding:
-    """At least a share of the runs do it: weaker above half of that."""
+    """At least a share of the runs do something; weaker from half of that share on."""
     if not n:
         return Finding("n = 0", NOT_RUN, "No run says so yet.")
     verdict = HOLDS if count >= share * n else WEAKER if 2 * count >= share * n else CONTRADICTED
@@ -119,23 +119,23 @@ def mostly(count: int, n: int, share: float, what: str) -> Finding:
 
 def order(parts: Mapping[str, Estimate]) -> Finding:
     """The medians rise strictly in the order given."""
-    names, found = list(parts), list(parts.values())
-    limits = [e.interval for e in found]
+    names, estimates = list(parts), list(parts.values())
+    limits = [e.interval for e in estimates]
     text = " < ".join(f"{name} {e.show(e.interval.estimate)}" for name, e in parts.items())
-    counts = sorted({e.n for e in found})
+    counts = sorted({e.n for e in estimates})
     ours = f"n = {' to '.join(map(str, {counts[0]: 0, counts[-1]: 0}))} each: {text}"
     if any(math.isnan(x.estimate) for x in limits):
         return Finding(ours, NOT_RUN, "A median was not observed.")
-    pairs = [(i, j) for i in range(len(found)) for j in range(i + 1, len(found))]
+    pairs = [(i, j) for i in range(len(estimates)) for j in range(i + 1, len(estimates))]
     beyond = [x.estimate for x in limits].count(math.inf)
-    if beyond == len(found):
+    if beyond == len(estimates):
         return Finding(ours, NOT_RUN, "No median lies within the budget.")
-    # Of two that lie beyond the budget, nobody knows which is first.
+    # The order of two medians beyond the budget is unknown.
     both_late = lambda i, j: math.isinf(limits[i].estimate) and math.isinf(limits[j].estimate)  # noqa: E731
     wrong = [(i, j) for i, j in pairs
              if not (limits[i].estimate < limits[j].estimate or both_late(i, j))]  # fmt: skip
     if not wrong:
-        close = [f"{names[i]} and {names[i + 1]}" for i in range(len(found) - 1)
+        close = [f"{names[i]} and {names[i + 1]}" for i in range(len(estimates) - 1)
                  if limits[i].high >= limits[i + 1].low]  # fmt: skip
         told = f"but the intervals of {', '.join(close)} overlap" if close else "intervals apart"
         if any(x.low == -math.inf for x in limits):
@@ -174,7 +174,7 @@ def correlated(pairs: Mapping[str, tuple[float, float]], bound: float) -> Findin
 
 
 def told(e: Estimate, sentence: str = "") -> Finding:
-    """Nothing published to compare with."""
+    """Our number without a verdict, because no number is published."""
     return Finding(e.text, NO_CLAIM, sentence)
 
 

@@ -1,4 +1,4 @@
-"""Text derived from numbers: the 'published' column of a table, and the numbers inside its first column."""
+"""Texts made from numbers: the 'published' column of a table, and the numbers in its first column."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def written(x: float, digits: int = 10) -> str:
-    """As the source has it: thousands apart, and large or tiny powers of ten as such (1e5, 1e-8)."""
+    """A number as the source writes it: commas for thousands; powers of ten from 1e5 on and up to 1e-4 as 1e5, 1e-8."""
     power = round(math.log10(x)) if 0 < x < math.inf else 0
     if (power >= 5 or power <= -4) and math.isclose(x, 10.0**power):
         return f"1e{power}"
@@ -21,7 +21,7 @@ def as_percent(x: float, digits: int = 10) -> str:
 
 
 class Number(float):
-    """A number that a template writes: {level} as `written` has it, {level:percent}, {level:.0%}."""
+    """A number in a template: {level} is formatted by `written`; other forms are {level:percent} and {level:.0%}."""
 
     def __format__(self, spec: str) -> str:
         special = {"": written, "percent": as_percent}
@@ -29,12 +29,12 @@ class Number(float):
 
 
 def number_text(x: float, percent: bool, digits: int, approx: bool) -> str:
-    """One published number; `approx`: it was read off a figure."""
+    """One published number. `approx`: it was read from a figure."""
     return ("≈" if approx else "") + (as_percent if percent else written)(x, digits)
 
 
 def range_text(low: float, high: float, percent: bool, digits: int, approx: bool) -> str:
-    """A published range; a share has the ends 0 and 1 anyway."""
+    """A published range. The ends 0 and 1 of a share are not written."""
     show = as_percent if percent else written
     about = "≈" if approx else ""
     if percent and high == 1 and low < 1:
@@ -53,9 +53,9 @@ def margin_text(middle: float, margin: float, percent: bool, digits: int, approx
 
 
 def filled(template: str, fields: Mapping[str, Any]) -> str:
-    """A text with {names} replaced. Raises KeyError for a name that the row has not."""
-    found = {
+    """A text with {names} replaced. Raises KeyError for a name that is not in `fields`."""
+    values = {
         name: Number(value) if isinstance(value, int | float) else value
         for name, value in fields.items()
     }
-    return template.format(**found)
+    return template.format(**values)

@@ -1,4 +1,4 @@
-"""The published plots of source 002, from whichever of our results exist, and those of its list of things to do."""
+"""The published plots of source 002 and those of its list of things to do, from those of our results that exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOSS = Curve("val_loss", "val loss", also="train_loss")
 ACCURACY = Curve("val_accuracy", "val accuracy", also="train_accuracy")
 SPECTRAL = Curve("output_spectral", "spectral norm of the output")
 SPARSITY = Curve("sparsity", "share of weights below 0.01")
-# The two plots of each experiment, taken apart: what shared an axis there has its own here.
+# The two plots of each experiment as separate panels: curves that share an axis there have their own here.
 MAIN = [
     LOSS,
     Curve("val_loss", "val loss (log)", True, "train_loss"),
@@ -56,17 +56,17 @@ def _speed(one: Configuration) -> Picture:
 
 def _pca(one: Configuration, of: str) -> Picture:
     def draw(results: Results) -> Figure:
-        found = one.measured(results, "pca")
-        if of not in found:
+        measured = one.measured(results, "pca")
+        if of not in measured:
             raise MissingError(f"the PCA of {of} was not measured in {one.experiment}")
-        last = found.isel(run=0, snapshot=-1)
+        last = measured.isel(run=0, snapshot=-1)
         names = last["token" if of == "embedding" else "x"].to_numpy().astype(int)
         words = {97: "+", 98: "="} if of == "embedding" else {}
         what = "rows of the embedding, '+' and '=' included" if of == "embedding" else (
             "logits of the 97 rows x + 8, labelled with x")  # fmt: skip
         caption = (
-            f"{one.experiment}: one run of n = {found.sizes['run']} (seed {_seed(last)}), weights of the end; {what}. "
-            "Colour: the order of the numbers."
+            f"{one.experiment}: one run of n = {measured.sizes['run']} (seed {_seed(last)}), weights of the end; "
+            f"{what}. Colour: the order of the numbers."
         )
         points = last[of].transpose(..., "component").to_numpy()
         labels = [words.get(n, str(n)) for n in names]
@@ -115,8 +115,8 @@ def _neurons(one: Configuration) -> Picture:
 
 def _subnetworks(one: Configuration) -> Picture:
     def draw(results: Results) -> Figure:
-        found = one.measured(results, "subnetworks")
-        groups = {part: found.sel(part=part) for part in found["part"].to_numpy()}
+        measured = one.measured(results, "subnetworks")
+        groups = {part: measured.sel(part=part) for part in measured["part"].to_numpy()}
         return weight_figures.over_snapshots(
             groups, "norm", "norm of the part", True, _per_epoch(one, results), one.experiment
         )
@@ -125,7 +125,7 @@ def _subnetworks(one: Configuration) -> Picture:
 
 
 def pictures(sets: Sets) -> dict[str, Picture]:
-    """Stem of the file -> drawing."""
+    """File stem -> function that draws the figure."""
     (random,), (labels,), (parity,) = sets["random"], sets["labels"], sets["parity"]
     arms, decays, probes = sets["arms"], sets["decays"], [ACCURACY, LOSS, SPECTRAL]
     label = "epochs to 99 % accuracy"

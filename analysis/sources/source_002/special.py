@@ -1,4 +1,4 @@
-"""What only source 002 asks for: its saved weights, its intervention, slingshots and sparse parity."""
+"""Quantities and checks of source 002 only: on its saved weights, its intervention, slingshots and sparse parity."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ from analysis.statistics import Interval, bootstrap
 from analysis.weights import share_below as share_below_threshold
 
 DOMINANT = 2.0
-"""A frequency dominates from this many times the flat share on; the source gives no definition."""
+"""A frequency is dominant if its share is larger than this many times the flat share. The source has no definition."""
 Stage = Literal["early", "plateau", "grokking", "afterwards"]
 MEMORISED = 0.98
-"""Train accuracy of a sparse parity that counts as memorised."""
+"""Train accuracy at which a run on sparse parity counts as memorised."""
 NEAR = 20.0
-"""Epochs around the jump of a sparse parity."""
+"""Number of epochs before and after the jump of the test accuracy of a run on sparse parity."""
 
 # -- the MLP's weights -------------------------------------------------------------------------------------------------
 
 
 def parameters_by_share(row: Row, results: Results) -> Finding:
-    """From the number of active weights and their share, which both count all parameters."""
+    """The number of parameters, from the number of active weights and their share, which both count all parameters."""
     runs = row.runs(results)
     active, share = (readings.start(runs, p) for p in ("active_weights", "sparsity"))
     sizes = sorted({round(n) for n in active / (1 - share) if np.isfinite(n)})
@@ -60,7 +60,7 @@ def parameters_by_share(row: Row, results: Results) -> Finding:
 
 
 def slowest_at(row: Row, results: Results, time: float) -> Finding:
-    """The smallest validation accuracy of five runs, drawn anew from ours."""
+    """The smallest validation accuracy of five runs. Limits: five of our runs, drawn at random."""
     values = readings.value_at(row.runs(results), "val_accuracy", time)
     known = values[np.isfinite(values)]
     if not len(known):
@@ -73,12 +73,12 @@ def slowest_at(row: Row, results: Results, time: float) -> Finding:
 
 
 def lost_by_pruning(measured: xr.Dataset, side: Literal["train", "val"]) -> Estimate:
-    """Accuracy at the smallest threshold, where nothing to speak of is pruned, less that at 0.01."""
-    found = at_the_end(measured)
-    threshold = found["threshold"].to_numpy()
+    """Accuracy at the smallest threshold, where almost nothing is pruned, minus that at 0.01."""
+    last = at_the_end(measured)
+    threshold = last["threshold"].to_numpy()
     if not np.isclose(threshold, 0.01).any():
         raise MissingError("pruning was not measured at 0.01")
-    accuracy = found[f"{side}_accuracy"].transpose("run", "threshold").to_numpy()
+    accuracy = last[f"{side}_accuracy"].transpose("run", "threshold").to_numpy()
     lost = accuracy[:, threshold.argmin()] - accuracy[:, np.isclose(threshold, 0.01).argmax()]
     return of_values(lost, percent_exactly)
 
@@ -91,19 +91,20 @@ def share_below(runs: xr.Dataset, tensor: str, show: Format = plain) -> Estimate
 def share_fed_by(
     runs: xr.Dataset, tokens: Literal["signs", "numbers"], show: Format = plain
 ) -> Estimate:
-    """Of linear 1: tokens 1 and 3 of 'a + b =' are numbers; its rows for tokens 2 and 4 see constants (signs)."""
+    """Share of small weights in the rows of linear 1 for some tokens of 'a + b =': 1 and 3 are numbers, 2 and 4 are
+    signs, which are constant."""
     places = [1, 3] if tokens == "signs" else [0, 2]
     first = [w["W_0"].reshape(4, -1, w["W_0"].shape[-1])[places] for w in weights(runs)]
     return of_values([share_below_threshold(w, 0.01) for w in first], show)
 
 
 def norm_of_numbers(runs: xr.Dataset) -> Estimate:
-    """Mean over the numbers of the length of a row of the embedding."""
+    """Mean length of the embedding's rows for numbers."""
     return of_values([np.linalg.norm(w["W_E"][:97], axis=1).mean() for w in weights(runs)])
 
 
 def norm_of_signs(runs: xr.Dataset, which: Literal["smaller", "larger"]) -> Estimate:
-    """Length of the rows of '+' and '=' of the embedding, the smaller or the larger of both."""
+    """Length of the embedding's row for '+' or for '=': the smaller or the larger one."""
     pick = min if which == "smaller" else max
     return of_values([float(pick(np.linalg.norm(w["W_E"][97:99], axis=1))) for w in weights(runs)])
 
@@ -116,7 +117,7 @@ def dominant_frequencies(measured: xr.Dataset) -> Estimate:
 
 
 def spread_of_radius(measured: xr.Dataset) -> Estimate:
-    """Standard deviation over mean of the numbers' distance from 0 in the PCA; a normal cloud has 0.52."""
+    """Standard deviation of the numbers' distance from 0 in the PCA, divided by its mean; 0.52 for normal points."""
     points = at_the_end(measured)["embedding"]
     numbers = points.transpose("run", "token", "component").to_numpy()[:, :97]
     radius = np.linalg.norm(numbers, axis=2)
@@ -127,15 +128,18 @@ def spread_of_radius(measured: xr.Dataset) -> Estimate:
 
 
 def cycles(row: Row, results: Results) -> Finding:
-    """Rises of the output's norm that are followed by a rest."""
-    found = slingshots_of(row.runs(results))
-    cyclic, shots = sum(s.cycles >= 2 for s in found), sum(s.count for s in found)
-    sentence = f"Cyclic (two or more) in {cyclic} of {len(found)} runs; slingshots in all: {shots}."
-    return told(of_values([s.cycles for s in found]), sentence)
+    """Number of rises of the output's norm that are followed by a rest."""
+    by_run = slingshots_of(row.runs(results))
+    cyclic, shots = sum(s.cycles >= 2 for s in by_run), sum(s.count for s in by_run)
+    sentence = (
+        f"Cyclic (two or more) in {cyclic} of {len(by_run)} runs; slingshots in all: {shots}."
+    )
+    return told(of_values([s.cycles for s in by_run]), sentence)
 
 
 def earlier(row: Row, results: Results) -> Finding:
-    """Time over that of the control, seed by seed; a run beyond the budget counts with its budget, and says so."""
+    """Time divided by that of the control arm, for each seed. A run beyond the budget counts with its budget, and the
+    evidence says how many there are."""
     arm = row.runs(results)
     control = results.runs(row.configuration.experiment, intervention__armed=False)
     ratios, late = _paired(_times(arm), _times(control))
@@ -148,7 +152,7 @@ def earlier(row: Row, results: Results) -> Finding:
 
 
 def _times(runs: xr.Dataset) -> dict[int, tuple[float, bool]]:
-    """Seed -> (epochs to 99 % validation accuracy, or of the last look, whether it arrived)."""
+    """Seed -> (epochs to 99 % validation accuracy or to the last evaluation, whether it arrived)."""
     outcome = readings.first_above(runs, "val_accuracy", 0.99)
     time = np.where(outcome.hit, outcome.upper, outcome.lower)
     seeds = runs["seed"].to_numpy().astype(int)
@@ -158,12 +162,12 @@ def _times(runs: xr.Dataset) -> dict[int, tuple[float, bool]]:
 def _paired(arm: dict, control: dict) -> tuple[list[float], int]:
     both = [(arm[seed], control[seed]) for seed in arm if seed in control]
     late = sum((not a[1]) + (not c[1]) for a, c in both)
-    # Where both are late, nothing is known.
+    # If both are late, their ratio is not known.
     return [a[0] / c[0] if a[1] or c[1] else math.nan for a, c in both], late
 
 
 def speed(runs: xr.Dataset, stage: Stage) -> Estimate:
-    """Stages: to 99 % train accuracy, from there to 90 % and on to 99 % val accuracy, and after that."""
+    """Median relative speed in a stage: until 99 % train accuracy, until 90 % and 99 % val accuracy, or afterwards."""
     memorised = readings.first_above(runs, "train_accuracy", 0.99).time
     rises, done = (readings.first_above(runs, "val_accuracy", x).time for x in (0.9, 0.99))
     edges = [np.zeros_like(done), memorised, rises, done, np.full_like(done, np.inf)]
@@ -179,33 +183,33 @@ def speed(runs: xr.Dataset, stage: Stage) -> Estimate:
 
 
 def with_slingshot(row: Row, results: Results) -> Finding:
-    """At least half of the runs have one."""
-    found = slingshots_of(row.runs(results))
-    finding = mostly(sum(s.count > 0 for s in found), len(found), 0.5, "Runs with a slingshot")
-    return replace(finding, evidence=f"{finding.evidence} {_sums(found)}")
+    """At least half of the runs have a slingshot."""
+    by_run = slingshots_of(row.runs(results))
+    finding = mostly(sum(s.count > 0 for s in by_run), len(by_run), 0.5, "Runs with a slingshot")
+    return replace(finding, evidence=f"{finding.evidence} {_sums(by_run)}")
 
 
 def with_slingshot_told(row: Row, results: Results) -> Finding:
-    """A question of ours, hence without a verdict."""
+    """The same without a verdict, because the question is ours."""
     return replace(with_slingshot(row, results), verdict=NO_CLAIM)
 
 
 def without_slingshot(row: Row, results: Results) -> Finding:
-    """Of the runs that memorise: before that there are none by definition."""
+    """No run has a slingshot. Only runs that memorise count, because before that there are none by definition."""
     every = slingshots_of(row.runs(results))
-    found = [s for s in every if np.isfinite(s.memorised_at)]
-    text = f"{_sums(every)} {len(found)} of {len(every)} runs reach training accuracy 1."
-    if not found:
+    memorised = [s for s in every if np.isfinite(s.memorised_at)]
+    text = f"{_sums(every)} {len(memorised)} of {len(every)} runs reach training accuracy 1."
+    if not memorised:
         return Finding(f"n = {len(every)}", NO_CLAIM, text)
-    without = sum(s.count == 0 for s in found)
-    finding = mostly(without, len(found), 1.0, "Runs without a slingshot")
+    without = sum(s.count == 0 for s in memorised)
+    finding = mostly(without, len(memorised), 1.0, "Runs without a slingshot")
     return replace(finding, evidence=f"{finding.evidence} {text}")
 
 
-def _sums(found: Sequence[Slingshots]) -> str:
+def _sums(by_run: Sequence[Slingshots]) -> str:
     return (
-        f"In all: {sum(s.count for s in found)} slingshots of {sum(s.events for s in found)} events, "
-        f"{sum(s.spikes for s in found)} spikes; by the second threshold {sum(s.jumps for s in found)}."
+        f"In all: {sum(s.count for s in by_run)} slingshots of {sum(s.events for s in by_run)} events, "
+        f"{sum(s.spikes for s in by_run)} spikes; by the second threshold {sum(s.jumps for s in by_run)}."
     )
 
 
@@ -222,7 +226,7 @@ _PICK: dict[Measure, Callable[[Slingshots], float]] = {
 
 
 def slingshots(runs: xr.Dataset, which: Measure) -> Estimate:
-    """Of the slingshots of each run: how many, the first one's step, their median height and gain."""
+    """A number about the slingshots of each run: how many, step of the first, median height, median gain, or cycles."""
     values = np.array([float(_PICK[which](s)) for s in slingshots_of(runs)])
     if np.isfinite(values).any():
         return of_values(values)
@@ -231,7 +235,7 @@ def slingshots(runs: xr.Dataset, which: Measure) -> Estimate:
 
 
 def features_change(row: Row, results: Results) -> Finding:
-    """Feature change at the records of slingshots over its median elsewhere after memorisation."""
+    """Median change of features at slingshots, divided by that at the other records after memorisation."""
     runs = row.runs(results)
     each = zip(slingshots_of(runs), readings.each(runs, "feature_change"), strict=True)
     ratios = np.array([_change_ratio(shots, time, change) for shots, (time, change) in each])
@@ -250,7 +254,7 @@ def _change_ratio(shots: Slingshots, time: np.ndarray, change: np.ndarray) -> fl
 
 
 def _share_of(values: np.ndarray, right: np.ndarray, share: float, what: str) -> Finding:
-    """All values told, judged by the share of `right` ones."""
+    """A finding with all values. The verdict depends on the share of `right` ones."""
     finding = mostly(int(right.sum()), len(right), share, what)
     return replace(finding, ours=of_values(values).text)
 
@@ -269,19 +273,19 @@ def when_memorised(runs: xr.Dataset, show: Format = plain) -> Estimate:
 
 
 def final_size(row: Row, results: Results) -> Finding:
-    """At most ten neurons suffice in four runs of five."""
+    """At most ten neurons are enough in at least 80 % of the runs."""
     sizes = _last(_sizes(row, results)[2])
     return _share_of(sizes, sizes <= 10, 0.8, "At most 10 neurons")
 
 
 def size_falls(row: Row, results: Results, level: float) -> Finding:
-    """The effective size falls tenfold around the jump of the test accuracy over a level."""
+    """The effective size falls tenfold near the epoch at which the test accuracy reaches a level."""
     runs, epochs, size = _sizes(row, results)
     return judge_fall(readings.first_above(runs, "val_accuracy", level).time, epochs, size)
 
 
 def judge_fall(jump: np.ndarray, epochs: np.ndarray, size: np.ndarray) -> Finding:
-    """Largest fall, a size over one after it, between 20 epochs before the jump and 20 after."""
+    """Largest fall (a size divided by a later one) between 20 epochs before the jump and 20 after it."""
     ratios = np.full(len(jump), np.nan)
     for run, (epoch, row) in enumerate(zip(epochs, size, strict=True)):
         near = np.isfinite(row) & (np.abs(epoch - jump[run]) <= NEAR)
@@ -299,12 +303,12 @@ def norm(
     part: Literal["generalising", "complement"],
     direction: Literal["rises", "falls"],
 ) -> Finding:
-    """Norm of a part of the network at the end over that at memorisation, the first weights after it."""
-    found = row.configuration.measured(results, "subnetworks").sel(part=part)
-    norms = found["norm"].transpose("run", "snapshot").to_numpy()
+    """Norm of a part of the network at the end, divided by that at the first saved weights after memorisation."""
+    measured = row.configuration.measured(results, "subnetworks").sel(part=part)
+    norms = measured["norm"].transpose("run", "snapshot").to_numpy()
     if norms.shape[1] < 2:
         raise MissingError("subnetworks were measured at the end only")
-    runs, epochs = _runs_of(found, row, results)
+    runs, epochs = _runs_of(measured, row, results)
     when = readings.first_above(runs, "train_accuracy", MEMORISED).time
     then = [
         own[np.argmax(e >= t)] if (e >= t).any() else np.nan
@@ -317,9 +321,9 @@ def norm(
 
 def _sizes(row: Row, results: Results) -> tuple[xr.Dataset, np.ndarray, np.ndarray]:
     """Runs, epochs (run, snapshot) of the weights, and the fewest neurons with the same train accuracy."""
-    found = row.configuration.measured(results, "effective_sparsity")
-    size = found["neurons_same_accuracy"].transpose("run", "snapshot").to_numpy()
-    return *_runs_of(found, row, results), size
+    measured = row.configuration.measured(results, "effective_sparsity")
+    size = measured["neurons_same_accuracy"].transpose("run", "snapshot").to_numpy()
+    return *_runs_of(measured, row, results), size
 
 
 def _runs_of(measured: xr.Dataset, row: Row, results: Results) -> tuple[xr.Dataset, np.ndarray]:

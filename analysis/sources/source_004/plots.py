@@ -1,4 +1,4 @@
-"""The published plots of source 004 on raw values, from whichever of our results exist."""
+"""The published plots of source 004 with raw values, from those of our results that exist."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHORTCUT = [
     Curve("sr_train", "SR-train, clean"),
 ]
 GENERALISES = "epochs to test accuracy 0.995"
-# To loss 0.01 on train and test rows, as published, and to accuracy 0.995.
+# Times to loss 0.01 on train and test rows, as published, and to accuracy 0.995.
 TIMES = {
     "train loss 0.01": lambda runs: falls(runs, "train_loss", 0.01),
     "test loss 0.01": lambda runs: falls(runs, "val_loss", 0.01),
@@ -46,7 +46,7 @@ def _times(group: Group) -> Picture:
 
 
 def _scatter(group: Group, measure: Read, label: str) -> Picture:
-    """Each run's time of something against its time of generalisation."""
+    """One time of each run (`measure`) against the time at which it generalises."""
 
     def draw(results: Results) -> Figure:
         points, groups = {}, {}
@@ -71,13 +71,13 @@ def _floor(group: Group, side: str, word: str) -> Picture:
 
 def _rates_and_decays(rates: Group, decays: Group) -> Picture:
     def draw(results: Results) -> Figure:
-        found = {group[0].where[0][0]: at_hand(group, results)[0] for group in (rates, decays)}
+        by_axis = {group[0].where[0][0]: at_hand(group, results)[0] for group in (rates, decays)}
         lines = []
-        for axis, groups in reversed(found.items()):
+        for axis, groups in reversed(by_axis.items()):
             values = [float(runs[axis].to_numpy()[0]) for runs in groups.values()]
             limits = [generalises(runs).interval for runs in groups.values()]
             lines.append((_word(axis), values, limits))
-        together = {name: runs for groups in found.values() for name, runs in groups.items()}
+        together = {name: runs for groups in by_axis.values() for name, runs in groups.items()}
         budget = max(runs.attrs["budget"] for runs in together.values())
         return comparisons.two_axes(lines[0], lines[1], budget, GENERALISES, about(together))
 
@@ -89,16 +89,16 @@ def _word(axis: str) -> str:
 
 
 def _ntk(group: Group) -> Picture:
-    """Of all runs of the group's experiment, a colour for each value on its axis."""
+    """NTK distance of all runs of the group's experiment; a colour for each value on its axis."""
     experiment, axis = group[0].experiment, group[0].where[0][0]
 
     def draw(results: Results) -> Figure:
-        found = results.measured(experiment, "ntk")
-        # At step 0 there is nothing but rounding.
-        found = found.assign(distance=found["distance"].where(found["distance"] > 1e-5))
-        values = found[axis].to_numpy()
+        measured = results.measured(experiment, "ntk")
+        # At step 0 the distance is only rounding.
+        measured = measured.assign(distance=measured["distance"].where(measured["distance"] > 1e-5))
+        values = measured[axis].to_numpy()
         groups = {
-            f"{_word(axis)} {value:g}": found.isel(run=np.flatnonzero(values == value))
+            f"{_word(axis)} {value:g}": measured.isel(run=np.flatnonzero(values == value))
             for value in np.unique(values)
         }
         label = "relative NTK distance"
@@ -112,11 +112,13 @@ def _power_law(group: Group) -> Picture:
     experiment = group[0].experiment
 
     def draw(results: Results) -> Figure:
-        found = results.measured(experiment, "spectrum")
-        tail = found["eigenvalue"].sel(rows="train").transpose("run", "snapshot", "rank").to_numpy()
+        measured = results.measured(experiment, "spectrum")
+        tail = (
+            measured["eigenvalue"].sel(rows="train").transpose("run", "snapshot", "rank").to_numpy()
+        )
         exponent = np.array([[fit_power_law(x).exponent for x in run] for run in tail])
-        fitted = found[["step", "id"]].assign(exponent=(("run", "snapshot"), exponent))
-        places = found["model.ln"].to_numpy().astype(str)
+        fitted = measured[["step", "id"]].assign(exponent=(("run", "snapshot"), exponent))
+        places = measured["model.ln"].to_numpy().astype(str)
         groups = {
             one.name: fitted.isel(run=np.flatnonzero(places == one.where[0][1]))
             for one in group
@@ -134,7 +136,7 @@ def _fourier(group: Group) -> Picture:
 
 
 def pictures(sets: Sets) -> dict[str, Picture]:
-    """Stem of the file -> drawing."""
+    """File stem -> function that draws the figure."""
     norms, scales, scales_lr = sets["norms"], sets["scales"], sets["scales_lr"]
     (none, _, _, mlp), (qk, values, both) = norms, sets["paths"]
     rates, decays, eps, rms, deep = (sets[n] for n in ("rates", "decays", "eps", "rms", "deep"))

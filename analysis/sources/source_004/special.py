@@ -1,4 +1,4 @@
-"""What only source 004 asks for: what it compares between its configurations, and the NTK."""
+"""Quantities and checks of source 004 only: comparisons between its configurations, and the NTK."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from analysis.statistics import Interval
 
 
 def generalises(runs: xr.Dataset) -> Estimate:
-    """Time to test accuracy 0.995, seed by seed."""
+    """Time to test accuracy 0.995 of each run."""
     return reaches(runs, "val_accuracy", 0.995)
 
 
 def ratio(runs: Mapping[str, xr.Dataset]) -> Estimate:
-    """Of the medians to 0.995, the first of the group over the second.
+    """Median time to 0.995 of the first configuration of the group, divided by that of the second.
 
-    Runs beyond the budget count with it: late ones of the first make the ratio a lower bound.
+    Runs beyond the budget count with the budget. If there are such runs in the first, the ratio is a lower bound.
     """
     above, below = (_bounds(generalises(one), one.attrs["budget"]) for one in runs.values())
     if not len(above) or not len(below):
@@ -56,7 +56,7 @@ def ratio(runs: Mapping[str, xr.Dataset]) -> Estimate:
 
 
 def _bounds(e: Estimate, budget: float) -> np.ndarray:
-    """Times with the budget for what lies beyond."""
+    """Times; the budget for those beyond it."""
     return np.where(np.isinf(e.known), budget, e.known)
 
 
@@ -73,10 +73,10 @@ def _limits_of_ratio(above: np.ndarray, below: np.ndarray) -> tuple[float, float
 
 
 def gain(row: Row, results: Results) -> Finding:
-    """Share of time that the second of the group saves; the interval comes from the ratio of medians."""
+    """Share of the time that the second configuration of the group saves. The interval is from the ratio of medians."""
     slow, fast = (one.of(results) for one in row.configurations)
-    found = ratio({"fast": fast, "slow": slow}).interval
-    saved = Interval(1 - found.estimate, 1 - found.high, 1 - found.low)
+    needed = ratio({"fast": fast, "slow": slow}).interval
+    saved = Interval(1 - needed.estimate, 1 - needed.high, 1 - needed.low)
     told = " to ".join(f"{100 * x:.0f} %" for x in (saved.low, saved.high))
     text = f"{100 * saved.estimate:.0f} %"
     text += f" (95 %: {told})" if math.isfinite(saved.low) else " (too few for limits)"
@@ -86,34 +86,34 @@ def gain(row: Row, results: Results) -> Finding:
 
 
 def first(row: Row, results: Results) -> Finding:
-    """The first of the group is before each of the others."""
-    found, left_out = row.estimates(results)
-    lead, *others = found
+    """The median of the first configuration of the group is below that of each of the others."""
+    ours, left_out = row.estimates(results)
+    lead, *others = ours
     if lead != row.configuration.name:
         raise MissingError(f"{row.configuration.experiment} has no run of {row.configuration.name}")
-    each = [verdicts.order({lead: found[lead], name: found[name]}) for name in others]
+    each = [verdicts.order({lead: ours[lead], name: ours[name]}) for name in others]
     worst = max((f.verdict for f in each), key=(HOLDS, WEAKER, CONTRADICTED, NOT_RUN).index)
-    text = ", ".join(f"{name} {e.show(e.interval.estimate)}" for name, e in found.items())
-    return Finding(f"n = {min(e.n for e in found.values())} each: {text}", worst, left_out)
+    text = ", ".join(f"{name} {e.show(e.interval.estimate)}" for name, e in ours.items())
+    return Finding(f"n = {min(e.n for e in ours.values())} each: {text}", worst, left_out)
 
 
 def generalisation(row: Row, results: Results, when: Literal["before", "after"]) -> Finding:
-    """Seed by seed, what was read comes before (or after) test accuracy 0.995.
+    """In each run, the time that the row reads is before (or after) that of test accuracy 0.995.
 
-    A claim about the configuration: all runs for 'holds', half of them for 'weaker'.
+    The claim is about the configuration: all runs are needed for 'holds', half of them for 'weaker'.
     """
     runs = row.runs(results)
     sign, arrival = row.read(runs), generalises(runs)
     a, b = sign.values, arrival.values
     known = ~(np.isnan(a) | np.isnan(b)) & (np.isfinite(a) | np.isfinite(b))
     right = int(((a < b) if when == "before" else (a > b))[known].sum())
-    found = verdicts.mostly(right, int(known.sum()), 1.0, when.capitalize())
+    finding = verdicts.mostly(right, int(known.sum()), 1.0, when.capitalize())
     text = f"{sign.text}; generalisation {arrival.text}"
-    return Finding(text, found.verdict, found.evidence + " Seed by seed.")
+    return Finding(text, finding.verdict, finding.evidence + " Seed by seed.")
 
 
 def strays(runs: xr.Dataset, probe: str) -> Estimate:
-    """Largest relative distance from the start, in every run."""
+    """Largest relative distance from the value at the start, for each run."""
     far = [
         np.abs(value / value[0] - 1).max() if len(value) else np.nan
         for _, value in readings.each(runs, probe)
@@ -127,18 +127,18 @@ def rises(row: Row, results: Results, probe: str) -> Finding:
     begin, last = (how(runs, probe) for how in (readings.start, readings.end))
     e, (low, high) = of_values(begin, what=probe), row.within
     inside = (begin >= low) & (begin <= high) & (last > begin)
-    found = verdicts.mostly(int(inside.sum()), e.n, 1.0, "In the range and rising")
-    return replace(found, ours=f"{e.text}, ends at {of_values(last).text}")
+    finding = verdicts.mostly(int(inside.sum()), e.n, 1.0, "In the range and rising")
+    return replace(finding, ours=f"{e.text}, ends at {of_values(last).text}")
 
 
 def flips(row: Row, results: Results) -> Finding:
-    """Sign of the rank correlation of alpha with time, in both experiments."""
+    """The rank correlation of alpha with time is negative in the first experiment and positive in the second."""
     rho, known = [], []
     for _, group in groupby(row.configurations, key=lambda one: one.experiment):
         members = list(group)
-        found, _ = at_hand(members, results, least=3)
-        alphas = [one.where[0][1] for one in members if one.name in found]
-        medians = [generalises(runs).interval.estimate for runs in found.values()]
+        datasets, _ = at_hand(members, results, least=3)
+        alphas = [one.where[0][1] for one in members if one.name in datasets]
+        medians = [generalises(runs).interval.estimate for runs in datasets.values()]
         rho.append(verdicts.rank_correlation(alphas, medians))
         known.append(len(alphas))
     text = (
@@ -152,7 +152,7 @@ def flips(row: Row, results: Results) -> Finding:
 
 
 def largest_distance(measured: xr.Dataset) -> Estimate:
-    """Largest relative distance of the NTK of each run over its snapshots."""
+    """Largest relative distance of the NTK over the snapshots of each run."""
     distance = measured["distance"].transpose("run", "snapshot").to_numpy()
     known = np.where(np.isfinite(distance), distance, np.nan)
     known = known[np.isfinite(known).any(1)]
@@ -167,17 +167,18 @@ def trains(row: Row, results: Results) -> Finding:
 
 
 def spikes(row: Row, results: Results) -> Finding:
-    """Shown for single runs there, hence told, not judged; with the control arm."""
-    found, left_out = at_hand(row.configurations, results)
+    """Number of spikes, also of the control arm. Without a verdict, because the source shows single runs."""
+    datasets, left_out = at_hand(row.configurations, results)
     counts = [
         f"{name}: {of_values([s.spikes for s in slingshots_of(runs)]).text}"
-        for name, runs in found.items()
+        for name, runs in datasets.items()
     ]
     return Finding(f"spikes a run: {'; '.join(counts)}", NO_CLAIM, left_out)
 
 
 def correlated(row: Row, results: Results, which: Literal["all", "arrived"]) -> Finding:
-    """Over the medians of all configurations that were run and measured; `arrived`: of those that generalise."""
+    """Rank correlation over the medians of all configurations that were run and measured; `arrived`: only of those that
+    generalise."""
     pairs = {}
     for one in row.configurations:
         try:
