@@ -10,34 +10,23 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 
+from analysis.histories import Histories
 from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.parsing import parse_yaml
 from grokjax.quoting import cut, cut_path
+from grokjax.results.admission import Admission
+from grokjax.results.experiment_file import COPY, NAME, read_text
+from grokjax.results.loss import Loss
+from grokjax.results.sealed import Damaged
+from grokjax.results.store import GroupStore, group_stores
 from grokjax.version import SCHEMA
 
-REQUIRED = ("id", "status", "evaluations_done")
 log = logging.getLogger("grokjax")
 
 
 class ResultsError(ValueError):
     """A directory that cannot be analysed; the message is one sentence for the user."""
-
-
-@dataclass(frozen=True)
-class Store:
-    """A history store in memory: `value` (run, eval, probe), `step` (eval,), coordinates (run,)."""
-
-    group: str
-    number: int
-    stop_level: float
-    value: np.ndarray
-    step: np.ndarray
-    probe: list[str]
-    coordinates: dict[str, np.ndarray]
-    shape: dict[str, Any]
-    """Shape settings that all its runs share, by dotted name."""
 
 
 def load(path: str | Path) -> xr.Dataset:
@@ -47,25 +36,33 @@ def load(path: str | Path) -> xr.Dataset:
     run's last planned evaluation (exact up to 2^53, and drawn as a gap). Every run coordinate of
     any store is there, NaN or '' where a group does not know it, besides `group` and `stop_level`
     (of the validation accuracy, NaN without one). `attrs`: path, name, axes (name -> values),
-    budget (steps, of the run with the largest). Raises ResultsError.
+    budget (steps, of the run with the largest), unverified (number of runs that an older version
+    wrote without checksums). Every history is compared with its checksum; runs whose results are
+    damaged or lost are left out with a warning. More than 512 MiB of histories stay on disk until
+    they are asked for, for example `dataset["value"].sel(probe="val_accuracy")`. Raises
+    ResultsError.
     """
     path = Path(path)
     settings = _read_settings(path)
-    paths = _store_paths(path)
-    stores = [store for one in paths if (store := _read_store(one)) is not None]
-    picked = _latest_rows(stores)
-    if not picked:
-        left = len(paths) - len(stores)
-        without = f" ({left} incomplete history stores were left out)" if left else ""
+    stores, losses = _open(path)
+    for loss in losses:
+        log.warning(loss.told("they are left out; start the experiment again to train them again"))
+    blocks = _blocks(stores)
+    if not blocks:
+        unusable = f" ({len(losses)} files cannot be used)" if losses else ""
         raise ResultsError(
-            f"{cut_path(path)}: no run has results yet{without}; start or continue the training first"
+            f"{cut_path(path)}: no run has results yet{unusable}; start or continue the training first"
         )
-    dataset = _merge(stores, picked, _axis_settings(settings))
+    try:
+        dataset = _make(stores, blocks, _axis_settings(settings))
+    except Damaged as error:
+        raise ResultsError(f"{error}; {_RESTORE}") from error
     return _fill_axes(dataset, settings).assign_attrs(
         path=str(path),
         name=str(settings.get("name", path.name)),
         axes=settings.get("axes") or {},
         budget=_budget(dataset),
+        unverified=sum(len(store.unverified) for _, store in stores),
     )
 
 
@@ -76,19 +73,19 @@ def _budget(dataset: xr.Dataset) -> int:
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
-    file, told = path / "experiment.yaml", cut_path(path)
+    file, told = path / NAME, cut_path(path)
     if not os.path.isdir(path):  # which says no to a null byte or a name that is too long
         kind = "is a file" if os.path.isfile(path) else "does not exist"
         raise ResultsError(f"{told}: {kind}; use the results directory of an experiment")
-    if not os.path.isfile(file):
+    if not any((path / name).exists() for name in (NAME, COPY)):
         raise ResultsError(
             f"{told}: contains no experiment.yaml, so it is not a results directory; use the directory of an experiment"
         )
     try:
-        settings = parse_yaml(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ResultsError(f"{cut_path(file)}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # also bytes that are no text
+        settings = parse_yaml(read_text(path))
+    except Damaged as error:
+        raise ResultsError(f"{error}; {_RESTORE}") from error
+    except ValueError as error:
         why = cut(error, 200)
         raise ResultsError(f"{cut_path(file)}: is damaged ({why}); {_RESTORE}") from error
     _check_settings(settings, cut_path(file))
@@ -108,9 +105,10 @@ def _check_settings(settings: Any, told: str) -> None:
         raise ResultsError(
             f"{told}: has no setting train.steps, so it is damaged or not an experiment; {_RESTORE}"
         )
-    if settings.get("schema") != SCHEMA:
+    schema = settings.get("schema")
+    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
         raise ResultsError(
-            f"{told}: schema is {cut(settings.get('schema'))}, but this version reads schema {SCHEMA}; update grokjax"
+            f"{told}: schema is {cut(schema)}, but this version reads schemas up to {SCHEMA}; update grokjax"
         )
     axes = settings.get("axes") or {}
     if not isinstance(axes, dict) or not all(isinstance(v, list) for v in axes.values()):
@@ -119,144 +117,134 @@ def _check_settings(settings: Any, told: str) -> None:
         )
 
 
-def _store_paths(path: Path) -> list[Path]:
-    stores = [store for store in path.glob("groups/*/history/*.zarr") if store.stem.isdigit()]
-    return sorted(stores, key=lambda store: (store.parts[-3], int(store.stem)))
+@dataclass(frozen=True)
+class _Block:
+    """Runs that were admitted together in one group: their places in the dataset, and their rows in the admission."""
+
+    group: str
+    admission: Admission
+    places: np.ndarray
+    rows: np.ndarray
+
+    def column(self, name: str) -> np.ndarray | None:
+        """Values of these runs, None where they are unknown. A shape setting is the same for all."""
+        if name in self.admission.columns:
+            return self.admission.columns[name][self.rows]
+        value = self.admission.attributes.get("shape", {}).get(name)
+        return None if value is None else np.array([value] * len(self.rows), _dtype(value))
+
+    @property
+    def stop_level(self) -> float:
+        """Validation accuracy of the stop rule, NaN without one."""
+        stop = self.admission.attributes.get("stop") or {}
+        return float(stop.get("val_accuracy", np.nan))
 
 
-def _read_store(path: Path) -> Store | None:
-    """A store, or None while its writer is still creating it. Raises ResultsError."""
-    try:
-        group = zarr.open_group(str(path), mode="r")
-        arrays = dict(group.arrays())
-        value, step, probe = arrays.pop("value"), arrays.pop("step"), arrays.pop("probe")
-        _ = [arrays[name] for name in REQUIRED]
-    except (KeyError, FileNotFoundError) as error:
-        log.warning(f"{path}: is not complete yet and was left out ({error})")
-        return None
-    except Exception as error:  # zarr raises whatever its layers raise on broken files
-        raise _damaged(path, error) from error
-    try:
-        store = _in_memory(path, group, arrays, value, step, probe)
-    except Exception as error:
-        raise _damaged(path, error) from error
-    wrong = _misshapen(store)
-    if wrong:
-        raise _damaged(path, wrong)
-    return store
+def _dtype(value: Any) -> Any:
+    return object if isinstance(value, str) else None
 
 
-def _damaged(path: Path, why: object) -> ResultsError:
-    return ResultsError(
-        f"{cut_path(path)}: is damaged ({cut(why, 200)}); "
-        "restore it from a copy, or delete it and train again"
-    )
+def _open(path: Path) -> tuple[list[tuple[str, GroupStore]], list[Loss]]:
+    """The stores of all groups with their histories checked, and what is lost."""
+    stores = list(group_stores(path))
+    for _, store in stores:
+        store.check_histories()
+    return stores, [loss for _, store in stores for loss in store.losses]
 
 
-def _in_memory(
-    path: Path, group: zarr.Group, arrays: dict[str, Any], value: Any, step: Any, probe: Any
-) -> Store:
-    # Status and count before the values: a writer at work can only make the values longer.
-    names = sorted(arrays, key=lambda name: (name != "status", name != "evaluations_done"))
-    coordinates = {
-        name: _plain(arrays[name][:]) for name in names if arrays[name].shape == value.shape[:1]
+def _blocks(stores: list[tuple[str, GroupStore]]) -> list[_Block]:
+    """All runs, group by group, in the order in which they were admitted first."""
+    blocks, n = [], 0
+    for name, store in stores:
+        by_admission: dict[int, tuple[Admission, list[int], list[int]]] = {}
+        for run in store.runs:
+            admission = store.admission(run)
+            assert admission is not None, "these runs were admitted"
+            _, places, rows = by_admission.setdefault(id(admission), (admission, [], []))
+            places.append(n)
+            rows.append(admission.row[run])
+            n += 1
+        blocks += [_Block(name, a, np.array(p), np.array(r)) for a, p, r in by_admission.values()]
+    return blocks
+
+
+def _make(
+    stores: list[tuple[str, GroupStore]], blocks: list[_Block], axes: list[str]
+) -> xr.Dataset:
+    n = sum(len(block.places) for block in blocks)
+    width = max(len(block.admission.step) for block in blocks)
+    progress = [store.progress(run) for _, store in stores for run in store.runs]
+    done = np.array([p.evaluations_done for p in progress])
+    probes = list(dict.fromkeys(name for block in blocks for name in block.admission.names))
+    values = Histories.of([store for _, store in stores], probes, width, done)
+    coordinates: dict[str, Any] = {
+        "step": (("run", "eval"), _steps(blocks, n, width)),
+        "probe": probes,
+        "id": ("run", np.array([run for _, store in stores for run in store.runs], str)),
     }
-    if group.attrs.get("schema") != SCHEMA:
-        raise ValueError(f"its schema is {group.attrs.get('schema')}, but must be {SCHEMA}")
-    stop: Any = group.attrs.get("stop") or {}
-    return Store(
-        group=path.parts[-3],
-        number=int(path.stem),
-        stop_level=float(stop.get("val_accuracy", np.nan)),
-        value=np.asarray(value[:]),
-        step=np.asarray(step[:], np.float64),
-        probe=[str(name) for name in np.asarray(probe[:])],
-        coordinates=coordinates,
-        shape=dict(group.attrs.get("shape") or {}),  # type: ignore[call-overload]
-    )
+    for name in _known_columns(blocks, axes):
+        coordinates[name] = ("run", _column(name, blocks, n))
+    for name, column in {
+        "status": np.array([p.status for p in progress], str),
+        "evaluations_done": done,
+        "diverged_at": np.array([p.diverged_at for p in progress]),
+        "group": np.array([name for name, store in stores for _ in store.runs], str),
+        "stop_level": _spread(blocks, n, [block.stop_level for block in blocks]),
+    }.items():
+        coordinates[name] = ("run", column)
+    return xr.Dataset({"value": (("run", "eval", "probe"), values.array())}, coords=coordinates)
 
 
-def _misshapen(store: Store) -> str | None:
-    """What does not fit together in a store."""
-    if store.value.ndim != 3 or store.value.shape[1:] != (len(store.step), len(store.probe)):
-        return f"its values have the shape {store.value.shape}, which does not fit its runs, steps and probes"
-    lacking = [name for name in (*REQUIRED, "budget_evaluations") if name not in store.coordinates]
-    return f"{' and '.join(lacking)} of its runs are missing" if lacking else None
+def _steps(blocks: list[_Block], n: int, width: int) -> np.ndarray:
+    """(run, eval) step, NaN behind the last planned evaluation."""
+    rows = np.full((len(blocks), width), np.nan)
+    for row, block in zip(rows, blocks, strict=True):
+        row[: len(block.admission.step)] = block.admission.step
+    if (np.nan_to_num(rows, nan=-1.0) == np.nan_to_num(rows[0], nan=-1.0)).all():
+        return np.broadcast_to(rows[0], (n, width))  # takes no memory for each run
+    steps = np.empty((n, width))
+    for row, block in zip(rows, blocks, strict=True):
+        steps[block.places] = row
+    return steps
 
 
-def _plain(values: Any) -> np.ndarray:
-    """Numbers as they are, anything else as fixed-width strings, which NumPy compares and sorts
-    everywhere.
-    """
-    array = np.asarray(values)
-    return array if array.dtype.kind in "biuf" else array.astype(object).astype(str)
+def _spread(blocks: list[_Block], n: int, values: list[float]) -> np.ndarray:
+    """(run,) value of the block of each run."""
+    spread = np.empty(n)
+    for block, value in zip(blocks, values, strict=True):
+        spread[block.places] = value
+    return spread
 
 
-def _latest_rows(stores: list[Store]) -> list[tuple[int, int]]:
-    """(store, row) of every run, in order of admission; the store with the largest number wins a
-    run.
-    """
-    latest: dict[tuple[str, str], tuple[int, int]] = {}
-    for index, store in enumerate(stores):
-        for row, run in enumerate(store.coordinates["id"]):
-            latest[store.group, str(run)] = (index, row)
-    # An empty id is a row whose writer has not come to it yet.
-    return [place for (_, run), place in latest.items() if run]
+def _known_columns(blocks: list[_Block], axes: list[str]) -> list[str]:
+    """Every column of any block. A setting that became an axis later is a shape of the older blocks."""
+    stored = dict.fromkeys(name for block in blocks for name in block.admission.columns)
+    shapes = {name for block in blocks for name in block.admission.attributes.get("shape", {})}
+    return [*stored, *(axis for axis in axes if axis in shapes and axis not in stored)]
+
+
+def _column(name: str, blocks: list[_Block], n: int) -> np.ndarray:
+    """(run,) numbers with NaN for unknown ones, or text with '' for unknown ones."""
+    pieces = [(block.places, block.column(name)) for block in blocks]
+    known = [values for _, values in pieces if values is not None]
+    complete = len(known) == len(pieces)
+    if any(values.dtype == object for values in known):
+        column = np.full(n, "", object)
+        for places, values in pieces:
+            if values is not None:
+                column[places] = [str(v) for v in values.tolist()]
+        return column.astype(str)
+    # Every place is in some block, so nothing stays empty where all are known.
+    column = np.empty(n, np.result_type(*known)) if complete else np.full(n, np.nan)
+    for places, values in pieces:
+        if values is not None:
+            column[places] = values
+    return column
 
 
 def _axis_settings(settings: dict[str, Any]) -> list[str]:
     """The settings that vary, those that move together one by one."""
     return [name for axis in settings.get("axes") or {} for name in split_names(axis)]
-
-
-def _merge(stores: list[Store], picked: list[tuple[int, int]], axes: list[str]) -> xr.Dataset:
-    probes = list(dict.fromkeys(name for store in stores for name in store.probe))
-    width = max(store.value.shape[1] for store in stores)
-    value = np.full((len(picked), width, len(probes)), np.nan, np.float32)
-    step = np.full((len(picked), width), np.nan)
-    for index, store in enumerate(stores):
-        to = np.array([run for run, (i, _) in enumerate(picked) if i == index], int)
-        rows = np.array([row for i, row in picked if i == index], int)
-        columns = np.array([probes.index(name) for name in store.probe])
-        evals = np.arange(store.value.shape[1])
-        value[np.ix_(to, evals, columns)] = store.value[rows]
-        step[to, : len(evals)] = store.step
-    coordinates = {"step": (("run", "eval"), step), "probe": probes} | _run_coordinates(
-        stores, picked, axes
-    )
-    dataset = xr.Dataset({"value": (("run", "eval", "probe"), value)}, coords=coordinates)
-    valid = np.arange(width) < dataset["evaluations_done"].to_numpy()[:, None]
-    # Behind the last evaluation a resumed run may hold rows of an earlier life.
-    return dataset.assign(value=dataset["value"].where(xr.DataArray(valid, dims=("run", "eval"))))
-
-
-def _run_coordinates(
-    stores: list[Store], picked: list[tuple[int, int]], axes: list[str]
-) -> dict[str, Any]:
-    """Every coordinate of any store. A setting that became an axis later is a shape of the older stores."""
-    stored = dict.fromkeys(name for store in stores for name in store.coordinates)
-    shapes = {name for store in stores for name in store.shape}
-    columns: dict[str, Any] = {}
-    for name in [*stored, *(axis for axis in axes if axis in shapes and axis not in stored)]:
-        present = [
-            stores[i].coordinates[name][row]
-            if name in stores[i].coordinates
-            else stores[i].shape.get(name)
-            for i, row in picked
-        ]
-        columns[name] = ("run", _column(present))
-    columns["group"] = ("run", np.array([stores[i].group for i, _ in picked]))
-    columns["stop_level"] = ("run", np.array([stores[i].stop_level for i, _ in picked]))
-    return columns
-
-
-def _column(values: list[Any]) -> np.ndarray:
-    """One type for a coordinate: numbers where all known values are numbers, with NaN for the
-    unknown ones.
-    """
-    if any(isinstance(value, str) for value in values):
-        return np.array(["" if value is None else str(value) for value in values])
-    return np.array([np.nan if value is None else value for value in values])
 
 
 def _fill_axes(dataset: xr.Dataset, settings: dict[str, Any]) -> xr.Dataset:

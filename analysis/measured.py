@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import xarray as xr
 
 from analysis.load import ResultsError
 from grokjax.quoting import cut, cut_path
+from grokjax.results.measured_store import read_measured
+from grokjax.results.sealed import Damaged
 from grokjax.version import SCHEMA
 
 
@@ -19,7 +22,7 @@ def load_measured(path: str | Path, kind: str) -> xr.Dataset:
     so is `step` (run, snapshot) after a run's last snapshot. `attrs`: kind, settings, meaning. Raises ResultsError.
     """
     path = Path(path)
-    stores = sorted(path.glob(f"groups/*/measured/{kind}.zarr"))
+    stores = _stores(path, kind)
     if not stores:
         raise ResultsError(f"{cut_path(path)}: {_missing(path, kind)}")
     groups = [_read(store) for store in stores]
@@ -46,7 +49,7 @@ def at_the_end(measured: xr.Dataset) -> xr.Dataset:
 
 
 def _missing(path: Path, kind: str) -> str:
-    others = sorted({store.stem for store in path.glob("groups/*/measured/*.zarr")})
+    others = sorted({store.stem for store in _stores(path, "*")})
     there = f"; there are {', '.join(others)}" if others else ""
     return (
         f"{cut(kind)} was not measured{there}; "
@@ -54,17 +57,21 @@ def _missing(path: Path, kind: str) -> str:
     )
 
 
+def _stores(path: Path, kind: str) -> list[Path]:
+    """The files of a kind, and the stores that older versions wrote."""
+    files = [path.glob(f"groups/*/measured/{kind}.{ending}") for ending in ("safetensors", "zarr")]
+    return sorted(itertools.chain(*files))
+
+
 def _read(store: Path) -> xr.Dataset:
     try:
-        with xr.open_zarr(store, consolidated=False) as opened:
-            group = opened.load()
-    except Exception as error:  # zarr and xarray raise whatever their layers raise on broken files
+        group = _read_older(store) if store.suffix == ".zarr" else _read_file(store)
+    except Damaged as error:
+        raise ResultsError(f"{cut_path(store)}: {error}; delete it and measure again") from error
+    schema = group.attrs.get("schema")
+    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
         raise ResultsError(
-            f"{cut_path(store)}: is damaged ({cut(error, 200)}); delete it and measure again"
-        ) from error
-    if group.attrs.get("schema") != SCHEMA:
-        raise ResultsError(
-            f"{store}: schema is {group.attrs.get('schema')}, but this version reads schema {SCHEMA}; update grokjax"
+            f"{store}: schema is {schema}, but this version reads schemas up to {SCHEMA}; update grokjax"
         )
     # As fixed-width strings, which NumPy compares and sorts everywhere.
     text = {
@@ -73,6 +80,19 @@ def _read(store: Path) -> xr.Dataset:
         if x.dtype.kind in "OT"
     }
     return group.assign_coords(text)
+
+
+def _read_file(store: Path) -> xr.Dataset:
+    variables, coordinates, attributes = read_measured(store)
+    return xr.Dataset(dict(variables), coords=dict(coordinates), attrs=attributes)
+
+
+def _read_older(store: Path) -> xr.Dataset:
+    try:
+        with xr.open_zarr(store, consolidated=False) as opened:
+            return opened.load()
+    except Exception as error:  # zarr and xarray raise whatever their layers raise on broken files
+        raise Damaged(f"is damaged ({cut(error, 200)})") from error
 
 
 def _on_runs(group: xr.Dataset) -> list[str]:

@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from analysis.load import ResultsError
-from grokjax.quoting import cut_path
+from grokjax.results.sealed import Damaged
+from grokjax.results.store import GroupStore
+from grokjax.results.weights import Weights, save_weights
 
 Tensors = dict[str, np.ndarray]
 
 
 def final_weights(dataset: xr.Dataset) -> list[Tensors]:
-    """Tensors by name of every run of the dataset that has ended. Other runs are left out."""
+    """Tensors by name of every run of the dataset that has ended, others left out. Raises ResultsError."""
     root = Path(dataset.attrs["path"]) / "groups"
     groups, ids = dataset["group"].to_numpy(), dataset["id"].to_numpy()
-    files = [
-        root / group / "weights" / f"{run}.safetensors"
+    stores = {group: GroupStore(root / group).weights for group in np.unique(groups)}
+    with_weights = [
+        (stores[group], str(run))
         for group, run in zip(groups, ids, strict=True)
+        if stores[group].has(str(run))
     ]
-    return [_read(file) for file in files if file.is_file()]
+    return list(_read_all(with_weights))
 
 
-def _read(file: Path) -> Tensors:
-    try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise ResultsError(
-            f"{cut_path(file)}: is damaged ({error}); restore it from a copy, or delete it and train again"
-        ) from error
+def export_weights(path: str | Path, run: str, file: str | Path, step: int | None = None) -> Path:
+    """Write the weights of one run, at its end or at the step of a snapshot, as a safetensors file by tensor names.
+
+    Raises ResultsError.
+    """
+    for directory in sorted(Path(path).glob("groups/*")):
+        weights = GroupStore(directory).weights
+        if weights.has(run, step):
+            try:
+                return save_weights(weights, run, Path(file), step)
+            except Damaged as error:
+                raise ResultsError(
+                    f"{error}; start the experiment again to train it again"
+                ) from None
+    at = "at its end" if step is None else f"at step {step}"
+    raise ResultsError(
+        f"{path}: no weights of run {run} {at} were saved; runs.csv has the ids of all runs"
+    )
+
+
+def _read_all(runs: list[tuple[Weights, str]]) -> Iterator[Tensors]:
+    for weights, run in runs:
+        try:
+            yield weights.read(run)
+        except Damaged as error:
+            raise ResultsError(f"{error}; start the experiment again to train it again") from None
 
 
 def n_parameters(tensors: Tensors) -> int:

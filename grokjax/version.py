@@ -2,5 +2,8 @@
 
 __version__ = "0.1.0"
 
-SCHEMA = 1
-"""Version of the results directory: experiment.yaml, histories and measurements all carry it."""
+SCHEMA = 2
+"""Version of the results directory: experiment.yaml, admissions and measurements all carry it.
+
+1: histories in zarr stores, two safetensors files a run, no checksums. 2: packs (results/packs.py).
+"""

@@ -11,17 +11,21 @@ from typing import Any
 from grokjax.cli.commands import main
 from grokjax.driver.trainer import GroupTrainer
 from grokjax.engine.program import Program
-from grokjax.results import store
+from grokjax.results import pack_writing
 from grokjax.results.checkpoint import Checkpoints
+from grokjax.results.writer import StoreWriter
 
 POINTS = {
     "in a save": (Checkpoints, "save", 0.003),
     "after a save": (Checkpoints, "save", 0.5),
-    "between history and status": (store.History, "write_all", 0.0),
-    "between weights and status": (store.GroupStore, "write_weights", 0.0),
-    "after the status": (store.GroupStore, "flush", 0.0),
+    "after a pack, before its line in the log": (pack_writing, "write_sealed", 0.0),
+    "after the runs that ended": (StoreWriter, "add_ended", 0.0),
+    "after snapshots": (StoreWriter, "add_snapshots", 0.0),
+    "between histories and checkpoint": (StoreWriter, "write_running", 0.0),
+    "while packs are merged": (pack_writing, "write", 0.0),
+    "after packs were merged": (pack_writing, "replace", 0.0),
     "after a refill": (GroupTrainer, "_fill", 0.0),
-    "while a store is made": (store.History, "create", 0.0),
+    "after an admission": (StoreWriter, "admit", 0.0),
     "after a restore": (Checkpoints, "restore", 0.0),
     "after an advance": (Program, "advance", 0.0),
 }
@@ -42,9 +46,7 @@ def arm(point: str, count: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    setattr(
-        owner, name, staticmethod(deadly) if owner is store.History and name == "create" else deadly
-    )
+    setattr(owner, name, deadly)
 
 
 if __name__ == "__main__":

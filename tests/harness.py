@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from grokjax.results.status import DONE
 from grokjax.results.store import GroupStore
 
 ROOT = Path(__file__).parent.parent
@@ -76,19 +77,20 @@ def results(out: Path) -> dict[str, dict[str, np.ndarray]]:
     found = {}
     for directory in sorted((out / "groups").iterdir()):
         store = GroupStore(directory)
-        for run in sorted({run for history in store.histories for run in history.row}):
-            progress, history = store.progress(run), store.of(run)
-            assert history is not None
+        for run in sorted(store.runs):
+            progress, weights = store.progress(run), store.weights
+            assert progress.status in DONE, f"{run} is {progress.status}"
+            _, values = store.read_block(store.source(run).block)
             found[run] = {
                 "status": np.array(progress.status),
                 "evaluations": np.array(progress.evaluations_done),
                 "diverged_at": np.array(progress.diverged_at),
-                "values": history.read(run)[: progress.evaluations_done],
-                **store.read_weights(run),
+                "values": values[store.source(run).row, : progress.evaluations_done],
+                **weights.read(run),
                 **{
                     f"{n}@{s}": x
-                    for s in store.snapshots(run)
-                    for n, x in store.read_weights(run, s).items()
+                    for s in weights.snapshots(run)
+                    for n, x in weights.read(run, s).items()
                 },
             }
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from ruamel.yaml import YAML
+
+from grokjax.results.experiment_file import write_text
+from grokjax.results.status import DONE, Progress
+from grokjax.results.store import GroupStore
+from grokjax.results.writer import Ended, StoreWriter
+from grokjax.version import SCHEMA
 
 PROBES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 BUDGET = 20_000
@@ -26,6 +32,7 @@ class Row:
     value: np.ndarray
     status: str
     extra: Point = field(default_factory=dict)
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def grid(axes: dict[str, Sequence[Any]]) -> list[Point]:
@@ -83,38 +90,34 @@ def stopped_row(point: Point, budget: int = BUDGET, hold: int = 5) -> Row:
 
 
 def write_store(
-    path: Path, rows: Sequence[Row], step: np.ndarray, probes: Sequence[str] = PROBES, **attrs: Any
+    directory: Path,
+    rows: Sequence[Row],
+    step: np.ndarray,
+    probes: Sequence[str] = PROBES,
+    **attributes: Any,
 ) -> None:
-    """One history store; every coordinate of every row's point becomes a coordinate on run."""
-    group = zarr.open_group(str(path), mode="w", zarr_format=3)
-    value = np.full((len(rows), len(step), len(probes)), np.nan, np.float32)
-    for row, target in zip(rows, value, strict=True):
-        target[: len(row.value)] = row.value
-    _put(group, "value", value, ("run", "eval", "probe"))
-    _put(group, "step", step.astype(np.int64), ("eval",))
-    _put(group, "probe", np.array(probes), ("probe",))
-    coordinates = _coordinates(rows, step)
-    for name, values in coordinates.items():
-        _put(group, name, np.array(values), ("run",))
-    group.attrs.update(
-        {
-            "schema": 1,
-            "group": path.parts[-3],
-            "coordinates": " ".join(["probe", "step", *coordinates]),
-        }
-        | attrs
-    )
+    """Admit runs to a group, and write their results; every coordinate of every row's point becomes a column."""
+    writer = StoreWriter(GroupStore(directory))
+    ids = [run_id(row.point) for row in rows]
+    facts = {"group": directory.name} | attributes
+    writer.admit(ids, probes, step.astype(int), _columns(rows, step), facts)
+    ended = [row for row in rows if row.status in DONE]
+    writer.add_ended([_ended(row, step) for row in ended], probes)
+    others = [row for row in rows if row.status not in DONE]
+    if others:
+        writer.write_running([(run_id(r.point), len(r.value), r.value) for r in others], probes)
 
 
-def _coordinates(rows: Sequence[Row], step: np.ndarray) -> dict[str, list[Any]]:
+def _ended(row: Row, step: np.ndarray) -> Ended:
+    done = len(row.value)
+    last = int(step[done - 1])
+    progress = Progress(row.status, done, last if row.status == "diverged" else -1)
+    return Ended(run_id(row.point), progress, last, row.value, row.weights)
+
+
+def _columns(rows: Sequence[Row], step: np.ndarray) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {
-        "id": [run_id(row.point) for row in rows],
-        "status": [row.status for row in rows],
-        "evaluations_done": [len(row.value) for row in rows],
         "budget_evaluations": [len(step)] * len(rows),
-        "diverged_at": [
-            int(step[len(row.value) - 1]) if row.status == "diverged" else -1 for row in rows
-        ],
         "n_train": [round(1000 * row.point.get("split.train_fraction", 0.5)) for row in rows],
         "steps_per_epoch": [1] * len(rows),
     }
@@ -128,18 +131,6 @@ def _coordinates(rows: Sequence[Row], step: np.ndarray) -> dict[str, list[Any]]:
 def run_id(point: Point) -> str:
     """Readable in place of a hash."""
     return ";".join(f"{name}={value}" for name, value in sorted(point.items())) or "only"
-
-
-def _put(group: zarr.Group, name: str, values: np.ndarray, dims: tuple[str, ...]) -> None:
-    if values.dtype.kind == "U":
-        array = group.create_array(name, shape=values.shape, dtype="str", dimension_names=dims)
-        array[:] = values.astype(object)
-    else:
-        fill = np.nan if values.dtype.kind == "f" else 0
-        array = group.create_array(
-            name, shape=values.shape, dtype=values.dtype, fill_value=fill, dimension_names=dims
-        )
-        array[:] = values
 
 
 def write_settings(
@@ -156,7 +147,7 @@ def write_settings(
         for name, values in axes.items()
     }
     settings = {
-        "schema": 1,
+        "schema": SCHEMA,
         "name": path.name,
         "task": {"kind": "modular", "p": 59},
         "split": {"kind": "random", "train_fraction": 0.5},
@@ -165,8 +156,9 @@ def write_settings(
         "train": {"steps": budget, "eval_every": EVAL_EVERY, "stop": stop},
         "axes": plain,
     }
-    with (path / "experiment.yaml").open("w") as file:
-        YAML().dump(settings | tree, file)
+    text = io.StringIO()
+    YAML().dump(settings | tree, text)
+    write_text(path, text.getvalue())
 
 
 STOP = {"val_accuracy": 0.99, "hold": 5, "then": 0}
@@ -187,5 +179,5 @@ def write_results(
         groups.setdefault(key, []).append(make_row(point))
     for key, rows in groups.items():
         step = np.arange(0, budget + 1, EVAL_EVERY)
-        write_store(path / "groups" / key / "history" / "0.zarr", rows, step, probes, stop=STOP)
+        write_store(path / "groups" / key, rows, step, probes, stop=STOP)
     return path

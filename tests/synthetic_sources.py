@@ -155,5 +155,8 @@ def write_kind(
     coordinates["snapshot"] = Variable(("snapshot",), np.arange(3))
     attributes = {"kind": kind, "settings": "{}", "meaning": "made up"}
     write_measured(
-        path / "groups" / "p59l1" / "measured" / f"{kind}.zarr", found, coordinates, attributes
+        path / "groups" / "p59l1" / "measured" / f"{kind}.safetensors",
+        found,
+        coordinates,
+        attributes,
     )

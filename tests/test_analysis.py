@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-import zarr
 
 import analysis
 from analysis.__main__ import main
@@ -73,9 +72,9 @@ def test_every_run_comes_back_with_its_curve(results):
 def test_groups_with_other_steps_probes_and_coordinates_are_padded(tmp_path):
     write_settings(tmp_path, {"task.p": [5, 7]}, budget=40)
     groups = tmp_path / "groups"
-    small_store(groups / "a/history/0.zarr", [{"task.p": 5, "optimizer.beta2": 0.98}], 4)
+    small_store(groups / "a", [{"task.p": 5, "optimizer.beta2": 0.98}], 4)
     write_store(
-        groups / "b/history/0.zarr",
+        groups / "b",
         [Row({"task.p": 7, "model.kind": "mlp"}, np.ones((2, 3), np.float32), "finished")],
         np.array([0, 25]),
         ("val_accuracy", "train_accuracy", "param_norm/embed.W_E"),
@@ -94,14 +93,12 @@ def test_groups_with_other_steps_probes_and_coordinates_are_padded(tmp_path):
     assert dataset["group"].to_numpy().tolist() == ["a", "b"]
 
 
-def test_the_store_with_the_largest_number_wins_a_run(tmp_path):
+def test_the_newest_admission_and_result_of_a_run_count(tmp_path):
     write_settings(tmp_path, {"seed": [0, 1, 2]})
-    history = tmp_path / "groups/a/history"
-    small_store(history / "0.zarr", [{"seed": 0}, {"seed": 1}], 3, level=0.25)
-    small_store(history / "2.zarr", [{"seed": 2}], 4, level=0.5)
-    small_store(
-        history / "10.zarr", [{"seed": 1}, {"seed": 2}], 6, level=0.75, stop={"val_accuracy": 0.95}
-    )
+    group = tmp_path / "groups/a"
+    small_store(group, [{"seed": 0}, {"seed": 1}], 3, level=0.25)
+    small_store(group, [{"seed": 2}], 4, level=0.5)
+    small_store(group, [{"seed": 1}, {"seed": 2}], 6, level=0.75, stop={"val_accuracy": 0.95})
     dataset = analysis.load(tmp_path).set_index(run="seed")
     assert sorted(dataset["run"].to_numpy()) == [0, 1, 2]
     first, *others = (dataset.sel(run=seed) for seed in (0, 1, 2))
@@ -112,33 +109,28 @@ def test_the_store_with_the_largest_number_wins_a_run(tmp_path):
         assert other["stop_level"] == 0.95
 
 
-def test_rows_of_an_earlier_life_behind_the_last_evaluation_are_blanked(tmp_path):
-    write_settings(tmp_path, {"seed": [0]})
-    store = tmp_path / "groups/a/history/0.zarr"
-    small_store(store, [{"seed": 0}], 5, level=1.0)
-    zarr.open_group(str(store), mode="r+")["evaluations_done"][:] = 2
-    value = analysis.load(tmp_path)["value"].to_numpy()[0]
-    assert (value[:2] == 1).all() and np.isnan(value[2:]).all()
+def test_what_is_behind_the_last_evaluation_is_blank(tmp_path):
+    write_settings(tmp_path, {"seed": [0, 1]})
+    runs = [(seed, n, "running") for seed, n in ((0, 5), (1, 2))]
+    rows = [Row({"seed": seed}, np.ones((n, 4), np.float32), status) for seed, n, status in runs]
+    write_store(tmp_path / "groups/a", rows, np.arange(6) * 10)
+    dataset = analysis.load(tmp_path)
+    assert dataset["evaluations_done"].to_numpy().tolist() == [5, 2]
+    assert (dataset["value"][1, :2] == 1).all() and np.isnan(dataset["value"][1, 2:]).all()
 
 
-def test_a_store_that_is_still_being_created_is_left_out(tmp_path, caplog):
+def test_an_admission_that_is_still_being_written_is_left_out(tmp_path):
     write_settings(tmp_path, {"seed": [0]})
-    small_store(tmp_path / "groups/a/history/0.zarr", [{"seed": 0}])
-    half = tmp_path / "groups/a/history/1.zarr"
-    small_store(half, [{"seed": 1}])
-    shutil.rmtree(half / "status")
-    (tmp_path / "groups/a/history/2.zarr").mkdir()
-    unwritten = tmp_path / "groups/a/history/3.zarr"
-    small_store(unwritten, [{"seed": 2}])
-    zarr.open_group(str(unwritten), mode="r+")["id"][:] = ""
+    small_store(tmp_path / "groups/a", [{"seed": 0}])
+    (tmp_path / "groups/a/admitted/1.safetensors.new").write_bytes(b"half")
+    (tmp_path / "groups/b/admitted").mkdir(parents=True)
     assert analysis.load(tmp_path)["id"].to_numpy().tolist() == ["seed=0"]
-    assert "not complete yet" in caplog.text
 
 
 def test_runs_from_before_a_setting_became_an_axis_get_its_value(tmp_path):
     write_settings(tmp_path, {"model.n_layers": [1, 3], "seed": [0]})
-    small_store(tmp_path / "groups/a/history/0.zarr", [{"seed": 0}])
-    small_store(tmp_path / "groups/b/history/0.zarr", [{"seed": 0, "model.n_layers": 3}])
+    small_store(tmp_path / "groups/a", [{"seed": 0}])
+    small_store(tmp_path / "groups/b", [{"seed": 0, "model.n_layers": 3}])
     assert analysis.load(tmp_path)["model.n_layers"].to_numpy().tolist() == [1, 3]
 
 
@@ -256,8 +248,9 @@ def test_heat_map_cells_print_median_and_share(results):
 
 def test_a_heat_map_says_beyond_budget_once_no_median_can_come(tmp_path):
     def row(point):
-        value = run_values(np.arange(3) * 100.0, 100, np.inf)
-        return Row(point, value, "running" if point["seed"] < point["task.p"] else "finished")
+        running = point["seed"] < point["task.p"]
+        value = run_values(np.arange(3 if running else 201) * 100.0, 100, np.inf)
+        return Row(point, value, "running" if running else "finished")
 
     axes = {"task.p": [1, 2], "model.n_layers": [1, 2], "seed": range(4)}
     study = make_study(analysis.load(write_results(tmp_path / "x", axes, row)), Definitions())
@@ -329,10 +322,10 @@ def test_losses_of_zero_and_nan_can_be_drawn(tmp_path):
 
 def test_the_level_defaults_to_the_stop_level(tmp_path):
     write_settings(tmp_path, {"seed": [0, 1]})
-    small_store(tmp_path / "groups/a/history/0.zarr", [{"seed": 0}], stop={"val_accuracy": 0.95})
+    small_store(tmp_path / "groups/a", [{"seed": 0}], stop={"val_accuracy": 0.95})
     assert make_study(analysis.load(tmp_path), Definitions()).level == 0.95
     assert make_study(analysis.load(tmp_path), Definitions(level=0.5)).level == 0.5
-    small_store(tmp_path / "groups/a/history/0.zarr", [{"seed": 0}], stop=None)
+    small_store(tmp_path / "groups/a", [{"seed": 0}], stop=None)
     assert make_study(analysis.load(tmp_path), Definitions()).level == 0.99
 
 

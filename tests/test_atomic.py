@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from grokjax.atomic import own_name, replacing
-from grokjax.results import store
+from grokjax.results import sealed
 from grokjax.results.measured_store import Variable, write_measured
+from grokjax.results.status import Progress
+from grokjax.results.store import GroupStore
+from grokjax.results.writer import Ended, StoreWriter
 
 
 def _names(folder: Path) -> list[str]:
@@ -75,36 +78,39 @@ def test_a_move_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert _names(folder) == ["old"] and _names(tmp_path) == ["a.zarr"]
 
 
-def test_stores_and_weights_that_cannot_be_written_leave_nothing(
+def test_what_cannot_be_written_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    group = store.GroupStore(tmp_path)
-    steps = np.array([0, 50])
-    group.add(["a"], ["loss"], steps, {}, {})
-    group.write_weights("a", {"w": np.zeros(2)}, {"step": "50"})
+    writer = StoreWriter(GroupStore(tmp_path))
+    columns = {"budget_evaluations": [2]}
+    writer.admit(["a"], ["loss"], np.array([0, 50]), columns, {})
+    ended = Ended("a", Progress("finished", 2, -1), 50, np.zeros((2, 1)), {"w": np.zeros(2)})
+    writer.add_ended([ended], ["loss"])
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
 
     def full(*_: object, **__: object) -> None:
         raise OSError("no space")
 
-    monkeypatch.setattr(store, "save_file", full)
-    monkeypatch.setattr(store, "_write_column", full)
-    with pytest.raises(OSError, match="no space"):
-        group.write_weights("a", {"w": np.ones(2)}, {"step": "100"})
-    with pytest.raises(OSError, match="no space"):
-        group.add(["a"], ["loss"], steps, {}, {})
-    assert group.final_step("a") == 50
-    assert _names(tmp_path / "weights") == ["a.safetensors"]
-    assert _names(tmp_path / "history") == ["0.zarr"]
+    monkeypatch.setattr(sealed, "save_file", full)
+    for write in (
+        lambda: writer.add_ended([ended], ["loss"]),
+        lambda: writer.add_snapshots([("a", 10, {"w": np.zeros(2)})]),
+        lambda: writer.admit(["b"], ["loss"], np.array([0, 50]), columns, {}),
+        lambda: writer.write_running([("b", 1, np.zeros((2, 1)))], ["loss"]),
+    ):
+        with pytest.raises(OSError, match="no space"):
+            write()
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    assert GroupStore(tmp_path).progress("a").status == "finished"
 
 
 def test_measurements_that_cannot_be_written_leave_the_old_ones(tmp_path: Path) -> None:
-    path = tmp_path / "measured" / "spectra.zarr"
+    path = tmp_path / "measured" / "spectra.safetensors"
     write_measured(path, {"x": Variable(("run",), [1.0])}, {}, {"of": "old"})
-    old = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+    old = path.read_bytes()
     with pytest.raises(TypeError):
         write_measured(path, {"x": Variable(("run",), [2.0])}, {}, {"of": object()})
-    assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == old
-    assert _names(path.parent) == ["spectra.zarr"]
+    assert path.read_bytes() == old and _names(path.parent) == ["spectra.safetensors"]
 
 
 def test_a_file_does_not_replace_a_directory(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def goes_through_all_commands(config: Path, out: Path, points: int) -> None:
     assert grown.sizes["run"] == 2 * first.sizes["run"]
     assert set(first["id"].values) < set(grown["id"].values)
     assert main(["--measure", str(out), *measurements(config)]) == 0
-    assert list(out.glob("groups/*/measured/*.zarr"))
+    assert list(out.glob("groups/*/measured/*.safetensors"))
     assert analyse([str(out)]) == 0
     with (out / "runs.csv").open() as file:
         assert len(list(csv.DictReader(file))) == grown.sizes["run"]

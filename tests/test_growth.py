@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
-from safetensors.numpy import load_file
 
 import analysis
 from grokjax.driver.session import run_experiment
 from grokjax.experiment.grid import make_runs
 from grokjax.experiment.loading import load_experiment
 from grokjax.results.directory import read_experiment, write_experiment
+from grokjax.results.store import group_stores
 from tests.harness import write_grid
 
 TINY = ["train.steps=8", "axes.seed=[0]", "axes.optimizer.weight_decay=null"]
@@ -37,9 +36,10 @@ def layers_and_depths(out):
     names = [str(run) for run in runs["id"].values]
     told = dict(zip(names, runs["model.n_layers"].values.tolist(), strict=True))
     real = {}
-    for path in out.glob("groups/*/weights/*.safetensors"):
-        blocks = {n.split(".")[1] for n in load_file(path) if n.startswith("blocks.")}
-        real[path.stem] = len(blocks)
+    for _, store in group_stores(out):
+        for run in store.runs:
+            blocks = {n.split(".")[1] for n in store.weights.read(run) if n.startswith("blocks.")}
+            real[run] = len(blocks)
     return told, real
 
 
@@ -57,17 +57,6 @@ def test_older_runs_keep_the_value_that_a_later_axis_does_not_begin_with(
     told, real = layers_and_depths(out)
     assert sorted(told.values()) == [1, 2]
     assert told == real
-
-
-def test_older_stores_that_do_not_say_are_told_by_the_base_and_then_say(tmp_path, two_layers):
-    """Directories of a version that did not store shape settings."""
-    out = shutil.copytree(two_layers, tmp_path / "out")
-    (description,) = out.glob("groups/*/history/0.zarr/zarr.json")
-    stored = json.loads(description.read_text())
-    assert stored["attributes"].pop("shape")["model.n_layers"] == 2
-    description.write_text(json.dumps(stored))
-    told, real = layers_and_depths(trained(out, "axes.model.n_layers=[1, 2]"))
-    assert told == real and sorted(told.values()) == [1, 2]
 
 
 def test_the_base_value_is_what_is_stored(tmp_path):

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import numpy as np
-import zarr
-from safetensors.numpy import load_file
 
 import analysis
+from analysis.measured import load_measured
+from analysis.weights import final_weights
 from tests.harness import ROOT, environment
 
 CONFIG = """
@@ -62,13 +62,9 @@ def test_kinds_listed_in_their_dictionaries_only_are_planned_trained_resumed_mea
     final = [float(row["final_largest_weight"]) for row in rows]
     np.testing.assert_allclose(final, largest[:, -1], rtol=1e-6)
     run("--measure", str(out))
-    (store,) = out.glob("groups/*/measured/smallest.zarr")
-    measured = zarr.open_group(store, mode="r")
-    weights = [
-        load_file(path) for path in sorted(out.glob("groups/*/weights/*[0-9a-f].safetensors"))
-    ]
+    measured = load_measured(out, "smallest")
     expected = {
-        tuple(float(abs(w[n]).min()) for n in ("W_E", "W_U")) for w in weights if "W_E" in w
+        tuple(float(abs(w[n]).min()) for n in ("W_E", "W_U")) for w in final_weights(second)
     }
     rows = np.asarray(measured["smallest_weight"]).reshape(-1, 2).tolist()
     assert len(rows) == 2 and {tuple(row) for row in rows} <= expected

@@ -11,6 +11,7 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -33,7 +34,9 @@ from grokjax.models import tensor_names
 from grokjax.results.directory import check_directory, directory_of, write_experiment
 from grokjax.results.locks import hold
 from grokjax.results.saved_weights import shelves_of
-from grokjax.results.store import GroupStore, Progress
+from grokjax.results.status import Progress
+from grokjax.results.store import GroupStore
+from grokjax.results.writer import Ended, StoreWriter
 from grokjax.training import one_run, passes, runstate
 from tests import reference
 
@@ -70,10 +73,27 @@ def words(*measurements: dict) -> list[str]:
     return ["measurements=" + json.dumps(list(measurements))]
 
 
+NAMES = ["val_accuracy"]
+
+
+def ended_with(run: str, step: int, weights: dict) -> Ended:
+    """A run that has used its budget, without a history."""
+    values = np.zeros((3, len(NAMES)), np.float32)
+    return Ended(run, Progress("finished", 3, -1), step, values, weights)
+
+
 class Made:
     """A results directory with random weights at STEPS of every run."""
 
-    def __init__(self, path: Path, steps: tuple[int, ...] = STEPS, **changes):
+    def __init__(
+        self,
+        path: Path,
+        steps: tuple[int, ...] = STEPS,
+        without: Sequence[int] = (),
+        ended: bool = True,
+        **changes,
+    ):
+        """`without`: numbers of runs that have no weights; `ended`: whether the last step is the runs' end."""
         self.path, self.experiment = path, Experiment.model_validate(BASE | changes)
         path.mkdir()
         write_experiment(self.experiment, path)
@@ -82,10 +102,12 @@ class Made:
         for group in make_groups(self.runs):
             setup = runstate.make_setup(group)
             self.setups[group.hash], self.data[group.hash] = setup, runstate.make_data(setup)
+            writer = StoreWriter(GroupStore(path / "groups" / group.hash))
             for number, run in enumerate(group.runs):
-                self._write(GroupStore(path / "groups" / group.hash), number, run, setup, steps)
+                if number not in without:
+                    self._write(writer, number, run, setup, steps, ended)
 
-    def _write(self, store, number, run, setup, steps) -> None:
+    def _write(self, writer, number, run, setup, steps, ended) -> None:
         start = jax.jit(passes.init_params, static_argnums=0)(setup, runstate.make_hyper(run))
         named, rng = {n: np.asarray(x) for n, x in tensor_names(start).items()}, np.random
         for step in steps:
@@ -95,10 +117,10 @@ class Made:
                 for n, x in named.items()
             }
             self.weights[run.id, step] = reference.as_float64(moved)
-            if step == steps[-1]:
-                store.write_weights(run.id, moved, {"step": str(step)})
-            else:
-                store.write_snapshot(run.id, step, moved)
+            if step < steps[-1]:
+                writer.add_snapshots([(run.id, step, moved)])
+            elif ended:
+                writer.add_ended([ended_with(run.id, step, moved)], NAMES)
 
     def measure(self, **measurement) -> xr.Dataset:
         measure_directory(self.path, words(measurement))
@@ -445,7 +467,7 @@ def test_measuring_twice_writes_the_same_bytes(made) -> None:
     directory = made["mlp"]
     directory.measure(kind="pruning")
     stores = list(directory.path.rglob("measured/*"))
-    assert [p.suffix for p in stores] == [".zarr"] * len(stores)
+    assert [p.name for p in stores] == ["pruning.safetensors"] * len(stores) and stores
     before = bytes_below(directory.path)
     directory.measure(kind="pruning")
     assert bytes_below(directory.path) == before
@@ -459,9 +481,8 @@ def test_new_settings_replace_what_was_measured(made) -> None:
     assert found.sizes == {"run": 3, "snapshot": 1, "threshold": 1}
     assert json.loads(found.attrs["settings"])["thresholds"] == [0.5]
     assert "set to 0" in found.attrs["meaning"]
-    with xr.open_zarr(next(directory.path.rglob("pruning.zarr")), consolidated=False) as opened:
-        assert list(opened["split_seed"].values) == [0, 5, 6]
-        assert opened["val_loss"].dims == ("run", "snapshot", "threshold")
+    assert list(found["split_seed"].values) == [0, 5, 6]
+    assert found["val_loss"].dims == ("run", "snapshot", "threshold")
 
 
 def bytes_below(path: Path) -> dict[str, bytes]:
@@ -486,9 +507,7 @@ def test_groups_of_different_shape_are_padded_with_nan(tmp_path) -> None:
 
 
 def test_runs_without_weights_are_left_out_and_counted(tmp_path, caplog) -> None:
-    directory = Made(tmp_path / "x")
-    for file in directory.path.rglob(f"{directory.runs[1].id}*"):
-        file.unlink()
+    directory = Made(tmp_path / "x", without=[1])
     with caplog.at_level(logging.INFO, "grokjax"):
         found = directory.measure(kind="embedding_fourier")
     assert list(found["id"].values) == [directory.runs[0].id, directory.runs[2].id]
@@ -500,8 +519,8 @@ def test_a_diverged_run_is_nan_and_harms_no_other(tmp_path) -> None:
     directory = Made(tmp_path / "x")
     store = GroupStore(next(directory.path.glob("groups/*")))
     run = directory.runs[1].id
-    weights = {n: x * np.nan for n, x in store.read_weights(run).items()}
-    store.write_weights(run, weights, {"step": "40"})
+    weights = {n: x * np.nan for n, x in store.weights.read(run).items()}
+    StoreWriter(store).add_ended([ended_with(run, 40, weights)], NAMES)
     for kind, name in (
         ("spectrum", "eigenvalue"), ("pca", "embedding"), ("ntk", "distance"),
         ("effective_sparsity", "neurons_same_accuracy"), ("subnetworks", "faithfulness"),
@@ -578,10 +597,7 @@ def test_a_wrong_measurement(told, given: dict, changes: dict, sentence: str) ->
 
 @pytest.mark.parametrize("given", [{"kind": "ntk"}, {"kind": "subnetworks", "at": [0]}])
 def test_the_end_of_runs_that_have_not_come_to_it(tmp_path, given) -> None:
-    directory = Made(tmp_path / "x")
-    for file in directory.path.rglob("weights/*"):
-        if "-" not in file.name:
-            file.unlink()
+    directory = Made(tmp_path / "x", ended=False)
     with pytest.raises(
         ConfigError, match=r"at: needs the weights at the end of a run, but no run has ended"
     ):
@@ -675,9 +691,13 @@ def test_the_end_of_a_smaller_budget_is_not_the_end_of_a_run_that_goes_on(
     (group,) = make_groups(make_runs(Experiment.model_validate(BASE | {"axes": {"seed": [0]}})))
     store = GroupStore(tmp_path / "groups" / group.hash)
     run = group.first.id
-    store.add([run], ["val_accuracy"], np.arange(0, 81, 20), {"seed": [0]}, {})
-    store.write_weights(run, {"W_E": np.zeros((2, 3), np.float32)}, {"step": "40"})
-    store.histories[-1].note(run, Progress(status, 3, -1))
-    store.flush()
+    writer = StoreWriter(store)
+    writer.add_ended([ended_with(run, 40, {"W_E": np.zeros((2, 3), np.float32)})], NAMES)
+    if status != "finished":
+        columns = {"seed": [0], "budget_evaluations": [5]}
+        writer.admit([run], NAMES, np.arange(0, 81, 20), columns, {})
+    if status == "running":
+        writer.write_running([(run, 4, np.zeros((5, 1), np.float32))], NAMES)
+    assert GroupStore(store.directory).progress(run).status == status
     (shelf,) = shelves_of(group, tmp_path)
     assert shelf.final == expected and shelf.steps == ({} if expected is None else {40: None})

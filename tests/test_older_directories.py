@@ -34,4 +34,4 @@ def test_it_opens_continues_grows_and_is_measured(older):
         after = same["value"].isel(run=int(np.flatnonzero(same["id"] == run)[0]))
         np.testing.assert_array_equal(after[:3], before)
     assert main(["--measure", str(out), "measurements=[{kind: pruning}]"]) == 0
-    assert list(out.glob("groups/*/measured/pruning.zarr"))
+    assert list(out.glob("groups/*/measured/pruning.safetensors"))

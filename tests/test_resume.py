@@ -77,7 +77,7 @@ def test_killed_after_a_state_was_kept_and_before_any_checkpoint(count, tmp_path
     assert train(config, whole).returncode == 0
     expected = results(whole)
     assert {str(r["status"]) for r in expected.values()} == {"finished"}
-    crash_and_finish("between weights and status", count, config, parts, expected)
+    crash_and_finish("after the runs that ended", count, config, parts, expected)
 
 
 @pytest.mark.soak
@@ -186,16 +186,11 @@ def test_saved_with_some_devices_resumes_with_others(before, after, config, tmp_
 
 def results_so_far(out: Path) -> dict:
     """Rows that the checkpoint covers, by run."""
-    from grokjax.results.store import GroupStore
-
     (group,) = (out / "groups").iterdir()
     store = GroupStore(group)
-    found = {}
-    for run in store.histories[-1].ids:
-        history = store.of(run)
-        assert history is not None
-        found[run] = (store.progress(run).evaluations_done, history.read(run))
-    return found
+    names = store.admissions[-1][1].names
+    done = {run: store.progress(run).evaluations_done for run in store.runs}
+    return {run: (n, store.read(run, names, n)) for run, n in done.items()}
 
 
 @pytest.mark.soak
@@ -211,9 +206,9 @@ def test_interventions_and_accumulators_survive_kills_and_larger_budgets(tmp_pat
     assert train(config, whole).returncode == 0
     expected = results(whole)
     (group,) = (whole / "groups").iterdir()
-    column = [str(x) for x in GroupStore(group).histories[0].names].index("intervened_at")
+    column = GroupStore(group).admissions[0][1].names.index("intervened_at")
     fired = np.array([run["values"][-1, column] for run in expected.values()])
     assert np.isnan(fired).sum() >= 6 and np.isfinite(fired).any()
     assert train(config, parts, "train.steps=16").returncode == 0
-    assert crash("between weights and status", 2, config, parts) == KILLED
+    assert crash("after the runs that ended", 2, config, parts) == KILLED
     finish(config, parts, expected)

@@ -95,7 +95,7 @@ def test_a_signal_during_the_last_chunk_of_a_group_ends_before_the_next_one(tmp_
     monkeypatch.setattr(StopSignal, "__call__", lambda self: bool(stopped))
     with pytest.raises(Interrupted):
         session.run_experiment(experiment, places=places, display=lambda tally: None)
-    assert len(list(tmp_path.glob("out/groups/*/history/*.zarr"))) == 1
+    assert len(list(tmp_path.glob("out/groups/*/admitted/*.safetensors"))) == 1
 
 
 # -- processes -----------------------------------------------------------------------------------------------------

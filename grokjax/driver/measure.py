@@ -6,6 +6,7 @@ weights at a time, one after the other. Which rows train is drawn again from eac
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -31,9 +32,11 @@ from grokjax.measurements.saved import Saved
 from grokjax.models import Params, tensor_names
 from grokjax.quoting import cut, cut_path
 from grokjax.results.directory import as_data, read_experiment
+from grokjax.results.experiment_file import COPY, NAME
 from grokjax.results.locks import hold
 from grokjax.results.measured_store import Variable, write_measured
 from grokjax.results.saved_weights import Shelf, Wanted, check_steps, shelves_of, wanted_of
+from grokjax.results.sealed import Damaged
 from grokjax.splits import row_weights
 from grokjax.training import one_run, passes, runstate
 from grokjax.training.runstate import Data, Hyper, Setup
@@ -50,7 +53,7 @@ def measure_directory(path: Path, words: list[str] | None = None) -> list[Path]:
     groups = make_groups(make_runs(experiment, places))
     check_kinds(experiment, groups, places)
     devices.set_up(1)
-    with hold(path):
+    with hold(path), _plain_damage():
         shelves = {group.hash: shelves_of(group, path) for group in groups}
         every = [shelf for group in shelves.values() for shelf in group]
         if not any(shelf.steps for shelf in every):
@@ -67,16 +70,26 @@ def measure_directory(path: Path, words: list[str] | None = None) -> list[Path]:
         ]
 
 
+@contextlib.contextmanager
+def _plain_damage() -> Iterator[None]:
+    try:
+        yield
+    except Damaged as error:
+        raise ConfigError(
+            f"{error}; restore it from a copy, or delete it and train again"
+        ) from None
+
+
 # -- what is asked for ---------------------------------------------------------------------------------------------
 
 
 def _open(path: Path, words: list[str]) -> tuple[Experiment, Places]:
-    file, told = path / "experiment.yaml", cut_path(path)
+    file, told = path / NAME, cut_path(path)
     if not os.path.isdir(path):  # which says no to a null byte or a name that is too long
         raise ConfigError(
             f"{told}: this results directory does not exist; train an experiment first"
         )
-    if not os.path.isfile(file):
+    if not (path / NAME).exists() and not (path / COPY).exists():
         raise ConfigError(
             f"{told}: contains no experiment.yaml, so it is not a results directory; use the directory of an experiment"
         )
@@ -121,7 +134,7 @@ def _measure(
     log.info(f"{measurement.kind}: {sets} saved weights of {len(groups)} groups{without}")
     for group in groups:
         if wanted[group.hash]:
-            file = path / "groups" / group.hash / "measured" / f"{measurement.kind}.zarr"
+            file = path / "groups" / group.hash / "measured" / f"{measurement.kind}.safetensors"
             _measure_group(measurement, group, wanted[group.hash], file)
             yield file
 

@@ -1,7 +1,7 @@
 """What the host records of the runs in the batch, and the order in which it is written to disk.
 
-A kill may fall between any two writes. So histories and weights are written before the status that commits a run, and
-the history of a running run before the checkpoint that holds its state.
+A kill may fall between any two writes. So everything of a run that ended is one row of one file, and the histories of
+the runs in training are written before the checkpoint that holds their states.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -19,11 +19,12 @@ from grokjax.driver.tally import Tally
 from grokjax.engine.program import Program, Records, SlotState
 from grokjax.experiment.grid import Run
 from grokjax.models import tensor_names
-from grokjax.results.store import GroupStore, History, Progress
+from grokjax.results.status import Progress
+from grokjax.results.writer import Ended, StoreWriter
 from grokjax.training.runstate import RUNNING, STATUS, RunState
 
 FLUSH_SECONDS = 2.0
-"""Seconds between two writings of the progress of the runs."""
+"""Seconds between two files of runs that ended."""
 
 
 @dataclasses.dataclass
@@ -31,14 +32,11 @@ class RunRecord:
     """One run that is in the batch, or has just left it."""
 
     run: Run
-    history: History
     values: np.ndarray
     """Measurements (evaluations of the budget, columns); NaN where not made."""
     age: int = 0
     evaluations: int = 0
     """Evaluations made."""
-    ended: Progress | None = None
-    """How the run ended; None while it runs."""
 
 
 class Asked(NamedTuple):
@@ -53,31 +51,31 @@ class Recorder:
     """The records of the runs in the batch, and all writing of histories, snapshots, weights and statuses."""
 
     def __init__(
-        self, store: GroupStore, program: Program, keep_state: str, tally: Tally, timed: Timed
+        self, writer: StoreWriter, program: Program, keep_state: str, tally: Tally, timed: Timed
     ):
-        self.store, self._keep_state, self.tally, self._timed = store, keep_state, tally, timed
+        self.writer, self._keep_state, self.tally, self._timed = writer, keep_state, tally, timed
         self._setup, self._names = program.setup, program.names
         self._records: dict[str, RunRecord] = {}
         self._snapshots: list[tuple[str, int, SlotState]] = []
         self._retired: list[tuple[str, SlotState, Progress]] = []
+        self._ended: list[Ended] = []
         self._flushed = time.monotonic()
 
     @property
     def holds_states(self) -> bool:
-        """Whether states were copied from the batch but are not written yet."""
+        """Whether states were copied from the batch but are not on the host yet."""
         return bool(self._snapshots or self._retired)
 
     # -- what happens to a run ---------------------------------------------------------------------------------------
 
     def open(self, run: Run, state: RunState | None) -> None:
         """A run enters the batch, from step 0 or from a state with the measurements before it."""
-        history = self.store.of(run.id)
-        assert history is not None, "every run to train has a store"
-        values = np.full((history.n_evaluations, len(self._names)), np.nan, np.float32)
-        record = RunRecord(run, history, values)
+        values = np.full((run.budget, len(self._names)), np.nan, np.float32)
+        record = RunRecord(run, values)
         if state is not None:
             record.age, record.evaluations = int(state.age), int(state.evaluations)
-            values[: record.evaluations] = history.read(run.id)[: record.evaluations]
+            before = self.writer.store.read(run.id, self._names, record.evaluations)
+            values[: record.evaluations] = before
             self.tally.steps_left -= record.age
         self._records[run.id] = record
 
@@ -116,55 +114,47 @@ class Recorder:
     # -- the disk ----------------------------------------------------------------------------------------------------
 
     def write_states(self) -> None:
-        """Snapshots and weights; histories and the status that commits a run follow with the next flush."""
-        for run, step, row in self._snapshots:
-            state = self._timed(row.fetch)
-            self.store.write_snapshot(run, step, tensor_names(state.snapshot))
+        """Write snapshots, and from time to time the runs that have ended."""
+        taken = [
+            (run, step, tensor_names(self._timed(row.fetch).snapshot))
+            for run, step, row in self._snapshots
+        ]
+        self.writer.add_snapshots(taken)
         self._snapshots = []
         for run, row, ended in self._retired:
-            self._write_end(run, self._timed(row.fetch), ended)
-            record = self._records[run]
-            record.ended = ended
+            record = self._records.pop(run)
+            self._ended.append(self._end(record, self._timed(row.fetch), ended))
             self.tally.ended(ended.status, record.run.steps - record.age)
         self._retired = []
-        # Not at every visit: a status that is not yet written costs work after a kill, never a result.
+        # Not at every visit: a run that is not yet written costs work after a kill, never a result.
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Histories of the runs that have ended, and after them their statuses."""
-        ended = [r for r in self._records.values() if r.ended is not None]
-        _write_histories(ended)
-        for record in ended:
-            assert record.ended is not None
-            record.history.note(record.run.id, record.ended)
-            del self._records[record.run.id]
-        self.store.flush()
+        """Write the runs that have ended."""
+        self.writer.add_ended(self._ended, self._names)
+        self._ended = []
         self._flushed = time.monotonic()
 
     def note_running(self, runs: Iterable[str]) -> None:
-        """Write what belongs to a checkpoint: histories and progress of the runs in the batch and of those that just
-        ended."""
-        running = [self._records[run] for run in runs]
-        _write_histories(running)
-        for record in running:
-            record.history.note(record.run.id, Progress("running", record.evaluations, -1))
+        """Write what belongs to a checkpoint: the runs that just ended, and the histories of those in the batch."""
         self.flush()
+        running = [self._records[run] for run in runs]
+        self.writer.write_running(
+            [(r.run.id, r.evaluations, r.values) for r in running], self._names
+        )
 
-    def _write_end(self, run: str, state: RunState, ended: Progress) -> None:
-        facts = {"run": run, "step": str(int(state.age)), "status": ended.status}
-        if state.intervention is not None:
-            # An action at the last evaluation comes after it: in these weights, and not in the history.
-            facts["intervened_at"] = str(int(state.intervention.fired_at))
+    def _end(self, record: RunRecord, state: RunState, ended: Progress) -> Ended:
         keep = self._keep_state
-        if keep == "all" or (keep == "budget" and ended.status == "finished"):
-            self.store.write_state(run, jax.tree.leaves(state), ended.evaluations_done)
-        self.store.write_weights(run, tensor_names(state.params), facts)
-
-
-def _write_histories(records: list[RunRecord]) -> None:
-    by_store: dict[History, dict[str, Any]] = {}
-    for record in records:
-        by_store.setdefault(record.history, {})[record.run.id] = record.values
-    for history, values in by_store.items():
-        history.write_all(values)
+        kept = keep == "all" or (keep == "budget" and ended.status == "finished")
+        # An action at the last evaluation comes after it: in these weights, and not in the history.
+        fired = None if state.intervention is None else int(state.intervention.fired_at)
+        return Ended(
+            record.run.id,
+            ended,
+            int(state.age),
+            record.values[: ended.evaluations_done],
+            tensor_names(state.params),
+            jax.tree.leaves(state) if kept else None,
+            fired,
+        )

@@ -16,7 +16,10 @@ from grokjax.experiment.grid import Group, Run
 from grokjax.experiment.places import ConfigError
 from grokjax.experiment.run_columns import columns, shapes
 from grokjax.results.checkpoint import Checkpoints, Meta
-from grokjax.results.store import DONE, GroupStore
+from grokjax.results.sealed import Damaged
+from grokjax.results.status import DONE
+from grokjax.results.store import GroupStore
+from grokjax.results.writer import StoreWriter
 from grokjax.training.runstate import FINISHED, RUNNING, RunState
 
 log = logging.getLogger("grokjax")
@@ -30,7 +33,7 @@ def to_train(group: Group, store: GroupStore) -> list[Run]:
 def _is_done(run: Run, store: GroupStore) -> bool:
     progress = store.progress(run.id)
     if progress.status == "finished" and progress.evaluations_done < run.budget:
-        if store.state_evaluations(run.id) == 0:
+        if store.weights.state_evaluations(run.id) == 0:
             raise ConfigError(
                 f"{store.directory}: execution.keep_state: run {run.id} finished without saving its state, so "
                 "it cannot be continued to a larger train.steps; use another directory with --out"
@@ -41,21 +44,22 @@ def _is_done(run: Run, store: GroupStore) -> bool:
 
 def describe_stores(group: Group, store: GroupStore) -> None:
     """Let stores of older versions say which shape settings their runs share."""
-    for history in store.histories:
+    for history in store.older:
         history.describe(shapes(group.first))
 
 
-def make_room(group: Group, todo: list[Run], store: GroupStore, program: Program) -> None:
-    """A store for every run that is to be trained and has none, or too short a one."""
+def admit(group: Group, writer: StoreWriter, program: Program) -> None:
+    """Admit every run of the group that was not admitted, or only with a smaller budget."""
     lacking = [
         run
-        for run in todo
-        if (history := store.of(run.id)) is None or history.n_evaluations < run.budget
+        for run in group.runs
+        if (admission := writer.store.admission(run.id)) is None
+        or admission.budget(run.id) < run.budget
     ]
     if not lacking:
         return
     stop = group.first.settings.train.stop
-    store.add(
+    writer.admit(
         [run.id for run in lacking],
         program.names,
         program.setup.cadence.steps(max(run.budget for run in lacking)),
@@ -83,8 +87,12 @@ class Starts:
         """The state from which a run continues; None: it starts at step 0. A state of the checkpoint is given only
         once."""
         if run.id in self.carried:
-            return self.carried.pop(run.id)
-        kept = self.store.read_state(run.id)
+            return self._with_history(run, self.carried.pop(run.id))
+        try:
+            kept = self.store.weights.state(run.id)
+        except Damaged as error:
+            log.warning(f"{error}; run {run.id} is trained again from the start")
+            return None
         if kept is None:
             return None
         abstract, tree = jax.tree.flatten(self.program.abstract_state(1))
@@ -95,7 +103,18 @@ class Starts:
         # A state from the end of this very budget lost its status to a kill, and cannot go on: the run is made again.
         if int(state.status) != FINISHED or int(state.evaluations) >= run.budget:
             return None
-        return state.replace(status=np.int32(RUNNING))  # type: ignore[attr-defined]
+        running: RunState = state.replace(status=np.int32(RUNNING))  # type: ignore[attr-defined]
+        return self._with_history(run, running)
+
+    def _with_history(self, run: Run, state: RunState) -> RunState | None:
+        """The state, if the measurements before it are on disk; else None, so that they are made again."""
+        if self.store.progress(run.id).evaluations_done >= int(state.evaluations):
+            return state
+        log.warning(
+            f"{self.store.directory}: the measurements of run {run.id} before evaluation {int(state.evaluations)} are "
+            "lost; it is trained again from the start"
+        )
+        return None
 
 
 def restore(

@@ -21,7 +21,7 @@ from grokjax import signals
 from grokjax.driver.progress import Display
 from grokjax.driver.resume import describe_stores, to_train
 from grokjax.driver.tally import Tally, begin_tally
-from grokjax.driver.trainer import GroupTrainer, Interrupted
+from grokjax.driver.trainer import GroupTrainer, Interrupted, checkpoints_of
 from grokjax.engine import devices
 from grokjax.engine.capacity import choose_slots
 from grokjax.engine.compile_ahead import Ahead, compiling_ahead, make_program
@@ -35,6 +35,7 @@ from grokjax.results import provenance
 from grokjax.results.directory import check_directory, directory_of, write_experiment
 from grokjax.results.locks import hold
 from grokjax.results.store import GroupStore
+from grokjax.results.writer import StoreWriter
 from grokjax.settings import SettingError
 
 log = logging.getLogger("grokjax")
@@ -200,9 +201,14 @@ def _train_group(
     directory, execution = path / "groups" / group.hash, ahead.execution
     directory.mkdir(parents=True, exist_ok=True)
     with hold(directory):
-        store = GroupStore(directory)
+        store = _open(directory)
         describe_stores(group, store)
+        for loss in store.losses:
+            log.warning(loss.told("they are trained again"))
         if not to_train(group, store):
+            if checkpoints_of(store).exists():  # a kill came after the last run
+                StoreWriter(store).finish()
+                shutil.rmtree(checkpoints_of(store))
             tally = begin_tally(group, store, [])
             display(tally)
             return tally
@@ -210,13 +216,21 @@ def _train_group(
         if following is not None and _left(following, path):
             ahead.begin(following)
         while True:
-            trainer = GroupTrainer(group, directory, execution, program, display)
+            trainer = GroupTrainer(group, store, execution, program, display)
             _note_start(path, group, trainer, ahead.mesh)
             try:
                 return _train(trainer, stop)
             except jax.errors.JaxRuntimeError as error:
                 slots = _fewer_slots(trainer, ahead.mesh, error)
+                store = _open(directory)
                 program = make_program(group, execution, ahead.mesh, slots)
+
+
+def _open(directory: Path) -> GroupStore:
+    """A group's results, histories checked: a run whose history is damaged has not ended."""
+    store = GroupStore(directory)
+    store.check_histories()
+    return store
 
 
 def _train(trainer: GroupTrainer, stop: StopSignal) -> Tally:

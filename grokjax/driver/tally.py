@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from grokjax.experiment.grid import Group, Run
-from grokjax.results.store import DONE, GroupStore
+from grokjax.results.status import DONE
+from grokjax.results.store import GroupStore
 
 LEVEL = 0.99
 """Accuracy at which a run counts as memorised or grokked, if there is no stop rule."""

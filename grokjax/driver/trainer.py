@@ -30,6 +30,7 @@ from grokjax.experiment.config import Execution
 from grokjax.experiment.grid import Group, Run
 from grokjax.results.checkpoint import Checkpoints, Meta
 from grokjax.results.store import GroupStore
+from grokjax.results.writer import StoreWriter
 from grokjax.training.runstate import make_hyper
 
 
@@ -50,26 +51,26 @@ class Interrupted(Exception):
 
 
 class GroupTrainer:
-    """Trains one group in its directory, and continues what was trained before."""
+    """Trains one group in the directory of its store, and continues what was trained before."""
 
     def __init__(
         self,
         group: Group,
-        directory: Path,
+        store: GroupStore,
         execution: Execution,
         program: Program,
         observe: Callable[[Tally], None] = lambda _: None,
     ):
         self.execution, self.observe = execution, observe
-        store = GroupStore(directory)
         todo = resume.to_train(group, store)
-        resume.make_room(group, todo, store, program)
-        self.checkpoints = Checkpoints(directory / "checkpoints")
+        writer = StoreWriter(store)
+        resume.admit(group, writer, program)
+        self.checkpoints = Checkpoints(checkpoints_of(store))
         self.starts = resume.restore(todo, store, self.checkpoints, program)
         self.runs = {run.id: run for run in todo}
         self.tally = begin_tally(group, store, todo)
         self.pace = Pace(program.setup, execution, time.monotonic)
-        self.recorder = Recorder(store, program, execution.keep_state, self.tally, self.pace.timed)
+        self.recorder = Recorder(writer, program, execution.keep_state, self.tally, self.pace.timed)
         slots = _make_slots(program, self.runs, self.starts)
         self.batch = Batch(program, slots, make_hyper(group.first), self.pace.timed)
         self.search = _make_search(program, group.hash, fixed=execution.slots is not None)
@@ -187,6 +188,8 @@ class GroupTrainer:
         self.recorder.flush()
         self.checkpoints.wait()
         self._close()
+        self.checkpoints.remove()  # all runs have ended and are on disk
+        self.recorder.writer.finish()
         self._show()
 
     def _close(self) -> None:
@@ -197,6 +200,11 @@ class GroupTrainer:
         slots = self.batch.slots
         self.tally.running, self.tally.waiting = len(slots.running), slots.n_waiting
         self.observe(self.tally)
+
+
+def checkpoints_of(store: GroupStore) -> Path:
+    """Directory of a group's checkpoints."""
+    return store.directory / "checkpoints"
 
 
 def _make_slots(program: Program, runs: dict[str, Run], starts: resume.Starts) -> Slots[str]:

@@ -100,6 +100,10 @@ class Checkpoints:
         with _disk_errors(self.directory):
             self._manager.close()
 
+    def remove(self) -> None:
+        """Delete all checkpoints, after `close`."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
     def restore(self, abstract: Any) -> tuple[Any, Meta] | None:
         """The newest undamaged checkpoint, as NumPy; `abstract(slots)` gives its shapes. Moves damaged ones away."""
         for step in sorted(self._manager.all_steps(), reverse=True):

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from grokjax.atomic import replacing
 from grokjax.experiment.axes import expand_axes
 from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.config import Experiment
@@ -16,6 +15,8 @@ from grokjax.experiment.loading import dump_yaml, experiment_from
 from grokjax.experiment.parsing import parse_yaml
 from grokjax.experiment.places import ConfigError, Places
 from grokjax.quoting import cut, cut_path, shown
+from grokjax.results.experiment_file import COPY, NAME, read_text, write_text
+from grokjax.results.sealed import Damaged
 from grokjax.settings import Settings, leaves
 from grokjax.version import SCHEMA, __version__
 
@@ -30,7 +31,7 @@ def check_directory(experiment: Experiment, runs: list[Run]) -> None:
     path = directory_of(experiment)
     told = cut_path(path)
     try:
-        if (path / "experiment.yaml").exists():
+        if any((path / name).exists() for name in (NAME, COPY)):
             _check_same(read_experiment(path), experiment, runs, path)
         elif path.is_dir() and any(_foreign(path)):
             raise ConfigError(
@@ -47,7 +48,7 @@ def check_directory(experiment: Experiment, runs: list[Run]) -> None:
         ) from None
 
 
-_OWN = (".lock", ".lock.json", ".writable", "experiment.yaml.new")
+_OWN = (".lock", ".lock.json", ".writable", f"{NAME}.new", f"{COPY}.new")
 """Files that may remain when a process was killed at its start."""
 
 
@@ -71,8 +72,7 @@ def _check_writable(path: Path) -> None:
 def write_experiment(experiment: Experiment, path: Path) -> None:
     """experiment.yaml: every setting resolved, axes as lists; atomic."""
     data = {"schema": SCHEMA, "grokjax": __version__, **as_data(experiment)}
-    with replacing(path / "experiment.yaml") as aside:
-        aside.write_text(dump_yaml(data))
+    write_text(path, dump_yaml(data))
 
 
 def as_data(experiment: Experiment) -> dict[str, Any]:
@@ -92,10 +92,14 @@ def as_data(experiment: Experiment) -> dict[str, Any]:
 
 def read_experiment(path: Path) -> Experiment:
     """The experiment of a results directory. Raises ConfigError."""
-    file = path / "experiment.yaml"
+    file = path / NAME
     try:
-        data = parse_yaml(file.read_text())
+        data = parse_yaml(read_text(path))
         schema = data.pop("schema")
+    except Damaged as error:
+        raise ConfigError(
+            f"{error}; restore it from a copy, or use another directory with --out"
+        ) from None
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         told = cut(error, 200)
         raise ConfigError(

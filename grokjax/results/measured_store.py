@@ -1,15 +1,15 @@
-"""What was measured on saved weights, on disk: one zarr store a group and kind. No JAX."""
+"""What was measured on saved weights, on disk: one sealed file a group and kind. No JAX."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import zarr
 
-from grokjax.atomic import replacing
+from grokjax.results.sealed import Sealed, write_sealed
 from grokjax.version import SCHEMA
 
 
@@ -20,32 +20,48 @@ class Variable(NamedTuple):
     values: Any
 
 
+class Measured(NamedTuple):
+    """What one file holds."""
+
+    variables: dict[str, Variable]
+    coordinates: dict[str, Variable]
+    attributes: dict[str, Any]
+
+
 def write_measured(
     path: Path,
     variables: Mapping[str, Variable],
     coordinates: Mapping[str, Variable],
     attributes: Mapping[str, Any],
 ) -> None:
-    """Write a store; it replaces an older one."""
+    """Write a file; it replaces an older one, also a store of schema 1. Raises OSError."""
     path.parent.mkdir(exist_ok=True)
-    with replacing(path) as aside:
-        group = zarr.open_group(aside, mode="w", zarr_format=3)
-        for name, variable in {**variables, **coordinates}.items():
-            _write(group, name, variable, " ".join(coordinates))
-        group.attrs.update({"schema": SCHEMA, "coordinates": " ".join(coordinates), **attributes})
+    arrays: dict[str, np.ndarray] = {}
+    text: dict[str, Any] = {}
+    every = {**variables, **coordinates}
+    for name, variable in every.items():
+        values = np.asarray(variable.values)
+        if values.dtype.kind in "iuf":
+            arrays[name] = values
+        else:
+            text[name] = [str(x) for x in values.tolist()]
+    facts = {
+        "schema": SCHEMA,
+        "variables": list(variables),
+        "dims": {name: list(variable.dims) for name, variable in every.items()},
+        "text": text,
+        "attributes": dict(attributes),
+    }
+    write_sealed(path, facts, {"arrays": arrays}, by_row=False)
+    shutil.rmtree(path.with_suffix(".zarr"), ignore_errors=True)
 
 
-def _write(group: Any, name: str, variable: Variable, coordinates: str) -> None:
-    values = np.asarray(variable.values)
-    text = values.dtype.kind not in "iuf"
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        chunks=tuple(max(n, 1) for n in values.shape),
-        dtype="str" if text else values.dtype,
-        dimension_names=variable.dims,
-        fill_value="" if text else 0,
-    )
-    array[...] = values.astype(object) if text else values
-    if len(variable.dims) > 1:
-        array.attrs["coordinates"] = coordinates
+def read_measured(path: Path) -> Measured:
+    """Read a file. Raises Damaged."""
+    file = Sealed(path)
+    facts = file.facts
+    text = {name: np.array(values, str) for name, values in facts["text"].items()}
+    values: dict[str, np.ndarray] = {**file.whole("arrays"), **text}
+    every = {n: Variable(tuple(dims), values[n]) for n, dims in facts["dims"].items()}
+    variables = {name: every.pop(name) for name in facts["variables"]}
+    return Measured(variables, every, {"schema": facts["schema"], **facts["attributes"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,11 @@ import numpy as np
 
 from grokjax.experiment.grid import Group, Run
 from grokjax.experiment.places import Key, Places
-from grokjax.results.store import DONE, GroupStore
+from grokjax.results.pack_writing import reject_lost
+from grokjax.results.status import DONE
+from grokjax.results.store import GroupStore
+
+log = logging.getLogger("grokjax")
 
 
 class Shelf(NamedTuple):
@@ -25,7 +30,7 @@ class Shelf(NamedTuple):
     def tensors(self, step: int) -> dict[str, np.ndarray]:
         """Weights of a step by name."""
         assert self.store is not None, "only runs with weights are read"
-        return self.store.read_weights(self.run.id, self.steps[step])
+        return self.store.weights.read(self.run.id, self.steps[step])
 
     @property
     def last(self) -> int:
@@ -37,17 +42,25 @@ Wanted = list[tuple[Shelf, list[int]]]
 
 
 def shelves_of(group: Group, path: Path) -> list[Shelf]:
-    """The saved weights of all runs of a group, including runs without any."""
+    """The saved weights of all runs of a group, including runs without any.
+
+    Compares all of them with their checksums. Damaged ones are left out with a warning, and trained again at the next
+    start. Needs the lock. Raises Damaged for files of older versions.
+    """
     directory = path / "groups" / group.hash
     if not directory.is_dir():
         return [Shelf(run, None, {}, None) for run in group.runs]
     store = GroupStore(directory)
+    store.check_all()
+    for loss in store.losses:
+        log.warning(loss.told("start the experiment again to train them again"))
+    reject_lost(store.ended)
     shelves = []
     for run in group.runs:
         # A run that a larger budget continues still has the weights of the smaller one's end.
-        going = store.of(run.id) is not None and store.progress(run.id).status not in DONE
-        final = None if going else store.final_step(run.id)
-        steps: dict[int, int | None] = {step: step for step in store.snapshots(run.id)}
+        going = store.admission(run.id) is not None and store.progress(run.id).status not in DONE
+        final = None if going else store.weights.final_step(run.id)
+        steps: dict[int, int | None] = {step: step for step in store.weights.snapshots(run.id)}
         shelves.append(Shelf(run, store, steps | ({} if final is None else {final: None}), final))
     return shelves
 

@@ -1,281 +1,208 @@
-"""Results on disk: histories in zarr, weights in safetensors. No JAX.
+"""The results of one group on disk. No JAX.
 
-A history store is preallocated for the runs admitted together and never resized; a larger grid or a larger budget adds
-a store, and of the stores that have a run the newest is used. A run's status is written last: it commits the run.
+    admitted/<k>.safetensors    which runs there are, and what describes each
+    ended/<k>.safetensors       packs: histories, weights and kept states of runs that ended
+    snapshots/<k>.safetensors   packs: weights at steps before the end
+    running.safetensors         histories of the runs in training, written before the checkpoint with their states
+
+A run has ended when a pack with its row is there. Of several rows the newest counts. Everything is compared with a
+checksum before it is used; what does not agree is a Loss, and its runs are trained again. Directories of older versions
+are read as they are (module older).
 """
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-import zarr
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
 
-from grokjax.atomic import replacing
-from grokjax.version import SCHEMA
-
-DONE = ("finished", "stopped", "diverged")
-
-
-@dataclasses.dataclass
-class Progress:
-    """The progress of one run on disk."""
-
-    status: str
-    evaluations_done: int
-    diverged_at: int
+from grokjax.quoting import cut_path
+from grokjax.results.admission import Admission, read_admission
+from grokjax.results.loss import Loss
+from grokjax.results.older import OlderHistory, OlderWeights, read_older
+from grokjax.results.packs import Packs, Place
+from grokjax.results.running import Running
+from grokjax.results.sealed import Damaged
+from grokjax.results.status import DONE, WAITING, Progress
+from grokjax.results.weights import Weights
 
 
-_WRITTEN = ("evaluations_done", "diverged_at", "status")
-"""Columns that change; the last one commits."""
+class Block(NamedTuple):
+    """Measurements that are read together: of a pack (by number), an older store (by number), or the running runs."""
+
+    kind: str
+    number: int = 0
 
 
-class History:
-    """One zarr store (run, eval, probe) and the mutable columns of its runs."""
+class Source(NamedTuple):
+    """Where the measurements of a run are."""
 
-    def __init__(self, path: Path):
-        self.path = path
-        # Any: zarr types every member as 'array or group', and which it is is only known to us.
-        group: Any = zarr.open_group(path, mode="r+", zarr_format=3)
-        self._values = group["value"]
-        # Opened once: opening an array reads its description from the disk.
-        self._columns = {name: group[name] for name in _WRITTEN}
-        self.ids = [str(x) for x in group["id"][:]]
-        self.names = [str(x) for x in group["probe"][:]]
-        self.row = {run: i for i, run in enumerate(self.ids)}
-        self.n_evaluations = self._values.shape[1]
-        self._attributes = group.attrs
-        self.progress = [
-            Progress(str(s), int(e), int(d))
-            for s, e, d in zip(
-                group["status"][:],
-                group["evaluations_done"][:],
-                group["diverged_at"][:],
-                strict=True,
-            )
-        ]
-
-    @staticmethod
-    def create(
-        path: Path,
-        ids: list[str],
-        names: list[str],
-        steps: np.ndarray,
-        columns: dict[str, list[Any]],
-        attributes: dict[str, Any],
-    ) -> None:
-        """Write an empty store and move it into place, so that a store that exists is complete."""
-        with replacing(path) as aside:
-            group = zarr.open_group(aside, mode="w", zarr_format=3)
-            shape = (len(ids), len(steps), len(names))
-            group.create_array(
-                "value",
-                shape=shape,
-                chunks=(1, *shape[1:]),
-                dtype="f4",
-                fill_value=float("nan"),
-                dimension_names=("run", "eval", "probe"),
-                config={"write_empty_chunks": True},
-            )
-            fresh = {
-                "id": ids,
-                "status": ["waiting"] * len(ids),
-                "evaluations_done": [0] * len(ids),
-                "diverged_at": [-1] * len(ids),
-            }
-            for name, column in {**columns, **fresh}.items():
-                _write_column(group, name, column, "run")
-            _write_column(group, "probe", names, "probe")
-            _write_column(group, "step", [int(s) for s in steps], "eval")
-            coordinates = " ".join([*columns, *fresh, "probe", "step"])
-            group.attrs.update({"schema": SCHEMA, "coordinates": coordinates, **attributes})
-            group["value"].attrs["coordinates"] = coordinates
-
-    def describe(self, shape: dict[str, Any]) -> None:
-        """Write which shape settings the runs share, if an older version did not."""
-        if "shape" not in self._attributes:
-            self._attributes["shape"] = shape
-
-    def read(self, run: str) -> np.ndarray:
-        """Measurements (eval, probe) of a run."""
-        return np.asarray(self._values[self.row[run]])
-
-    def write(self, run: str, values: np.ndarray) -> None:
-        """Overwrite a run's measurements; atomic."""
-        self._values[self.row[run]] = values
-
-    def write_all(self, values: Mapping[str, np.ndarray]) -> None:
-        """Overwrite the measurements of some runs; each is atomic. One call for many is much cheaper than many."""
-        runs = sorted(values, key=self.row.__getitem__)
-        if runs:
-            rows = np.array([self.row[run] for run in runs])
-            self._values.oindex[rows] = np.stack([values[run] for run in runs])
-
-    def note(self, run: str, progress: Progress) -> None:
-        """Set the progress of a run; `flush` writes it."""
-        self.progress[self.row[run]] = progress
-
-    def flush(self) -> None:
-        """Write the columns; the status last, because it commits."""
-        for name in _WRITTEN:
-            column = [getattr(p, name) for p in self.progress]
-            self._columns[name][:] = np.array(
-                column, dtype=object if name == "status" else np.int64
-            )
-
-
-def _write_column(group: Any, name: str, values: list[Any], dimension: str) -> None:
-    if any(isinstance(v, str) for v in values):
-        dtype, data = "str", np.array([str(v) for v in values], dtype=object)
-    elif all(isinstance(v, int | np.integer) and not isinstance(v, bool) for v in values):
-        dtype, data = "int64", np.array(values, np.int64)
-    elif all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values):
-        dtype, data = "float64", np.array(values, np.float64)
-    else:
-        dtype, data = "str", np.array([str(v) for v in values], dtype=object)
-    array = group.create_array(
-        name,
-        shape=(len(values),),
-        chunks=(max(len(values), 1),),
-        dtype=dtype,
-        dimension_names=(dimension,),
-    )
-    array[:] = data
+    block: Block
+    row: int
 
 
 class GroupStore:
-    """The directory of one group: its history stores and its weights."""
+    """The directory of one group. Opening it changes nothing; `prepare` comes before the first change."""
 
     def __init__(self, directory: Path):
         self.directory = directory
-        self.histories: list[History] = []
-        for name in ("history", "weights", "checkpoints"):
-            (directory / name).mkdir(parents=True, exist_ok=True)
-        self.open()
+        self.older, self._older_losses = read_older(directory / "history")
+        self.read_admissions()
+        self.ended = Packs(directory / "ended", "results")
+        self.snapshots = Packs(directory / "snapshots", "snapshots", at_steps=True)
+        self.running = Running(directory / "running.safetensors")
+        self.weights = Weights(self.ended, self.snapshots, OlderWeights(directory / "weights"))
 
-    def open(self) -> None:
-        """Open all stores, and delete incomplete files of a process that was killed."""
-        left = [self._history_dir.glob("*.new"), self._history_dir.glob("*.part")]
-        for path in itertools.chain(*left, self._weights_dir.glob("*.new")):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        paths = sorted(self._history_dir.glob("*.zarr"), key=lambda p: int(p.stem))
-        self.histories = [History(path) for path in paths]
+    # -- opening -----------------------------------------------------------------------------------------------------
+
+    def read_admissions(self) -> None:
+        """Read which runs were admitted."""
+        self.admissions = [(history.number, history.admission) for history in self.older]
+        """By number, the newest last."""
+        self.damaged_admissions: dict[Path, str] = {}
+        """And what is wrong with each."""
+        for path in self.admitted.glob("*.safetensors"):
+            if path.stem.isdigit():
+                try:
+                    self.admissions.append((int(path.stem), read_admission(path)))
+                except Damaged as error:
+                    self.damaged_admissions[path] = str(error)
+        self.admissions.sort(key=lambda pair: pair[0])
+        self._admission = {run: a for _, a in self.admissions for run in a.ids}
 
     @property
-    def _history_dir(self) -> Path:
-        return self.directory / "history"
+    def admitted(self) -> Path:
+        """Directory of the admissions."""
+        return self.directory / "admitted"
 
     @property
-    def _weights_dir(self) -> Path:
-        return self.directory / "weights"
+    def next_admission(self) -> int:
+        """Number of the next admission."""
+        return 1 + max([n for n, _ in self.admissions], default=-1)
 
-    def of(self, run: str) -> History | None:
-        """The newest store that has the run."""
-        return next((h for h in reversed(self.histories) if run in h.row), None)
+    # -- what there is -----------------------------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> list[str]:
+        """All runs that were admitted, in this order."""
+        return list(dict.fromkeys(run for _, a in self.admissions for run in a.ids))
+
+    def admission(self, run: str) -> Admission | None:
+        """The newest admission of a run."""
+        return self._admission.get(run)
+
+    @property
+    def losses(self) -> list[Loss]:
+        """Everything that was found to be lost so far."""
+        packs = [*self.ended.losses, *self.snapshots.losses]
+        return [*self._older_losses, *_undescribed(self), *packs, *self.running.losses]
+
+    @property
+    def unverified(self) -> list[str]:
+        """Runs whose results carry no checksum."""
+        ids = dict.fromkeys(run for history in self.older for run in history.admission.ids)
+        return [run for run in ids if self.ended.find(run) is None]
+
+    def check_histories(self) -> None:
+        """Compare all histories of ended runs with their checksums. A run whose history is damaged has not ended."""
+        self.ended.check("history")
+
+    def check_all(self) -> None:
+        """Compare everything with its checksum."""
+        self.ended.check("history", "weights", "state")
+        self.snapshots.check("weights")
 
     def progress(self, run: str) -> Progress:
-        history = self.of(run)
-        return Progress("waiting", 0, -1) if history is None else history.progress[history.row[run]]
+        """How far a run is. One that ended within a smaller budget than it has now waits, or is in training."""
+        known = self._last_known(run)
+        admission = self._admission.get(run)
+        longer = (
+            admission is not None
+            and known.status == "finished"
+            and known.evaluations_done < admission.budget(run)
+        )
+        if known.status in DONE and not longer:
+            return known
+        if (done := self.running.evaluations(run)) > known.evaluations_done:
+            return Progress("running", done, -1)
+        status = "running" if known.status == "running" else "waiting"
+        return Progress(status, known.evaluations_done, -1)
 
-    def add(
-        self,
-        ids: list[str],
-        names: list[str],
-        steps: np.ndarray,
-        columns: dict[str, list[Any]],
-        attributes: dict[str, Any],
-    ) -> None:
-        """Add a store for these runs, with a copy of what older stores have of them."""
-        path = self._history_dir / f"{len(self.histories)}.zarr"
-        old = {run: self.of(run) for run in ids}
-        with replacing(path, path.with_suffix(".part")) as aside:
-            History.create(aside, ids, names, steps, columns, attributes)
-            new = History(aside)
-            for run, history in old.items():
-                if history is not None:
-                    values = np.full((len(steps), len(names)), np.nan, np.float32)
-                    before = history.read(run)
-                    values[: len(before)] = before
-                    new.write(run, values)
-                    done = history.progress[history.row[run]].evaluations_done
-                    new.note(run, Progress("waiting", done, -1))
-            new.flush()
-        self.histories.append(History(path))
+    def _last_known(self, run: str) -> Progress:
+        at = self.ended.find(run)
+        if at is not None:
+            return Progress(*(self.ended.fact(at, name) for name in Progress._fields))
+        history = self._older(run)
+        return WAITING if history is None else history.progress[history.admission.row[run]]
 
-    def flush(self) -> None:
-        for history in self.histories:
-            history.flush()
+    def _older(self, run: str) -> OlderHistory | None:
+        """The newest older store that has the run."""
+        return next((h for h in reversed(self.older) if run in h.admission.row), None)
 
-    # -- weights -----------------------------------------------------------------------------------------------------
+    # -- measurements ------------------------------------------------------------------------------------------------
 
-    def write_weights(
-        self, run: str, tensors: dict[str, np.ndarray], facts: dict[str, str]
-    ) -> None:
-        """Final weights by name."""
-        _save(self._weights_dir / f"{run}.safetensors", tensors, facts)
+    def source(self, run: str) -> Source | None:
+        """Where the longest history of a run is; all of them begin with the same measurements."""
+        if self.running.evaluations(run) > self._last_known(run).evaluations_done:
+            return Source(Block("running"), self.running.row[run])
+        if place := self.ended.find(run):
+            return Source(Block("ended", place.pack), place.row)
+        if history := self._older(run):
+            return Source(Block("older", history.number), history.admission.row[run])
+        return None
 
-    def read_weights(self, run: str, step: int | None = None) -> dict[str, np.ndarray]:
-        """The final weights, or those of a snapshot."""
-        return load_file(self._weights_dir / (run + _at(step)))
+    def read_block(self, block: Block) -> tuple[list[str], np.ndarray]:
+        """Names of the columns, and measurements (run, eval, probe). Raises Damaged."""
+        if block.kind == "running":
+            return self.running.names, self.running.values
+        if block.kind == "older":
+            (history,) = (h for h in self.older if h.number == block.number)
+            return history.admission.names, history.whole()
+        pack = self.ended.packs[block.number]
+        try:
+            return pack.facts["shared"]["probe"], pack.sound("history")[0]["value"]
+        except Damaged as error:
+            raise Damaged(f"{cut_path(pack.path)}: {error}") from None
 
-    def final_step(self, run: str) -> int | None:
-        """Step of the final weights, None where there are none."""
-        path = self._weights_dir / (run + _at(None))
-        if not path.exists():
-            return None
-        with safe_open(path, "numpy") as file:
-            return int(file.metadata()["step"])
+    def read(self, run: str, names: Sequence[str], evaluations: int) -> np.ndarray:
+        """Measurements (evaluations, names) of a run; NaN where there are none. Raises Damaged."""
+        values = np.full((evaluations, len(names)), np.nan, np.float32)
+        source = self.source(run)
+        if source is None:
+            return values
+        own, there = self._read_row(source)
+        done = min(evaluations, len(there), self.progress(run).evaluations_done)
+        for column, name in enumerate(names):
+            if name in own:
+                values[:done, column] = there[:done, own.index(name)]
+        return values
 
-    def write_snapshot(self, run: str, step: int, tensors: dict[str, np.ndarray]) -> None:
-        """Weights at one step of a run."""
-        _save(self._weights_dir / (run + _at(step)), tensors, {"run": run, "step": str(step)})
-
-    def snapshots(self, run: str) -> list[int]:
-        """Steps at which weights of a run were saved."""
-        paths = self._weights_dir.glob(f"{run}-*.safetensors")
-        return sorted(int(path.stem.rpartition("-")[2]) for path in paths)
-
-    def write_state(self, run: str, leaves: list[np.ndarray], evaluations: int) -> None:
-        """A run's whole state, leaf by leaf, so that a larger budget can continue it."""
-        tensors = {f"{i:04d}": x for i, x in enumerate(leaves)}
-        _save(self._state_path(run), tensors, {"evaluations": str(evaluations)})
-
-    def read_state(self, run: str) -> list[np.ndarray] | None:
-        """The leaves of a kept state, or None."""
-        path = self._state_path(run)
-        if not path.exists():
-            return None
-        tensors = load_file(path)
-        return [tensors[name] for name in sorted(tensors)]
-
-    def state_evaluations(self, run: str) -> int:
-        """Evaluations done by the kept state, 0 if there is none."""
-        path = self._state_path(run)
-        if not path.exists():
-            return 0
-        with safe_open(path, "numpy") as file:
-            return int(file.metadata()["evaluations"])
-
-    def _state_path(self, run: str) -> Path:
-        return self._weights_dir / f"{run}.state"
+    def _read_row(self, source: Source) -> tuple[list[str], np.ndarray]:
+        kind, number = source.block
+        if kind == "ended":
+            place = Place(number, source.row)
+            own = self.ended.packs[number].facts["shared"]["probe"]
+            return own, self.ended.read(place, "history")["value"]
+        if kind == "older":
+            (history,) = (h for h in self.older if h.number == number)
+            return history.admission.names, history.read(source.row)
+        return self.running.names, self.running.values[source.row]
 
 
-def _at(step: int | None) -> str:
-    return ".safetensors" if step is None else f"-{step}.safetensors"
+def _undescribed(store: GroupStore) -> list[Loss]:
+    """Admissions that cannot be read, or are missing."""
+    again = "what describes its runs is written again at the next start"
+    damaged = [Loss(path, f"{why}; {again}") for path, why in store.damaged_admissions.items()]
+    runs = dict.fromkeys(e.run for e in store.ended.newest if store.admission(e.run) is None)
+    if not runs or damaged:
+        return damaged
+    return [Loss(store.admitted, f"lacks a file; {again}", tuple(runs))]
 
 
-def _save(path: Path, tensors: dict[str, np.ndarray], facts: dict[str, str]) -> None:
-    # safetensors writes wrong data for arrays that are not contiguous, without a word.
-    whole = {name: np.asarray(x, order="C") for name, x in tensors.items()}
-    try:
-        with replacing(path) as aside:
-            save_file(whole, aside, metadata=facts)
-    except SafetensorError as error:
-        raise OSError(f"{path}: {error}") from None
+def group_stores(path: Path) -> Iterator[tuple[str, GroupStore]]:
+    """The stores of a results directory by the hashes of their groups, in this order."""
+    for directory in sorted(path.glob("groups/*")):
+        if directory.is_dir():
+            yield directory.name, GroupStore(directory)

@@ -1,0 +1,106 @@
+"""The histories of all runs as one array, in memory or, where they are large, read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from grokjax.results.store import Block, GroupStore
+
+MOST_BYTES = 2**29
+"""Histories that take more memory than this stay on disk until they are asked for."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The runs whose histories are read together: where they are in the array, and their rows on disk."""
+
+    store: GroupStore
+    block: Block
+    places: np.ndarray
+    rows: np.ndarray
+
+
+class Histories(BackendArray):
+    """`value` (run, eval, probe), float32, NaN behind each run's last evaluation."""
+
+    def __init__(
+        self, parts: Sequence[_Part], probes: list[str], shape: tuple[int, int], done: np.ndarray
+    ):
+        self._parts, self._probes, self._done = parts, probes, done
+        self.shape = (*shape, len(probes))
+        self.dtype = np.dtype(np.float32)
+
+    @staticmethod
+    def of(
+        stores: Sequence[GroupStore], probes: list[str], width: int, done: np.ndarray
+    ) -> Histories:
+        """The histories of all runs of these stores, in their order, with so many evaluations."""
+        parts, n = [], 0
+        for store in stores:
+            by_block: dict[Block, tuple[list[int], list[int]]] = {}
+            for run in store.runs:
+                if source := store.source(run):
+                    places, rows = by_block.setdefault(source.block, ([], []))
+                    places.append(n)
+                    rows.append(source.row)
+                n += 1
+            parts += [_Part(store, b, np.array(p), np.array(r)) for b, (p, r) in by_block.items()]
+        return Histories(parts, probes, (n, width), done)
+
+    def array(self) -> Any:
+        """In memory, or to be read later where it is large. Raises Damaged."""
+        if np.prod(self.shape) * self.dtype.itemsize <= MOST_BYTES:
+            return self._read((slice(None),) * 3)
+        return indexing.LazilyIndexedArray(self)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.BASIC, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+        """What basic indices select."""
+        runs, evals, probes = (np.arange(n)[k] for n, k in zip(self.shape, key, strict=True))
+        shape = tuple(np.size(x) for x in (runs, evals, probes))
+        values = np.full(shape, np.nan, np.float32)
+        wanted = np.full(self.shape[0], -1)
+        wanted[runs] = np.arange(shape[0])
+        evals, names = np.atleast_1d(evals), [self._probes[i] for i in np.atleast_1d(probes)]
+        for part in self._parts:
+            chosen = wanted[part.places] >= 0
+            if chosen.any():
+                own, read = part.store.read_block(part.block)
+                self._copy(
+                    values, wanted[part.places[chosen]], part.rows[chosen], read, own, evals, names
+                )
+        values[evals[None, :] >= self._done[np.atleast_1d(runs)][:, None]] = np.nan
+        return values.reshape(
+            [
+                np.size(x)
+                for x, k in zip((runs, evals, probes), key, strict=True)
+                if isinstance(k, slice)
+            ]
+        )
+
+    @staticmethod
+    def _copy(
+        values: np.ndarray,
+        to: np.ndarray,
+        rows: np.ndarray,
+        read: np.ndarray,
+        own: list[str],
+        evals: np.ndarray,
+        names: list[str],
+    ) -> None:
+        there = np.flatnonzero(evals < read.shape[1])
+        for column, name in enumerate(names):
+            if name in own:
+                values[to[:, None], there, column] = read[
+                    rows[:, None], evals[there], own.index(name)
+                ]
