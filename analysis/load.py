@@ -19,7 +19,7 @@ from grokjax.results.admission import Admission
 from grokjax.results.experiment_file import COPY, NAME, read_text
 from grokjax.results.loss import Loss
 from grokjax.results.sealed import Damaged
-from grokjax.results.store import GroupStore, group_stores
+from grokjax.results.store import GroupStore, group_stores, missing_groups
 from grokjax.version import SCHEMA
 
 log = logging.getLogger("grokjax")
@@ -38,7 +38,7 @@ def load(path: str | Path) -> xr.Dataset:
     (of the validation accuracy, NaN without one). `attrs`: path, name, axes (name -> values),
     budget (steps, of the run with the largest), unverified (number of runs that an older version
     wrote without checksums). Every history is compared with its checksum; runs whose results are
-    damaged or lost are left out with a warning. More than 512 MiB of histories stay on disk until
+    damaged or lost count as not trained, with a warning. More than 512 MiB of histories stay on disk until
     they are asked for, for example `dataset["value"].sel(probe="val_accuracy")`. Raises
     ResultsError.
     """
@@ -46,7 +46,9 @@ def load(path: str | Path) -> xr.Dataset:
     settings = _read_settings(path)
     stores, losses = _open(path)
     for loss in losses:
-        log.warning(loss.told("they are left out; start the experiment again to train them again"))
+        log.warning(
+            loss.told("they count as not trained; start the experiment again to train them again")
+        )
     blocks = _blocks(stores)
     if not blocks:
         unusable = f" ({len(losses)} files cannot be used)" if losses else ""
@@ -149,7 +151,8 @@ def _open(path: Path) -> tuple[list[tuple[str, GroupStore]], list[Loss]]:
     stores = list(group_stores(path))
     for _, store in stores:
         store.check_histories()
-    return stores, [loss for _, store in stores for loss in store.losses]
+    losses = [loss for _, store in stores for loss in store.losses]
+    return stores, [*missing_groups(path), *losses]
 
 
 def _blocks(stores: list[tuple[str, GroupStore]]) -> list[_Block]:

@@ -15,6 +15,7 @@ from grokjax.driver import session
 from grokjax.engine import devices
 from grokjax.experiment.loading import load_with_places
 from grokjax.results.directory import write_experiment
+from grokjax.results.experiment_file import write_text
 
 YAML = """\
 name: q
@@ -339,17 +340,17 @@ def test_a_grown_grid_and_a_larger_budget_are_no_mistakes(
     ("text", "words"),
     [
         (
-            "schema: 2\n",
-            "schema: 2 was written by a newer grokjax, but this one reads schemas up to 1; update grokjax",
+            "schema: 3\n",
+            "schema: 3 was written by a newer grokjax, but this one reads schemas up to 2; update grokjax",
         ),
         ("schema: new\n", "schema: new was written by a newer grokjax"),
         ("- 1\n", "cannot be read as the experiment of a results directory"),
-        ("a: [", "cannot be read as the experiment of a results directory"),
-        ("a: 1", "cannot be read as the experiment of a results directory"),
+        ("a: [\n", "cannot be read as the experiment of a results directory"),
+        ("a: 1\n", "cannot be read as the experiment of a results directory"),
     ],
 )
 def test_a_directory_that_is_too_new_or_broken(told, text: str, words: str) -> None:
-    (existing() / "experiment.yaml").write_text(text)
+    write_text(existing(), text)
     error = told()
     assert error.startswith("results/q/experiment.yaml: ") and words in error and "\n" not in error
 

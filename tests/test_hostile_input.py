@@ -214,8 +214,9 @@ def test_figures_that_cannot_be_drawn_are_told_after_the_training(
 
 def test_an_experiment_on_disk_that_is_no_text(told) -> None:
     path = test_bad_input.existing()
-    (path / "experiment.yaml").write_bytes(os.urandom(50) + b"\xff\xfe")
-    assert "cannot be read as the experiment of a results directory" in told()
+    for file in (path / "experiment.yaml", path / ".experiment.yaml"):
+        file.write_bytes(os.urandom(50) + b"\xff\xfe")
+    assert "is damaged (it is not UTF-8 text); restore it from a copy" in told()
 
 
 def test_a_parsed_text_knows_its_place() -> None:

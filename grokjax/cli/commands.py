@@ -18,7 +18,10 @@ log = logging.getLogger("grokjax")
 
 
 def main(words: list[str]) -> int:
-    """Returns 0 for success, 2 for a mistake of the user, 75 when a signal ended a training that can be continued."""
+    """Returns 0 for success, 2 for a mistake of the user, 75 when a signal ended a training that can be continued.
+
+    --verify returns 1 if it finds damage.
+    """
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     log.setLevel(logging.INFO)
     if "-h" in words or "--help" in words or not words:
@@ -39,6 +42,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("words", nargs="*")
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--verify", action="store_true")
     parser.add_argument("--out", action="append")
     parser.add_argument("--no-figures", action="store_true")
     try:
@@ -52,14 +56,20 @@ def _parse(words: list[str]) -> argparse.Namespace:
     if len(args.out or ()) > 1:
         raise ConfigError("--out: is given twice; give one results directory")
     args.out = args.out[0] if args.out else None
-    if args.measure and (args.plan or args.out is not None or args.no_figures):
+    for name in ("measure", "verify"):
+        others = {"plan", "measure", "verify", "out", "no_figures"} - {name}
+        if getattr(args, name) and any(getattr(args, other) for other in others):
+            raise ConfigError(
+                f"--{name}: cannot be used with other options; remove them, or see --help"
+            )
+    if args.verify and len(args.words) > 1:
         raise ConfigError(
-            "--measure: cannot be used with other options; remove them, or see --help"
+            f"{cut(args.words[1])}: --verify takes only a results directory; remove this word"
         )
     if not args.words or "=" in args.words[0]:
         first = (
             "a results directory, for example results/quickstart"
-            if args.measure
+            if args.measure or args.verify
             else "a configuration file, for example configs/quickstart.yaml"
         )
         raise ConfigError(f"run.py: the first word must be {first}; see --help")
@@ -91,6 +101,8 @@ def _guarded(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     if args.measure:
         return _measure(args)
+    if args.verify:
+        return _verify(Path(args.config))
     overrides = list(args.overrides)
     if args.out is not None:
         overrides.append(f"execution.out={json.dumps(args.out)}")  # quoted: '1' is a name here
@@ -109,6 +121,26 @@ def _measure(args: argparse.Namespace) -> int:
     for file in measure_directory(Path(args.config), args.overrides):
         log.info(f"wrote {file}")
     return 0
+
+
+def _verify(path: Path) -> int:
+    """Returns 1 where something is damaged."""
+    from grokjax.results.directory import check_is_results
+    from grokjax.results.verify import verify
+
+    check_is_results(path)
+    report = verify(path)
+    for problem in report.problems:
+        log.info(problem)
+    n = len(report.problems)
+    found = "nothing is damaged" if n == 0 else f"{n} problem{'s' * (n > 1)}, named above"
+    log.info(f"{cut_path(path)}: {report.ended} of {report.runs} runs have ended; {found}")
+    if report.unverified:
+        log.info(
+            f"{report.unverified} runs were written by an older version without checksums, so that damage to them "
+            "cannot be noticed"
+        )
+    return 1 if n else 0
 
 
 def _train(args: argparse.Namespace, experiment: Any, places: Any) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,9 @@ from grokjax.keys import Purpose, key_for
 from grokjax.measurements import MEASUREMENTS
 from grokjax.measurements.saved import Saved
 from grokjax.models import Params, tensor_names
-from grokjax.quoting import cut, cut_path
-from grokjax.results.directory import as_data, read_experiment
-from grokjax.results.experiment_file import COPY, NAME
+from grokjax.quoting import cut
+from grokjax.results.directory import as_data, check_is_results, read_experiment
+from grokjax.results.experiment_file import NAME
 from grokjax.results.locks import hold
 from grokjax.results.measured_store import Variable, write_measured
 from grokjax.results.saved_weights import Shelf, Wanted, check_steps, shelves_of, wanted_of
@@ -84,15 +83,8 @@ def _plain_damage() -> Iterator[None]:
 
 
 def _open(path: Path, words: list[str]) -> tuple[Experiment, Places]:
-    file, told = path / NAME, cut_path(path)
-    if not os.path.isdir(path):  # which says no to a null byte or a name that is too long
-        raise ConfigError(
-            f"{told}: this results directory does not exist; train an experiment first"
-        )
-    if not (path / NAME).exists() and not (path / COPY).exists():
-        raise ConfigError(
-            f"{told}: contains no experiment.yaml, so it is not a results directory; use the directory of an experiment"
-        )
+    check_is_results(path)
+    file = path / NAME
     data, places = as_data(read_experiment(path)), Places(str(file))
     for word in words:
         data["measurements"] = _measurements(word)

@@ -48,14 +48,19 @@ def describe_stores(group: Group, store: GroupStore) -> None:
         history.describe(shapes(group.first))
 
 
+def is_admitted(group: Group, store: GroupStore) -> bool:
+    """Whether all runs of a group were admitted with their budgets."""
+    return all(_is_admitted(run, store) for run in group.runs)
+
+
+def _is_admitted(run: Run, store: GroupStore) -> bool:
+    admission = store.admission(run.id)
+    return admission is not None and admission.budget(run.id) >= run.budget
+
+
 def admit(group: Group, writer: StoreWriter, program: Program) -> None:
     """Admit every run of the group that was not admitted, or only with a smaller budget."""
-    lacking = [
-        run
-        for run in group.runs
-        if (admission := writer.store.admission(run.id)) is None
-        or admission.budget(run.id) < run.budget
-    ]
+    lacking = [run for run in group.runs if not _is_admitted(run, writer.store)]
     if not lacking:
         return
     stop = group.first.settings.train.stop

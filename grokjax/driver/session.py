@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 
 from grokjax import signals
 from grokjax.driver.progress import Display
-from grokjax.driver.resume import describe_stores, to_train
+from grokjax.driver.resume import describe_stores, is_admitted, to_train
 from grokjax.driver.tally import Tally, begin_tally
 from grokjax.driver.trainer import GroupTrainer, Interrupted, checkpoints_of
 from grokjax.engine import devices
@@ -34,7 +34,7 @@ from grokjax.quoting import cut_path
 from grokjax.results import provenance
 from grokjax.results.directory import check_directory, directory_of, write_experiment
 from grokjax.results.locks import hold
-from grokjax.results.store import GroupStore
+from grokjax.results.store import GroupStore, missing_groups
 from grokjax.results.writer import StoreWriter
 from grokjax.settings import SettingError
 
@@ -97,6 +97,8 @@ def run_experiment(
     groups, mesh, path = prepare(experiment, places)
     make_directory(path)
     with hold(path), StopSignal().listening() as stop, _shown(display, groups) as show:
+        for loss in missing_groups(path):
+            log.warning(loss.told(""))
         write_experiment(experiment, path)
         with compiling_ahead(experiment.execution, mesh) as ahead:
             tallies = [
@@ -205,7 +207,11 @@ def _train_group(
         describe_stores(group, store)
         for loss in store.losses:
             log.warning(loss.told("they are trained again"))
-        if not to_train(group, store):
+        if (
+            not to_train(group, store)
+            and not store.damaged_admissions
+            and is_admitted(group, store)
+        ):
             if checkpoints_of(store).exists():  # a kill came after the last run
                 StoreWriter(store).finish()
                 shutil.rmtree(checkpoints_of(store))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import json
 import logging
 import os
 import shutil
@@ -20,6 +21,8 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+
+from grokjax.quoting import cut, cut_path
 
 log = logging.getLogger("grokjax")
 # Orbax logs every failure with the tracebacks of all its threads; what matters of it is raised.
@@ -61,6 +64,54 @@ def checksum(tree: Any) -> int:
     return crc
 
 
+def _sum_of_checksums(tree: Any) -> int:
+    """As `checksum`, but the same for every order of the leaves, which is another one where they come back as dicts."""
+    return sum(checksum([np.asarray(leaf)]) for leaf in jax.tree.leaves(tree)) % 2**32
+
+
+def _crc_of(facts: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(facts, sort_keys=True).encode())
+
+
+def _checked(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a checkpoint, if they are those that were written. Raises ValueError."""
+    crc = facts.pop("meta_crc", None)  # checkpoints of older versions have none
+    if crc is not None and crc != _crc_of(facts):
+        raise ValueError("the checksum of its facts does not agree")
+    return facts
+
+
+def damaged(directory: Path) -> list[str]:
+    """A sentence for each checkpoint of a group that is damaged. Changes nothing."""
+    if not directory.is_dir():
+        return []
+    sentences = []
+    manager = ocp.CheckpointManager(
+        directory.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)
+    )
+    for step in manager.all_steps():
+        try:
+            read_meta = ocp.args.Composite(meta=ocp.args.JsonRestore())
+            facts = _checked(dict(manager.restore(step, args=read_meta)["meta"]))
+            total = facts.get("sum")
+            read_state = ocp.args.Composite(state=ocp.args.StandardRestore())
+            state = manager.restore(step, args=read_state)["state"]
+            if total is not None and _sum_of_checksums(state) != total:
+                raise ValueError("the checksum does not agree")
+        except Exception as error:  # orbax raises whatever its layers raise on broken files
+            why = _first_line(error)
+            sentences.append(
+                f"{cut_path(directory / str(step))}: this checkpoint is damaged ({why}); "
+                "the next start uses another one"
+            )
+    manager.close()
+    return sentences
+
+
+def _first_line(error: Exception) -> str:
+    return cut(str(error).splitlines()[0] if str(error) else type(error).__name__, 200)
+
+
 class Checkpoints:
     """The checkpoint directory of one group."""
 
@@ -78,7 +129,12 @@ class Checkpoints:
     def save(self, state: Any, meta: Meta) -> None:
         """Save NumPy arrays; returns while files are still being written. Raises OSError, also for an earlier save."""
         self._check_space(sum(x.nbytes for x in jax.tree.leaves(state)))
-        facts = {**dataclasses.asdict(meta), "crc": checksum(state)}
+        facts = {
+            **dataclasses.asdict(meta),
+            "crc": checksum(state),
+            "sum": _sum_of_checksums(state),
+        }
+        facts["meta_crc"] = _crc_of(facts)
         args = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(facts))
         with _disk_errors(self.directory):
             if not self._manager.save(meta.chunk, args=args, force=True):
@@ -115,8 +171,9 @@ class Checkpoints:
 
     def _restore_step(self, step: int, abstract: Any) -> tuple[Any, Meta]:
         read_meta = ocp.args.Composite(meta=ocp.args.JsonRestore())
-        facts = dict(self._manager.restore(step, args=read_meta)["meta"])
+        facts = _checked(dict(self._manager.restore(step, args=read_meta)["meta"]))
         crc = facts.pop("crc")
+        facts.pop("sum", None)  # checkpoints of older versions have none
         meta = Meta(**facts)
         read_state = ocp.args.Composite(state=ocp.args.StandardRestore(abstract(meta.slots)))
         state = jax.tree.map(np.asarray, self._manager.restore(step, args=read_state)["state"])
@@ -130,9 +187,9 @@ class Checkpoints:
         target = rejected / f"{self.directory.name}-{step}"
         shutil.rmtree(target, ignore_errors=True)
         shutil.move(self.directory / str(step), target)
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         log.warning(
-            f"checkpoint {step} is damaged ({reason[:200]}) and was moved to {target}; training continues without it"
+            f"checkpoint {step} is damaged ({_first_line(error)}) and was moved to {target}; "
+            "training continues without it"
         )
         self._manager.close()
         self._manager = self._open()

@@ -48,6 +48,19 @@ def check_directory(experiment: Experiment, runs: list[Run]) -> None:
         ) from None
 
 
+def check_is_results(path: Path) -> None:
+    """Refuse what is not the results directory of an experiment. Raises ConfigError."""
+    told = cut_path(path)
+    if not os.path.isdir(path):  # which says no to a null byte or a name that is too long
+        raise ConfigError(
+            f"{told}: this results directory does not exist; train an experiment first"
+        )
+    if not any((path / name).exists() for name in (NAME, COPY)):
+        raise ConfigError(
+            f"{told}: contains no experiment.yaml, so it is not a results directory; use the directory of an experiment"
+        )
+
+
 _OWN = (".lock", ".lock.json", ".writable", f"{NAME}.new", f"{COPY}.new")
 """Files that may remain when a process was killed at its start."""
 

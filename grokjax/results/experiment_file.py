@@ -16,6 +16,7 @@ NAME, COPY = "experiment.yaml", ".experiment.yaml"
 
 log = logging.getLogger("grokjax")
 
+_OLDER = r"(?m)^schema: 1$"
 _LAST = re.compile(r"# crc32 of the lines above: ([0-9a-f]{8})\n\Z")
 
 
@@ -46,9 +47,12 @@ def check(directory: Path) -> list[str]:
     wrong = []
     for name in (NAME, COPY):
         try:
-            _read(directory / name)
+            text = _read(directory / name)
         except Damaged as error:
             wrong.append(f"{cut_path(directory / name)}: {error}; the next start restores it")
+        else:
+            if name == NAME and re.search(_OLDER, text):
+                break  # schema 1 had no copy
     return wrong
 
 
@@ -66,7 +70,7 @@ def _read(path: Path) -> str:
     last = _LAST.search(whole)
     if last is None:
         # Schema 1 had no checksum, and what a newer one has is not known here.
-        schema = re.search(r"^schema: (\d{1,9})$", whole, re.MULTILINE)
+        schema = re.search(r"(?m)^schema: (\d{1,9})$", whole)
         if schema and int(schema.group(1)) != SCHEMA:
             return whole
         raise Damaged("is damaged (its last line, with the checksum, is missing)")

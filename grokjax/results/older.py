@@ -39,7 +39,9 @@ class OlderHistory:
     def _open(self) -> None:
         # Any: zarr types every member as 'array or group', and which it is is only known to us.
         group: Any = zarr.open_group(self.path, mode="r", zarr_format=3)
-        arrays = dict(group.arrays())
+        arrays, schema = dict(group.arrays()), group.attrs.get("schema")
+        if schema != 1:
+            raise Damaged(f"is damaged (its schema is {cut(schema)}, but must be 1)")
         if lacking := [name for name in ("value", *REQUIRED) if name not in arrays]:
             raise Damaged(f"is damaged ({' and '.join(lacking)} of its runs are missing)")
         self._values = arrays.pop("value")

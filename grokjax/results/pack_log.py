@@ -22,7 +22,8 @@ class PackLog:
         self.packs: dict[int, list[str]] = {}
         """Runs of each pack that was written and not replaced."""
         self.replaced: set[int] = set()
-        self.rejected: list[tuple[int, list[str]]] = []
+        self.rejected: list[tuple[int, list[str], str]] = []
+        """Pack, runs whose rows in it are not used any more, and why."""
         self.losses: list[Loss] = []
         self._stamp: tuple[int, int] | None = None
         self._size = 0
@@ -62,7 +63,7 @@ class PackLog:
             raise ValueError("the checksum does not agree")
         what = json.loads(text)
         if "rejected" in what:
-            self.rejected.append((what["rejected"], what["runs"]))
+            self.rejected.append((what["rejected"], what["runs"], what["why"]))
             return
         self.packs[what["pack"]] = what["runs"]
         for number in what.get("replaces", ()):

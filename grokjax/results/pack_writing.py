@@ -7,6 +7,7 @@ from typing import Any
 
 from grokjax.results.packs import Packs
 from grokjax.results.sealed import Arrays, write_sealed
+from grokjax.results.store import GroupStore
 
 
 def prepare(packs: Packs) -> None:
@@ -18,7 +19,7 @@ def prepare(packs: Packs) -> None:
         left.unlink()
     if packs.log.losses:
         packs.log.begin_again()
-    for number in packs.packs.keys() - packs.log.packs.keys():
+    for number in packs.not_listed:
         packs.log.append(pack=number, runs=_runs(packs, number))
 
 
@@ -43,13 +44,13 @@ def replace(packs: Packs, old: Sequence[int], number: int) -> None:
     packs.index.forget(old, packs.entries(number))
 
 
-def reject(packs: Packs, runs: Sequence[str]) -> None:
+def reject(packs: Packs, runs: Sequence[str], why: str) -> None:
     """Forget the newest rows of these runs, now and whenever the packs are opened again."""
     by_pack: dict[int, list[str]] = {}
     for run in runs:
         if place := packs.find(run):
             by_pack.setdefault(place.pack, []).append(run)
-    _reject(packs, by_pack)
+    _reject(packs, by_pack, why)
 
 
 def reject_lost(packs: Packs) -> None:
@@ -57,12 +58,27 @@ def reject_lost(packs: Packs) -> None:
     numbers = {packs.path(number): number for number in packs.packs}
     for loss in packs.losses:
         if loss.runs and loss.path in numbers:
-            _reject(packs, {numbers[loss.path]: list(loss.runs)})
+            _reject(packs, {numbers[loss.path]: list(loss.runs)}, loss.why)
 
 
-def _reject(packs: Packs, by_pack: Mapping[int, list[str]]) -> None:
+def mark_lost(store: GroupStore) -> None:
+    """Let the next start train again all runs of which results, weights or snapshots were found to be lost."""
+    for packs in (store.ended, store.snapshots):
+        if packs.losses:
+            prepare(packs)
+            reject_lost(packs)
+    reject_for_snapshots(store)
+
+
+def reject_for_snapshots(store: GroupStore) -> None:
+    """A run whose snapshots are lost has to be trained again."""
+    runs = [run for loss in store.snapshots.losses for run in loss.runs]
+    reject(store.ended, runs, "is whole, but snapshots that belong to it are lost")
+
+
+def _reject(packs: Packs, by_pack: Mapping[int, list[str]], why: str) -> None:
     for number, runs in by_pack.items():
-        packs.log.append(rejected=number, runs=runs)
+        packs.log.append(rejected=number, runs=runs, why=why)
         packs.forget(number, set(runs))
 
 

@@ -89,13 +89,18 @@ class Packs:
             unread = self._open_packs()
             if not self.log.changed():
                 break
-        if len(self.packs.keys() - self.log.packs.keys()) > 1:  # a kill leaves one at most
+        if len(self.not_listed) > 1:  # a kill leaves one at most
             self.log.lost("does not name all files of its directory")
         self.losses = list(self.log.losses)
         for number, why in unread.items():
             self._note_loss(number, why, self.log.packs.get(number, []))
-        for number, runs in self.log.rejected:
-            self.forget(number, set(runs))
+        for number, runs, why in self.log.rejected:
+            self._note_loss(number, why, runs)
+
+    @property
+    def not_listed(self) -> list[int]:
+        """Packs that the log does not name: what a kill leaves, or a log that was cut."""
+        return sorted(self.packs.keys() - self.log.packs.keys())
 
     def _open_packs(self) -> dict[int, str]:
         """Open all packs; returns what is wrong with those that cannot be opened."""

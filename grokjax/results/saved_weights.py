@@ -10,7 +10,7 @@ import numpy as np
 
 from grokjax.experiment.grid import Group, Run
 from grokjax.experiment.places import Key, Places
-from grokjax.results.pack_writing import reject_lost
+from grokjax.results.pack_writing import mark_lost
 from grokjax.results.status import DONE
 from grokjax.results.store import GroupStore
 
@@ -54,7 +54,7 @@ def shelves_of(group: Group, path: Path) -> list[Shelf]:
     store.check_all()
     for loss in store.losses:
         log.warning(loss.told("start the experiment again to train them again"))
-    reject_lost(store.ended)
+    mark_lost(store)
     shelves = []
     for run in group.runs:
         # A run that a larger budget continues still has the weights of the smaller one's end.

@@ -12,6 +12,8 @@ are read as they are (module older).
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -199,6 +201,20 @@ def _undescribed(store: GroupStore) -> list[Loss]:
     if not runs or damaged:
         return damaged
     return [Loss(store.admitted, f"lacks a file; {again}", tuple(runs))]
+
+
+def missing_groups(path: Path) -> list[Loss]:
+    """Directories of groups that were trained and are not there."""
+    try:
+        lines = (path / "provenance.jsonl").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    trained = []
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            trained.append(path / "groups" / str(json.loads(line)["group"]))
+    why = "is missing, with all results of its group; start the experiment again to train it again"
+    return [Loss(d, why) for d in dict.fromkeys(trained) if not d.is_dir()]
 
 
 def group_stores(path: Path) -> Iterator[tuple[str, GroupStore]]:

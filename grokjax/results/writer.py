@@ -10,7 +10,7 @@ import numpy as np
 
 from grokjax.results.admission import write_admission
 from grokjax.results.merging import merge, padded
-from grokjax.results.pack_writing import add, prepare, reject
+from grokjax.results.pack_writing import add, prepare, reject_for_snapshots
 from grokjax.results.running import write_running
 from grokjax.results.status import Progress
 from grokjax.results.store import GroupStore
@@ -57,9 +57,7 @@ class StoreWriter:
             path.rename(path.with_suffix(".damaged"))
         prepare(self.store.ended)
         prepare(self.store.snapshots)
-        # A run whose snapshots are lost is trained again.
-        lost = [run for loss in self.store.snapshots.losses for run in loss.runs]
-        reject(self.store.ended, lost)
+        reject_for_snapshots(self.store)
 
     def admit(
         self,
