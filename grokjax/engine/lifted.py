@@ -194,9 +194,9 @@ def _where(mask_W: Bool[Array, " W"], new: Array, old: Array) -> Array:
     return jnp.where(mask_W.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
-def extract(state_S: RunState, index_1: Int[Array, " 1"]) -> RunState:
-    """The state of one slot of a device (-1: of any)."""
-    return jax.tree.map(lambda x: x[jnp.maximum(index_1, 0)], state_S)
+def extract(state_S: RunState, index_N: Int[Array, " N"]) -> RunState:
+    """The states of some slots of a device (-1: of any)."""
+    return jax.tree.map(lambda x: x[jnp.maximum(index_N, 0)], state_S)
 
 
 def insert(state_S: RunState, row_1: RunState, index_1: Int[Array, " 1"]) -> RunState:

@@ -6,7 +6,7 @@ Devices do not exchange data. R: slots of all devices.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -21,6 +21,10 @@ from grokjax.engine.devices import RUN, over_runs, replicated
 from grokjax.engine.lifted import MAX_BLOCKS, Records, make_lift
 from grokjax.training import one_run, runstate
 from grokjax.training.runstate import Hyper, RunState, Setup
+
+MANY = 16
+"""Slots of a device whose states are taken out by one call where many are asked for. Each array that is brought to the
+host costs some time, however small it is."""
 
 
 class Program:
@@ -109,10 +113,13 @@ class Program:
 
     def extract(self, state: RunState, slots: list[int]) -> list[SlotState]:
         """The states of some slots, without waiting for them. Entry i of the result belongs to slots[i]."""
-        by_round = self._rounds(slots)
-        fetched = [self._extract(state, self.place(local)) for local, _ in by_round]
-        where = {slot: (r, d) for r, (_, who) in enumerate(by_round) for d, slot in who.items()}
-        return [SlotState(fetched[where[s][0]], where[s][1]) for s in slots]
+        longest = max(map(len, self._queues(slots).values()), default=0)
+        width = min(MANY, self.slots_per_device) if longest >= MANY // 2 else 1
+        taken: dict[int, SlotState] = {}
+        for local, who in self._rounds(slots, width):
+            rows = Rows(self._extract(state, self.place(local)))
+            taken |= {slot: SlotState(rows, row) for row, slot in who.items()}
+        return [taken[slot] for slot in slots]
 
     def insert(self, state: RunState, rows: dict[int, RunState]) -> RunState:
         """Put states (NumPy, no slot axis) into slots. Donates state."""
@@ -125,28 +132,47 @@ class Program:
             state = self._insert(state, self.place(tree), self.place(local))
         return state
 
-    def _rounds(self, slots: list[int]) -> list[tuple[np.ndarray, dict[int, int]]]:
-        """Slots in rounds of at most one per device: (local index or -1 of each device, device -> slot)."""
+    def _queues(self, slots: list[int]) -> dict[int, list[int]]:
+        """Slots by their device."""
         queues: dict[int, list[int]] = {}
         for slot in slots:
             queues.setdefault(slot // self.slots_per_device, []).append(slot)
-        rounds = []
-        for i in range(max(map(len, queues.values()), default=0)):
-            who = {d: q[i] for d, q in queues.items() if i < len(q)}
-            local = np.full(self.mesh.devices.size, -1, np.int32)
-            for d, slot in who.items():
-                local[d] = slot % self.slots_per_device
-            rounds.append((local, who))
-        return rounds
+        return queues
+
+    def _rounds(
+        self, slots: list[int], width: int = 1
+    ) -> Iterator[tuple[np.ndarray, dict[int, int]]]:
+        """Slots in rounds of at most `width` per device: (local indices, -1 for none; row -> slot)."""
+        queues = self._queues(slots)
+        for first in range(0, max(map(len, queues.values()), default=0), width):
+            local = np.full(self.mesh.devices.size * width, -1, np.int32)
+            who = {}
+            for device, queue in queues.items():
+                for i, slot in enumerate(queue[first : first + width]):
+                    local[device * width + i] = slot % self.slots_per_device
+                    who[device * width + i] = slot
+            yield local, who
+
+
+class Rows:
+    """States of some runs, one in each row, which the devices may still be computing."""
+
+    def __init__(self, tree: RunState):
+        self._tree = tree
+
+    @functools.cached_property
+    def on_host(self) -> RunState:
+        """As NumPy; waits for them."""
+        # Whole arrays are fetched and then indexed, because indexing on the device is a program for each shape.
+        return jax.tree.map(np.asarray, self._tree)
 
 
 class SlotState:
-    """One run's state as a row of a stacked state, which the device may still be computing."""
+    """One run's state: a row of states that were taken out together."""
 
-    def __init__(self, tree: RunState, row: int):
-        self.tree, self.row = tree, row
+    def __init__(self, rows: Rows, row: int):
+        self._rows, self._row = rows, row
 
     def fetch(self) -> RunState:
         """The state as NumPy; waits for it."""
-        # Whole arrays are fetched and then indexed, because indexing on the device is a program for each shape.
-        return jax.tree.map(lambda x: np.asarray(np.asarray(x)[self.row]), self.tree)
+        return jax.tree.map(lambda x: np.asarray(x[self._row]), self._rows.on_host)

@@ -14,7 +14,7 @@ from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.cadence import Cadence
 from grokjax.experiment.config import Experiment, RunSettings
 from grokjax.experiment.durations import batches_of, durations
-from grokjax.experiment.identity import group_hash, run_id
+from grokjax.experiment.identity import group_hash, identity_without_seeds, run_id, run_id_of
 from grokjax.experiment.loading import at_axes, at_point, validate
 from grokjax.experiment.places import Places
 from grokjax.models import misfit
@@ -23,6 +23,11 @@ from grokjax.quoting import shown
 from grokjax.settings import SettingError, Settings
 from grokjax.splits import Split, bucket_of, make_split
 from grokjax.tasks import make_table, unfit
+
+SEEDS = {"seed", "init_seed", "split_seed", "order_seed", "noise_seed"}
+"""Settings on which nothing of a run but its id and its random numbers depends."""
+
+Numbers = tuple[int, ...]
 
 Memory = Callable[[], int]
 """Bytes that a device has; asked for only where a task is large."""
@@ -81,23 +86,55 @@ def make_runs(
     """All runs of the grid, in the order of the axes. Raises ConfigError."""
     places = places or Places("experiment")
     axes = expand_axes(experiment.axes, places)
-    points = _Points(experiment, places, memory)
-    runs = [points.run(dict(zip(axes, v, strict=True))) for v in itertools.product(*axes.values())]
+    points = _Points(experiment, places, memory, list(axes))
+    numbered = [list(enumerate(values)) for values in axes.values()]
+    runs = [
+        points.run(*zip(*v, strict=True)) if v else points.run()
+        for v in itertools.product(*numbered)
+    ]
     _check_ids(runs, list(axes), places)
     return runs
 
 
 class _Points:
-    """Makes the run at a point. A section (task, model, ...) is validated once for each set of its values."""
+    """Makes the run at a point. A section (task, model, ...) is validated once for each set of its values.
 
-    def __init__(self, experiment: Experiment, places: Places, memory: Memory | None):
-        self.places, self.memory = places, memory
+    Nothing but the id of a run depends on its seeds, so all else is found once for all seeds of a point.
+    """
+
+    def __init__(
+        self, experiment: Experiment, places: Places, memory: Memory | None, axes: list[str]
+    ):
+        self.places, self.memory, self.axes = places, memory, axes
+        self._of_seeds = [set(split_names(axis)) <= SEEDS for axis in axes]
+        self._known: dict[Numbers, tuple[Run, dict[str, Any]]] = {}
+        """By the numbers of the other axes' values: a run there, and its identity without seeds."""
+        self._seeds: dict[Numbers, dict[str, int | None]] = {}
+        """By the numbers of the seed axes' values: the settings that were found to be valid."""
         self.fixed = {name: getattr(experiment, name) for name in RunSettings.model_fields}
         self.data = {name: given(value) for name, value in self.fixed.items()}
         self._sections: dict[str, Settings] = {}
 
-    def run(self, point: dict[str, Any]) -> Run:
-        """The run at a point, given by the axes' names. Raises ConfigError."""
+    def run(self, numbers: Numbers = (), values: tuple[Any, ...] = ()) -> Run:
+        """The run at a point: of each axis the number of the value, and the value. Raises ConfigError."""
+        point = dict(zip(self.axes, values, strict=True))
+        others, seeds = (
+            tuple(
+                n for n, is_seed in zip(numbers, self._of_seeds, strict=True) if is_seed == wanted
+            )
+            for wanted in (False, True)
+        )
+        if others in self._known and seeds in self._seeds:
+            run, identity = self._known[others]
+            settings = run.settings.model_copy(update=self._seeds[seeds])
+            own = run_id_of(identity, settings.seeds())
+            return dataclasses.replace(run, id=own, settings=settings, point=_by_setting(point))
+        run = self._validated(point)
+        self._known.setdefault(others, (run, identity_without_seeds(run.settings)))
+        self._seeds.setdefault(seeds, {name: getattr(run.settings, name) for name in SEEDS})
+        return run
+
+    def _validated(self, point: dict[str, Any]) -> Run:
         places = at_axes(self.places, point)
         data = at_point(self.data, point)
         keys = {}
@@ -233,7 +270,10 @@ def without_control(runs: list[Run]) -> list[Run]:
         return run_id(run.settings.model_copy(update={"intervention": None}))
 
     active = [r for r in runs if r.settings.intervention and r.settings.intervention.armed]
-    controls = {apart_from_it(r) for r in runs if r not in active}
+    if not active:
+        return []
+    armed = {r.id for r in active}
+    controls = {apart_from_it(r) for r in runs if r.id not in armed}
     return [r for r in active if apart_from_it(r) not in controls]
 
 

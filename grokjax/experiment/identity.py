@@ -10,12 +10,23 @@ from typing import Any
 from grokjax.experiment.config import RunSettings
 from grokjax.settings import Leaf, Role, Settings, leaves, role_of
 
+_AS_TEXT = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _Roles = tuple[Role, ...]
 
 
 def run_id(settings: RunSettings) -> str:
     """Hash of the hyper and shape settings: seeds resolved, new settings at their introductory default left out."""
-    return _hash(_identity(settings, ("hyper", "shape")) | settings.seeds())
+    return run_id_of(identity_without_seeds(settings), settings.seeds())
+
+
+def identity_without_seeds(settings: RunSettings) -> dict[str, Any]:
+    """What a run's id is made of, but for the seeds: the same for all seeds of a point."""
+    return _identity(settings, ("hyper", "shape"))
+
+
+def run_id_of(identity: dict[str, Any], seeds: dict[str, int]) -> str:
+    """The id of a run, from `identity_without_seeds` and its seeds."""
+    return _hash(identity | seeds)
 
 
 def group_hash(settings: RunSettings, derived: list[Any]) -> str:
@@ -54,5 +65,4 @@ def _as_data(value: Any, roles: _Roles) -> Any:
 
 
 def _hash(data: Any) -> str:
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(_AS_TEXT(data).encode()).hexdigest()[:12]

@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from grokjax.experiment.grid import Run
+from grokjax.experiment.grid import SEEDS, Run
 from grokjax.settings import leaves
 
 
 def columns(runs: list[Run]) -> dict[str, list[Any]]:
     """The columns that describe each run: every number and every axis."""
-    rows = [describe(run) for run in runs]
+    shared: dict[tuple[int, ...], dict[str, Any]] = {}
+    rows = []
+    for run in runs:
+        # The seeds of a point share their sections, which are the same objects (grid.make_runs).
+        key = tuple(id(value) for name, value in run.settings if name not in SEEDS)
+        if key not in shared:
+            shared[key] = _numbers(run)
+        rows.append(_row(run, shared[key]))
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name, float("nan")) for row in rows] for name in names}
 
@@ -28,11 +35,19 @@ def shapes(run: Run) -> dict[str, Any]:
 
 def describe(run: Run) -> dict[str, Any]:
     """One run as a row: seeds, counts, hyper settings, axes."""
-    numbers = {
+    return _row(run, _numbers(run))
+
+
+def _numbers(run: Run) -> dict[str, Any]:
+    """All numbers that are settings, but for the seeds."""
+    return {
         leaf.name: leaf.value
         for leaf in leaves(run.settings)
-        if leaf.role == "hyper" and isinstance(leaf.value, int | float)
+        if leaf.role == "hyper" and isinstance(leaf.value, int | float) and leaf.name not in SEEDS
     }
+
+
+def _row(run: Run, numbers: dict[str, Any]) -> dict[str, Any]:
     axes = {
         n: v if isinstance(v, int | float | str) else json.dumps(v) for n, v in run.point.items()
     }
@@ -41,4 +56,5 @@ def describe(run: Run) -> dict[str, Any]:
         "steps_per_epoch": run.batches,
         "budget_evaluations": run.budget,
     }
-    return {**numbers, **run.settings.seeds(), **counts, **axes}
+    seeds = {"seed": run.settings.seed, **run.settings.seeds()}
+    return {**numbers, **seeds, **counts, **axes}
