@@ -393,7 +393,8 @@ def test_a_directory_in_use(told, tmp_path: Path) -> None:
 def test_a_probe_that_model_and_task_cannot_serve(told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grokjax.probes.norms.Norms.requires", frozenset({"attention"}))
     assert told("model={kind: mlp}") == (
-        "x.yaml: probes: norms needs a model with attention; remove this probe, or change the model or the task"
+        "x.yaml: probes: norms needs a model with attention, but kind mlp with these settings does not offer 'attention' "
+        "(ModelKind.offers); remove this probe, or change the model or the task"
     )
 
 
@@ -403,7 +404,7 @@ def test_a_probe_that_model_and_task_cannot_serve(told, monkeypatch: pytest.Monk
         ("measurements=[{kind: attention_entropy}]", "override measurements=[{kind: attention_entropy}]: measurements.0.kind: attention_entropy needs "),
         ("measurements=[{kind: pruning, at: all}]", "all needs snapshots, but train.snapshot_every is not set; set it, or use final"),
         ("measurements=[{kind: pruning, at: [70]}] train.snapshot_every=1", "no weights will be saved at step 70 (train.snapshot_every is 1); use "),
-        ("probes=[{kind: attention_entropy}]", "attention_entropy needs a model with attention; remove this probe, or change the model or the task"),
+        ("probes=[{kind: attention_entropy}]", "attention_entropy needs a model with attention, but kind mlp with these settings does not offer 'attention' (ModelKind.offers); remove this probe, or change the model or the task"),
         ("intervention={kind: scale_output, factor: 2, when: {kind: step, step: 99999999}}", "99999999 is not before the last evaluation of the run; use "),
     ],
 )  # fmt: skip
