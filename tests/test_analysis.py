@@ -193,6 +193,43 @@ def test_the_table_has_a_row_for_each_run_with_its_known_time(results, tmp_path)
             assert row["val_0.99_step"] == row["delay_0.99"] == ""
 
 
+SELDOM = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "fourier", "rank/0")
+
+
+def test_a_final_value_is_the_last_one_that_was_measured(tmp_path):
+    """A probe with `every: 4` has values at evaluations 0, 4, 8 ..., and runs end between them."""
+
+    def seldom(point):
+        done = 6 + point["seed"]
+        value = np.full((done, len(SELDOM)), np.nan, np.float32)
+        value[:, :4] = run_values(np.arange(done) * 100.0, 100, np.inf)
+        value[::4, 4] = 10 * point["seed"] + np.arange(0, done, 4)
+        if point["seed"] == 3:  # diverged at evaluation 8, where the others have a value
+            value[8] = np.nan
+        return Row(point, value, "diverged" if point["seed"] == 3 else "finished")
+
+    path = write_results(tmp_path / "x", {"seed": range(5)}, seldom, probes=SELDOM)
+    rows = read_table(
+        write_table(make_study(analysis.load(path), Definitions()), tmp_path / "r.csv")
+    )
+    assert [row["final_fourier"] for row in rows] == ["4", "14", "24", "", "48"]
+    assert [row["final_val_loss"] == "" for row in rows] == [False, False, False, True, False]
+    assert "final_rank/0" not in rows[0]
+
+
+def test_a_final_value_of_a_run_that_diverged_at_once_is_missing(tmp_path):
+    def broken(point):
+        value = run_values(np.arange(2) * 100.0, 100, np.inf)
+        value[1] = np.nan
+        return Row(point, value, "diverged")
+
+    path = write_results(tmp_path / "x", {"seed": range(2)}, broken)
+    rows = read_table(
+        write_table(make_study(analysis.load(path), Definitions()), tmp_path / "r.csv")
+    )
+    assert {row["final_train_loss"] for row in rows} == {""}
+
+
 def test_the_cells_add_up_to_the_runs(results, tmp_path):
     study = make_study(analysis.load(results), Definitions())
     runs = read_table(write_table(study, tmp_path / "runs.csv"))
