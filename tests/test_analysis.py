@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import zarr
+from matplotlib.figure import Figure
 
 import analysis
 from analysis.__main__ import main
@@ -313,7 +314,7 @@ def test_every_figure_says_n_and_budget(results):
 def test_everything_is_drawn_whole_and_twice_with_the_same_names(results, tmp_path):
     path = shutil.copytree(results, tmp_path / "copy")
     written = analysis.draw_everything(path)
-    expected = {"curves", "time_split.train_fraction", "time_model.n_layers"} | {
+    expected = {"curves", "probes", "time_split.train_fraction", "time_model.n_layers"} | {
         f"{kind}_split.train_fraction_model.n_layers" for kind in ("median_time", "phases")
     }
     assert written[:2] == [path / "runs.csv", path / "cells.csv"]
@@ -328,9 +329,12 @@ def test_everything_is_drawn_whole_and_twice_with_the_same_names(results, tmp_pa
 @pytest.mark.parametrize(
     ("axes", "expected"),
     [
-        ({"seed": range(3)}, {"curves"}),
-        ({"task.p": [31, 59], "seed": range(2)}, {"curves", "time_task.p", "phases_task.p"}),
-        ({}, {"curves"}),
+        ({"seed": range(3)}, {"curves", "probes"}),
+        (
+            {"task.p": [31, 59], "seed": range(2)},
+            {"curves", "probes", "time_task.p", "phases_task.p"},
+        ),
+        ({}, {"curves", "probes"}),
     ],
 )
 def test_small_grids_get_the_figures_that_make_sense(tmp_path, axes, expected):
@@ -347,6 +351,7 @@ def test_a_directory_where_nothing_has_been_evaluated_yet_can_be_drawn(tmp_path)
     for kind in ("curves", "axis_curves"):
         for _, figure in FIGURES[kind](study):
             figure.savefig(tmp_path / "x.png")
+    assert not list(FIGURES["probe_panels"](study))
     assert "?" in next(iter(texts_of(study, "heatmaps").values()))[0]
 
 
@@ -359,9 +364,39 @@ def test_losses_of_zero_and_nan_can_be_drawn(tmp_path):
     study = make_study(
         analysis.load(write_results(tmp_path / "x", {"seed": range(2)}, broken)), Definitions()
     )
+    (panels,) = (figure for _, figure in FIGURES["probe_panels"](study))
+    panels.savefig(tmp_path / "x.png")
     (figure,) = (figure for _, figure in FIGURES["curves"](study))
     figure.savefig(tmp_path / "x.png")
     assert figure.axes[1].get_ylim()[0] > 0
+
+
+def fails_at_once(study):
+    raise KeyError("largest_weight")
+
+
+def fails_later(study):
+    yield "half", Figure()
+    yield "broken", Figure().text(0, 0, "not a figure")
+
+
+@pytest.mark.parametrize("wrong", [fails_at_once, fails_later])
+def test_a_figure_that_fails_leaves_the_others_drawn(tmp_path, monkeypatch, capsys, caplog, wrong):
+    path = write_results(tmp_path / "x", {"seed": range(2)})
+    figures = {"wrong": wrong, "curves": FIGURES["curves"], "none": lambda study: iter(())}
+    monkeypatch.setattr("analysis.draw.FIGURES", figures)
+    assert main([str(path)]) == 2
+    out, err = capsys.readouterr()
+    name = "KeyError: 'largest_weight'" if wrong is fails_at_once else "AttributeError: "
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith(f"{path}: 1 of 3 kinds of figures could not be drawn (wrong: {name}")
+    assert "(test_analysis.py:" in err or wrong is fails_later
+    assert f"figure wrong: {name}" in caplog.text
+    drawn = {"curves.png", "curves.pdf"} | (
+        {"half.png", "half.pdf"} if wrong is fails_later else set()
+    )
+    assert {file.name for file in (path / "figures").iterdir()} == drawn
+    assert (path / "runs.csv").exists() and (path / "cells.csv").exists()
 
 
 def test_the_level_defaults_to_the_stop_level(tmp_path):
