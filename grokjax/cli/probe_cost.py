@@ -124,4 +124,7 @@ def probes_line(group: Group, cost: costs.Cost) -> str:
     )
     names = [p.kind for p in probes if p.share < CHEAP]
     cheap = f"; < {CHEAP:.1%} each: {', '.join(names)}" if names else ""
-    return f"    evaluations: {total:.1%} of the training's operations; the forward pass {forward:.1%}{expensive}{cheap}"
+    start = (
+        f"    evaluations: {total:.1%} of the training's operations; the forward pass {forward:.1%}"
+    )
+    return start + expensive + cheap
