@@ -189,7 +189,7 @@ OPTIMIZERS: dict[str, Kind] = {
 }
 
 
-def decay(s: Decaying, n: Numbers, strength: ArrayLike) -> optax.GradientTransformation:
+def decay(s: Decaying, n: Numbers, strength: float | jax.Array) -> optax.GradientTransformation:
     """Add `strength` times the parameters that decay; with decays: by_group also times the factor of the group.
 
     After the rest of an optimiser it is decoupled (as in `adamw`), before it a part of the gradient (l2).
