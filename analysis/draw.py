@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,7 +13,9 @@ from analysis.figures.style import RC, save
 from analysis.load import ResultsError, load
 from analysis.study import Definitions, Study, make_study
 from analysis.table import write_cells, write_table
-from grokjax.quoting import cut_path
+from grokjax.quoting import cut, cut_path
+
+log = logging.getLogger("grokjax")
 
 DEFAULT = Definitions()
 
@@ -20,7 +24,8 @@ def draw_everything(path: str | Path, definitions: Definitions = DEFAULT) -> lis
     """Write runs.csv, cells.csv and figures/*.png, *.pdf below `path`. Returns the paths that were written.
 
     Each file is written whole or not at all. This can be called at any time, also while training goes on. Raises
-    ResultsError for a directory without results, and for one that cannot be written.
+    ResultsError for a directory without results, for one that cannot be written, and, once all others are written, if
+    some figures could not be drawn.
     """
     path = Path(path)
     study = make_study(load(path), definitions)
@@ -38,8 +43,48 @@ def _write(study: Study, path: Path) -> list[Path]:
     written = [write_table(study, path / "runs.csv"), write_cells(study, path / "cells.csv")]
     folder = path / "figures"
     folder.mkdir(exist_ok=True)
+    faults: dict[str, str] = {}
     with mpl.rc_context(RC):
-        for draw in FIGURES.values():
-            for name, figure in draw(study):
-                written += save(figure, folder / name)
+        for kind in FIGURES:
+            files, fault = _draw_kind(kind, study, folder)
+            written += files
+            if fault is not None:
+                faults[kind] = fault
+                log.warning(f"figure {kind}: {fault}; the other figures are drawn")
+    if faults:
+        raise ResultsError(_undrawn(faults, cut_path(path)))
     return written
+
+
+def _draw_kind(kind: str, study: Study, folder: Path) -> tuple[list[Path], str | None]:
+    """(files written, what went wrong in words). Raises OSError only for a file that cannot be written."""
+    written: list[Path] = []
+    try:
+        figures = list(FIGURES[kind](study))
+    except Exception as error:  # whatever a user's function raises
+        return written, _told(error)
+    for name, figure in figures:
+        try:
+            written += save(figure, folder / name)
+        except OSError:
+            raise
+        except Exception as error:  # some mistakes show only when text and lines are laid out
+            return written, _told(error)
+    return written, None
+
+
+def _undrawn(faults: dict[str, str], path: str) -> str:
+    named = "; ".join(f"{kind}: {fault}" for kind, fault in faults.items())
+    return (
+        f"{path}: {len(faults)} of {len(FIGURES)} kinds of figures could not be drawn ({named}); the tables and the "
+        "other figures are written; correct the functions that analysis/figures/__init__.py lists under these names, "
+        f"then run python -m analysis {path}"
+    )
+
+
+def _told(error: Exception) -> str:
+    """The error, and the last line of our own or of the user's code on the way to it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "site-packages" not in frame.filename]
+    where = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {cut(error, 200)}{where}"

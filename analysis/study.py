@@ -67,6 +67,14 @@ class Study:
         return summarise(self.reached.of(runs), self.status[runs])
 
 
+def scalar_names(dataset: xr.Dataset) -> list[str]:
+    """Names of all recorded values that are one number.
+
+    Entries of vectors, and values of single tensors, layers or heads, have a slash in their names and are left out.
+    """
+    return [name for name in map(str, dataset["probe"].to_numpy()) if "/" not in name]
+
+
 def series(dataset: xr.Dataset, probe: str) -> Series:
     """One probe of all runs; a probe that nobody recorded is all NaN."""
     known = probe in dataset["probe"].to_numpy()

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from analysis.cells import SEEDS, Cell
 from analysis.outcomes import LEVELS, FirstHit, Series, Sustain, delay, delay_ratio
 from analysis.phases import probabilities
-from analysis.study import Study, accuracy_outcome, series
+from analysis.study import Study, accuracy_outcome, scalar_names, series
 from grokjax.atomic import own_name, replacing
 from grokjax.experiment.axis_names import split_names
 
@@ -31,18 +32,15 @@ def table_columns(study: Study) -> dict[str, np.ndarray]:
         name: dataset[name].to_numpy() for name in dict.fromkeys(names) if name in dataset.coords
     }
     columns["last_step"] = series(dataset, "val_accuracy").last_step
-    columns |= {
-        f"final_{probe}": _final(series(dataset, probe)) for probe in _scalar_probes(dataset)
-    }
+    columns |= {f"final_{probe}": _final(dataset, probe) for probe in _scalar_probes(dataset)}
     for level in sorted({*LEVELS, study.level, study.rule.level}):
         columns |= dict(_level_columns(study, level))
     return columns | {"phase": study.phases}
 
 
-def _scalar_probes(dataset: Any) -> list[str]:
-    """Every probe that is one number, the first four first; entries of vectors carry a slash."""
-    names = [str(name) for name in dataset["probe"].to_numpy()]
-    return [*FINAL, *(name for name in names if "/" not in name and name not in FINAL)]
+def _scalar_probes(dataset: xr.Dataset) -> list[str]:
+    """Names of all values that are one number, those of FINAL first."""
+    return [*FINAL, *(name for name in scalar_names(dataset) if name not in FINAL)]
 
 
 def cell_columns(study: Study) -> dict[str, list[Any]]:
@@ -99,12 +97,21 @@ def _axis_names(study: Study) -> list[str]:
     return [name for axis in study.dataset.attrs["axes"] for name in split_names(axis)]
 
 
-def _final(metric: Series) -> np.ndarray:
-    """(run,) value at the last evaluation, NaN for a run that has none."""
+def _final(dataset: xr.Dataset, probe: str) -> np.ndarray:
+    """(run,) the last value that was measured, NaN for a run that has none and for one that diverged there."""
+    metric = series(dataset, probe)
     if metric.value.shape[1] == 0:
         return np.full(len(metric.value), np.nan)
-    last = np.maximum(metric.done - 1, 0)
+    every = 1 if probe in FINAL else _every(metric)
+    last = np.maximum(metric.done - 1, 0) // every * every
     return np.where(metric.done > 0, metric.value[np.arange(len(last)), last], np.nan)
+
+
+def _every(metric: Series) -> int:
+    """The probe's setting `every`: evaluations from one value to the next. Seen from the values of all runs."""
+    measured = np.flatnonzero((metric.real & ~np.isnan(metric.value)).any(0))
+    # Only step 0 has a value: the next one would come behind the last evaluation.
+    return int(np.gcd.reduce(measured)) or metric.value.shape[1]
 
 
 def _level_columns(study: Study, level: float) -> Iterator[tuple[str, np.ndarray]]:

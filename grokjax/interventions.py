@@ -5,12 +5,12 @@ evaluation and before the next step. Both are traced, so every number of them ca
 the same run with `armed: false`: its trigger never fires.
 
 A new action needs its settings and its function here, and one line in ACTIONS. A new trigger needs its settings and its
-function here, one line in TRIGGERS, and a place in `Action.when`.
+function here, and one line in TRIGGERS.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, no_type_check
+from typing import Annotated, Any, Literal, Union, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +107,11 @@ TRIGGERS: dict[str, Kind] = {
     "memorised": Kind(Memorised, _memorised),
     "plateau": Kind(Plateau, _plateau),
 }
+TriggerSettings = Annotated[
+    Union[tuple(kind.settings for kind in TRIGGERS.values())],  # noqa: UP007
+    Field(discriminator="kind"),
+]
+"""The settings of any trigger; the value of `kind` says which one is meant."""
 
 
 # Actions: (numbers, model, params, optimiser state, key) -> (params, optimiser state) ---------------------------------
@@ -115,7 +120,7 @@ TRIGGERS: dict[str, Kind] = {
 class Action(Settings):
     """Settings of every action."""
 
-    when: Annotated[AtStep | Memorised | Plateau, Field(discriminator="kind")]
+    when: TriggerSettings  # type: ignore[valid-type]
     """When the change is made. It is made once."""
     armed: bool = hyper(True)
     """false: never make the change (control arm)."""

@@ -27,7 +27,7 @@ OptState = PyTree
 
 
 class Schedule(Settings):
-    """Settings of every optimiser: the learning rate, how it changes, and which parameters decay."""
+    """Settings of every optimiser: the learning rate, and how it changes."""
 
     learning_rate: float = hyper(1e-3, ge=0)
     """Learning rate after the warm-up."""
@@ -39,17 +39,6 @@ class Schedule(Settings):
     """Learning rate after warm-up: constant, or half a cosine that reaches 0 at `horizon`."""
     horizon: int = hyper(100_000, ge=1)
     """Update at which the cosine reaches 0. Unlike train.steps it is part of the run's id."""
-    decays: Literal["all", "matrices", "by_group"] = shape("all")
-    """Which parameters decay: all (as in the sources), matrices (two or more dimensions), or by_group: each group with
-    its own factor."""
-    decay_embedding: float = hyper(1.0, introduced=1.0, ge=0)
-    """Factor on the decay of token and position embeddings, with decays: by_group."""
-    decay_matrices: float = hyper(1.0, introduced=1.0, ge=0)
-    """Factor on the decay of the other tensors of two or more dimensions, with decays: by_group."""
-    decay_unembedding: float = hyper(1.0, introduced=1.0, ge=0)
-    """Factor on the decay of the output matrix, with decays: by_group (a tied one belongs to the embedding)."""
-    decay_rest: float = hyper(1.0, introduced=1.0, ge=0)
-    """Factor on the decay of biases, gains and other vectors, with decays: by_group."""
 
     @model_validator(mode="after")
     def _horizon_has_an_effect(self) -> Schedule:
@@ -64,8 +53,27 @@ class Schedule(Settings):
             )
         return self
 
+
+class Decaying(Schedule):
+    """Settings of every optimiser with a decay: which parameters decay. Its function must use `decay`.
+
+    An optimiser without a decay extends Schedule, so that it has no settings without an effect.
+    """
+
+    decays: Literal["all", "matrices", "by_group"] = shape("all")
+    """Which parameters decay: all (as in the sources), matrices (two or more dimensions), or by_group: each group with
+    its own factor."""
+    decay_embedding: float = hyper(1.0, introduced=1.0, ge=0)
+    """Factor on the decay of token and position embeddings, with decays: by_group."""
+    decay_matrices: float = hyper(1.0, introduced=1.0, ge=0)
+    """Factor on the decay of the other tensors of two or more dimensions, with decays: by_group."""
+    decay_unembedding: float = hyper(1.0, introduced=1.0, ge=0)
+    """Factor on the decay of the output matrix, with decays: by_group (a tied one belongs to the embedding)."""
+    decay_rest: float = hyper(1.0, introduced=1.0, ge=0)
+    """Factor on the decay of biases, gains and other vectors, with decays: by_group."""
+
     @model_validator(mode="after")
-    def _factors_have_an_effect(self) -> Schedule:
+    def _factors_have_an_effect(self) -> Decaying:
         for group in GROUPS:
             factor = getattr(self, f"decay_{group}")
             if self.decays != "by_group" and factor != 1.0:
@@ -76,7 +84,7 @@ class Schedule(Settings):
         return self
 
 
-class AdamW(Schedule):
+class AdamW(Decaying):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
     kind: Literal["adamw"] = shape("adamw")
@@ -91,7 +99,7 @@ class AdamW(Schedule):
     """Added to the root of the second moment. 0 gives NaN where a gradient is exactly 0 (a unit never active)."""
 
 
-class Adam(Schedule):
+class Adam(Decaying):
     """Adam, optionally with l2 in the gradient (often called weight decay)."""
 
     kind: Literal["adam"] = shape("adam")
@@ -105,7 +113,7 @@ class Adam(Schedule):
     """Added to the root of the second moment. 0 gives NaN where a gradient is exactly 0 (a unit never active)."""
 
 
-class SGD(Schedule):
+class SGD(Decaying):
     """Gradient descent with momentum (PyTorch's convention: v <- momentum v + gradient)."""
 
     kind: Literal["sgd"] = shape("sgd")
@@ -115,7 +123,7 @@ class SGD(Schedule):
     """Factor: this number times the parameters is added to the gradient."""
 
 
-class RMSProp(Schedule):
+class RMSProp(Decaying):
     """Gradient over the root of its running mean square (Hinton 2012, lecture 6e)."""
 
     kind: Literal["rmsprop"] = shape("rmsprop")
@@ -127,7 +135,7 @@ class RMSProp(Schedule):
     """Added to the root of the mean square."""
 
 
-class Adagrad(Schedule):
+class Adagrad(Decaying):
     """Gradient over the root of its sum of squares (Duchi, Hazan & Singer 2011)."""
 
     kind: Literal["adagrad"] = shape("adagrad")
@@ -140,34 +148,34 @@ class Adagrad(Schedule):
 def _adamw(s: AdamW, n: Numbers) -> optax.GradientTransformation:
     return optax.chain(
         optax.scale_by_adam(n["beta1"], n["beta2"], n["eps"]),
-        _decay(s, n, n["weight_decay"]),
+        decay(s, n, n["weight_decay"]),
     )
 
 
 def _adam(s: Adam, n: Numbers) -> optax.GradientTransformation:
     return optax.chain(
-        _decay(s, n, n["l2"]),
+        decay(s, n, n["l2"]),
         optax.scale_by_adam(n["beta1"], n["beta2"], n["eps"]),
     )
 
 
 def _sgd(s: SGD, n: Numbers) -> optax.GradientTransformation:
     return optax.chain(
-        _decay(s, n, n["l2"]),
+        decay(s, n, n["l2"]),
         optax.trace(n["momentum"], nesterov=False),
     )
 
 
 def _rmsprop(s: RMSProp, n: Numbers) -> optax.GradientTransformation:
     return optax.chain(
-        _decay(s, n, n["l2"]),
+        decay(s, n, n["l2"]),
         optax.scale_by_rms(n["beta2"], n["eps"], eps_in_sqrt=False),
     )
 
 
 def _adagrad(s: Adagrad, n: Numbers) -> optax.GradientTransformation:
     return optax.chain(
-        _decay(s, n, n["l2"]),
+        decay(s, n, n["l2"]),
         optax.scale_by_rss(0.0, n["eps"]),
     )
 
@@ -181,8 +189,11 @@ OPTIMIZERS: dict[str, Kind] = {
 }
 
 
-def _decay(s: Schedule, n: Numbers, strength: Any) -> optax.GradientTransformation:
-    """Add `strength` times the parameters that decay; with decays: by_group also times the factor of the group."""
+def decay(s: Decaying, n: Numbers, strength: float | jax.Array) -> optax.GradientTransformation:
+    """Add `strength` times the parameters that decay; with decays: by_group also times the factor of the group.
+
+    After the rest of an optimiser it is decoupled (as in `adamw`), before it a part of the gradient (l2).
+    """
     if s.decays == "all":
         return optax.add_decayed_weights(strength)
     if s.decays == "matrices":

@@ -75,7 +75,10 @@ def shape(
 
 
 def extendable(default: Any = PydanticUndefined, **limits: Any) -> Any:
-    """How long a run lasts or what is measured. It does not change the training and is not part of the id."""
+    """How long a run lasts, or what is recorded of it. It does not change the training and is not part of the id.
+
+    In a results directory only train.steps can grow; the other settings with this role cannot change there.
+    """
     return _field("extendable", default, PydanticUndefined, limits)
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, no_type_check
+from typing import TYPE_CHECKING, Any, Literal, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,15 @@ from flax import struct
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from grokjax.settings import Kind, SettingError, Settings, hyper, kind_of, shape
+from grokjax.settings import Kind, SettingError, Settings, hyper, kind_of, leaves, shape
 from grokjax.tasks import Sample, Table, TaskData
 
 
 class SplitSettings(Settings):
-    """Settings of every split. Each split declares `label_noise` itself, last, to keep the order of the settings."""
+    """Settings of every split. Each split declares `label_noise` itself, last, to keep the order of the settings.
+
+    Messages about a split that leaves no row to train or to validate name its first setting behind `kind`.
+    """
 
     if TYPE_CHECKING:
         label_noise: float
@@ -148,6 +151,16 @@ def _check_task(kind: str, table: TaskData) -> None:
         )
 
 
+def _decides(settings: SplitSettings) -> tuple[str, Any]:
+    """Name and value of the setting that decides how many rows train: the first one behind `kind`, or `kind`."""
+    deciding = (
+        (leaf.name, leaf.value)
+        for leaf in leaves(settings)
+        if leaf.name not in ("kind", "label_noise")
+    )
+    return next(deciding, ("kind", kind_of(type(settings))))
+
+
 def make_split(settings: SplitSettings, table: TaskData) -> Split:
     """The split of a table. Raises SettingError if no row would train, or none would validate."""
     kind = kind_of(type(settings))
@@ -156,11 +169,7 @@ def make_split(settings: SplitSettings, table: TaskData) -> Split:
     n_train = sum(k * s.shape[1] for k, s in zip(counts, strata, strict=True))
     if not 0 < n_train < table.n_rows:
         side = "train" if n_train == 0 else "validate"
-        name, value = next(
-            (n, v)
-            for n, v in settings.model_dump().items()
-            if n in ("train_fraction", "validation_below")
-        )
+        name, value = _decides(settings)
         raise SettingError(
             name,
             f"{value} leaves no row of {table.n_rows} to {side}; "

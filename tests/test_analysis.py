@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import analysis
 from analysis.__main__ import main
@@ -185,6 +186,43 @@ def test_the_table_has_a_row_for_each_run_with_its_known_time(results, tmp_path)
             assert row["val_0.99_step"] == row["delay_0.99"] == ""
 
 
+SELDOM = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "fourier", "rank/0")
+
+
+def test_a_final_value_is_the_last_one_that_was_measured(tmp_path):
+    """A probe with `every: 4` has values at evaluations 0, 4, 8 ..., and runs end between them."""
+
+    def seldom(point):
+        done = 6 + point["seed"]
+        value = np.full((done, len(SELDOM)), np.nan, np.float32)
+        value[:, :4] = run_values(np.arange(done) * 100.0, 100, np.inf)
+        value[::4, 4] = 10 * point["seed"] + np.arange(0, done, 4)
+        if point["seed"] == 3:  # diverged at evaluation 8, where the others have a value
+            value[8] = np.nan
+        return Row(point, value, "diverged" if point["seed"] == 3 else "finished")
+
+    path = write_results(tmp_path / "x", {"seed": range(5)}, seldom, probes=SELDOM)
+    rows = read_table(
+        write_table(make_study(analysis.load(path), Definitions()), tmp_path / "r.csv")
+    )
+    assert [row["final_fourier"] for row in rows] == ["4", "14", "24", "", "48"]
+    assert [row["final_val_loss"] == "" for row in rows] == [False, False, False, True, False]
+    assert "final_rank/0" not in rows[0]
+
+
+def test_a_final_value_of_a_run_that_diverged_at_once_is_missing(tmp_path):
+    def broken(point):
+        value = run_values(np.arange(2) * 100.0, 100, np.inf)
+        value[1] = np.nan
+        return Row(point, value, "diverged")
+
+    path = write_results(tmp_path / "x", {"seed": range(2)}, broken)
+    rows = read_table(
+        write_table(make_study(analysis.load(path), Definitions()), tmp_path / "r.csv")
+    )
+    assert {row["final_train_loss"] for row in rows} == {""}
+
+
 def test_the_cells_add_up_to_the_runs(results, tmp_path):
     study = make_study(analysis.load(results), Definitions())
     runs = read_table(write_table(study, tmp_path / "runs.csv"))
@@ -269,7 +307,7 @@ def test_every_figure_says_n_and_budget(results):
 def test_everything_is_drawn_whole_and_twice_with_the_same_names(results, tmp_path):
     path = shutil.copytree(results, tmp_path / "copy")
     written = analysis.draw_everything(path)
-    expected = {"curves", "time_split.train_fraction", "time_model.n_layers"} | {
+    expected = {"curves", "probes", "time_split.train_fraction", "time_model.n_layers"} | {
         f"{kind}_split.train_fraction_model.n_layers" for kind in ("median_time", "phases")
     }
     assert written[:2] == [path / "runs.csv", path / "cells.csv"]
@@ -284,9 +322,12 @@ def test_everything_is_drawn_whole_and_twice_with_the_same_names(results, tmp_pa
 @pytest.mark.parametrize(
     ("axes", "expected"),
     [
-        ({"seed": range(3)}, {"curves"}),
-        ({"task.p": [31, 59], "seed": range(2)}, {"curves", "time_task.p", "phases_task.p"}),
-        ({}, {"curves"}),
+        ({"seed": range(3)}, {"curves", "probes"}),
+        (
+            {"task.p": [31, 59], "seed": range(2)},
+            {"curves", "probes", "time_task.p", "phases_task.p"},
+        ),
+        ({}, {"curves", "probes"}),
     ],
 )
 def test_small_grids_get_the_figures_that_make_sense(tmp_path, axes, expected):
@@ -303,6 +344,7 @@ def test_a_directory_where_nothing_has_been_evaluated_yet_can_be_drawn(tmp_path)
     for kind in ("curves", "axis_curves"):
         for _, figure in FIGURES[kind](study):
             figure.savefig(tmp_path / "x.png")
+    assert not list(FIGURES["probe_panels"](study))
     assert "?" in next(iter(texts_of(study, "heatmaps").values()))[0]
 
 
@@ -315,9 +357,39 @@ def test_losses_of_zero_and_nan_can_be_drawn(tmp_path):
     study = make_study(
         analysis.load(write_results(tmp_path / "x", {"seed": range(2)}, broken)), Definitions()
     )
+    (panels,) = (figure for _, figure in FIGURES["probe_panels"](study))
+    panels.savefig(tmp_path / "x.png")
     (figure,) = (figure for _, figure in FIGURES["curves"](study))
     figure.savefig(tmp_path / "x.png")
     assert figure.axes[1].get_ylim()[0] > 0
+
+
+def fails_at_once(study):
+    raise KeyError("largest_weight")
+
+
+def fails_later(study):
+    yield "half", Figure()
+    yield "broken", Figure().text(0, 0, "not a figure")
+
+
+@pytest.mark.parametrize("wrong", [fails_at_once, fails_later])
+def test_a_figure_that_fails_leaves_the_others_drawn(tmp_path, monkeypatch, capsys, caplog, wrong):
+    path = write_results(tmp_path / "x", {"seed": range(2)})
+    figures = {"wrong": wrong, "curves": FIGURES["curves"], "none": lambda study: iter(())}
+    monkeypatch.setattr("analysis.draw.FIGURES", figures)
+    assert main([str(path)]) == 2
+    out, err = capsys.readouterr()
+    name = "KeyError: 'largest_weight'" if wrong is fails_at_once else "AttributeError: "
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith(f"{path}: 1 of 3 kinds of figures could not be drawn (wrong: {name}")
+    assert "(test_analysis.py:" in err or wrong is fails_later
+    assert f"figure wrong: {name}" in caplog.text
+    drawn = {"curves.png", "curves.pdf"} | (
+        {"half.png", "half.pdf"} if wrong is fails_later else set()
+    )
+    assert {file.name for file in (path / "figures").iterdir()} == drawn
+    assert (path / "runs.csv").exists() and (path / "cells.csv").exists()
 
 
 def test_the_level_defaults_to_the_stop_level(tmp_path):

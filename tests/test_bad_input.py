@@ -115,6 +115,9 @@ def files() -> dict[str, bytes]:
         ("0.5", "0.995\n  rounding: ceil", "x.yaml:5: split.train_fraction: 0.995 leaves no row of 169 to validate; at least 1 row must train and at least 1 must validate"),
         ("steps: 400", "steps: 410", "x.yaml:13: train.steps: 410 is not an evaluation step (train.eval_every is 50), and the last step must be one; use 400 or 450"),
         ("steps: 400", "steps: 30", "x.yaml:13: train.steps: 30 is not an evaluation step (train.eval_every is 50), and the last step must be one; use 50"),
+        ("steps: 400\n  eval_every: 50", "steps: 40\n  eval_every: 10\n  early: {until: 200, every: 25}", "x.yaml:13: train.steps: 40 is not an evaluation step (up to step 200 train.early.every is 25), and the last step must be one; use 25 or 50, or train.early=null"),
+        ("steps: 400\n  eval_every: 50", "steps: 45\n  eval_every: 10\n  early: {until: 200, every: 25}", "x.yaml:13: train.steps: 45 is not an evaluation step (up to step 200 train.early.every is 25), and the last step must be one; use 25 or 50"),
+        ("eval_every: 50", "early: {until: 30, every: 10}", "x.yaml:13: train.steps: 400 is not an evaluation step (from step 30 on, where train.early ends, train.eval_every is 50), and the last step must be one; use 380 or 430, or train.early=null"),
         ("eval_every: 50", "early: {until: 55, every: 10}", "x.yaml:14: train.early.until: 55 is not a multiple of train.early.every = 10; use 50"),
         ("eval_every: 50", "eval_every: 50\n  batch_size: 30", "x.yaml:14: train.eval_every: 50 steps are not a whole number of epochs, and an epoch has 3 steps; use 48 or 51, or {epochs: n}"),
         ("eval_every: 50", "eval_every: {epochs: 1}\n  batch_size: 30", "x.yaml:13: train.steps: 400 steps are not a whole number of epochs, and an epoch has 3 steps; use 399 or 402, or {epochs: n}"),
@@ -394,7 +397,8 @@ def test_a_directory_in_use(told, tmp_path: Path) -> None:
 def test_a_probe_that_model_and_task_cannot_serve(told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grokjax.probes.norms.Norms.requires", frozenset({"attention"}))
     assert told("model={kind: mlp}") == (
-        "x.yaml: probes: norms needs a model with attention; remove this probe, or change the model or the task"
+        "x.yaml: probes: norms needs a model with attention, but kind mlp with these settings does not offer 'attention' "
+        "(ModelKind.offers); remove this probe, or change the model or the task"
     )
 
 
@@ -404,7 +408,7 @@ def test_a_probe_that_model_and_task_cannot_serve(told, monkeypatch: pytest.Monk
         ("measurements=[{kind: attention_entropy}]", "override measurements=[{kind: attention_entropy}]: measurements.0.kind: attention_entropy needs "),
         ("measurements=[{kind: pruning, at: all}]", "all needs snapshots, but train.snapshot_every is not set; set it, or use final"),
         ("measurements=[{kind: pruning, at: [70]}] train.snapshot_every=1", "no weights will be saved at step 70 (train.snapshot_every is 1); use "),
-        ("probes=[{kind: attention_entropy}]", "attention_entropy needs a model with attention; remove this probe, or change the model or the task"),
+        ("probes=[{kind: attention_entropy}]", "attention_entropy needs a model with attention, but kind mlp with these settings does not offer 'attention' (ModelKind.offers); remove this probe, or change the model or the task"),
         ("intervention={kind: scale_output, factor: 2, when: {kind: step, step: 99999999}}", "99999999 is not before the last evaluation of the run; use "),
     ],
 )  # fmt: skip

@@ -300,3 +300,109 @@ def test_large_lattices_fit_a_page_and_their_text_fits_the_cells(tmp_path, kind)
     ax = figure.axes[0]
     cell = ax.bbox.width / 30
     assert max(text.get_window_extent().width for text in ax.texts) <= cell
+
+
+MANY = (*("train_loss", "train_accuracy", "val_loss", "val_accuracy"), *(f"probe_{i:02}" for i in range(22)),
+        "rank/0", "rank/1")  # fmt: skip
+
+
+def recorded(point):
+    """26 values that are one number, one of them only at every fourth evaluation, and a vector."""
+    usual = stopped_row(point)
+    n = len(usual.value)
+    value = np.concatenate([usual.value, np.ones((n, 24), np.float32)], 1)
+    value[:, 4] = point.get(DECAY, 1.0) * np.arange(n)
+    value[np.arange(n) % 4 > 0, 5] = np.nan
+    value[:, 6] = 10.0 ** -np.arange(n)
+    return Row(point, value, usual.status)
+
+
+def probe_figures(path, axes, make_row=recorded, seeds=3, probes=MANY):
+    write_results(path, {**axes, "seed": range(seeds)}, make_row, probes=probes)
+    study = make_study(analysis.load(path), Definitions())
+    return study, figures_of(study, "probe_panels")
+
+
+def titles_of(figure):
+    return [ax.get_title().replace(" ", "_") for ax in panels_of(figure)]
+
+
+def thick(ax):
+    return [line for line in ax.lines if line.get_linewidth() > 1]
+
+
+def test_every_recorded_number_has_a_panel_and_vectors_have_none(tmp_path):
+    _, found = probe_figures(tmp_path / "x", {DECAY: [0.3, 1.0]})
+    assert list(found) == ["probes", "probes_2"]
+    titles = [title for figure in found.values() for title in titles_of(figure)]
+    assert titles == [name for name in MANY if "/" not in name]
+    assert len(titles_of(found["probes"])) == 24
+    for figure in found.values():
+        assert figure.get_figwidth() <= 12 and figure.get_figheight() <= 12
+        assert "n = 6 runs" in caption_of(figure) and "Colours: weight decay." in caption_of(figure)
+
+
+def test_lines_of_probes_are_the_runs_and_their_medians_in_the_colour_of_their_value(tmp_path):
+    study, found = probe_figures(tmp_path / "x", {DECAY: [0.3, 1.0], FRACTION: [0.5, 0.8]})
+    ax = panels_of(found["probes"])[MANY.index("probe_00")]
+    decays = study.dataset[DECAY].to_numpy()
+    assert len(ax.lines) == 12 + 2
+    for line, decay in zip(thick(ax), [0.3, 1.0], strict=True):
+        same = [x for x in ax.lines if x.get_color() == line.get_color() and x is not line]
+        assert len(same) == (decays == decay).sum()
+        assert line.get_xdata()[0] == 100  # not step 0
+        # A run that was stopped keeps its last value.
+        last = study.dataset["evaluations_done"].to_numpy()[decays == decay] - 1
+        held = decay * np.minimum(line.get_xdata() / 100, last[:, None])
+        np.testing.assert_allclose(line.get_ydata(), np.median(held, axis=0), rtol=1e-5)
+    assert "over all values of train fraction" in caption_of(found["probes"])
+    assert legend_texts(found["probes"]) == ["weight decay 0.3", "weight decay 1"]
+
+
+def test_a_probe_that_is_measured_seldom_has_lines_without_gaps(tmp_path):
+    _, found = probe_figures(tmp_path / "x", {DECAY: [0.3, 1.0]})
+    ax = panels_of(found["probes"])[MANY.index("probe_01")]
+    for line in ax.lines:
+        assert len(line.get_xdata()) > 1
+        assert (line.get_xdata() % 400 == 0).all() and np.isfinite(line.get_ydata()).all()
+
+
+def test_values_that_span_a_factor_of_a_hundred_have_a_log_axis_but_accuracies_have_none(tmp_path):
+    _, found = probe_figures(tmp_path / "x", {DECAY: [0.3, 1.0]})
+    scales = dict(zip(titles_of(found["probes"]), panels_of(found["probes"]), strict=True))
+    assert scales["probe_02"].get_yscale() == "log"
+    assert {scales[name].get_yscale() for name in ("val_accuracy", "probe_03")} == {"linear"}
+
+
+def test_values_that_differ_by_rounding_are_flat(tmp_path):
+    def rounded(point):
+        row = recorded(point)
+        row.value[:, 7] = 1 + 1e-7 * np.arange(len(row.value)) % 3e-7
+        return row
+
+    _, found = probe_figures(tmp_path / "x", {DECAY: [0.3, 1.0]}, rounded)
+    assert np.ptp(panels_of(found["probes"])[7].get_ylim()) > 0.1
+
+
+def test_many_runs_are_thinned_and_the_caption_says_so(tmp_path):
+    _, found = probe_figures(tmp_path / "x", {DECAY: [0.3, 1.0]}, stopped_row, 200, MANY[:4])
+    ax = panels_of(found["probes"])[0]
+    assert len(ax.lines) - len(thick(ax)) == 2 * 67
+    assert "one of every 3 runs" in caption_of(found["probes"])
+
+
+@pytest.mark.parametrize("count", [3, 12])
+def test_names_of_probe_panels_are_told_apart(tmp_path, count):
+    axes = {OPERATION: NAMES[:count]}
+    _, found = probe_figures(tmp_path / "x", axes, stopped_row, 2, MANY[:4])
+    for ax in panels_of(found["probes"]):
+        styles = {(line.get_color(), line.get_marker()) for line in thick(ax)}
+        assert len(styles) == count
+    assert len(legend_texts(found["probes"])) == count
+
+
+def test_many_numbers_of_probe_panels_are_read_off_a_colour_bar(tmp_path):
+    axes = {DECAY: np.logspace(-1, 1, 10).tolist()}
+    _, found = probe_figures(tmp_path / "x", axes, stopped_row, 2, MANY[:4])
+    (bar,) = (ax for ax in found["probes"].axes if ax.get_label() == "<colorbar>")
+    assert bar.get_ylabel() == "weight decay"

@@ -10,6 +10,8 @@ from grokjax import optim
 from grokjax.experiment.config import Experiment
 from grokjax.experiment.grid import make_runs, without_control
 from grokjax.experiment.places import ConfigError
+from grokjax.experiment.setting_names import alternatives
+from grokjax.interventions import ACTIONS, TRIGGERS
 from grokjax.models import tensor_names
 from grokjax.optim import OPTIMIZERS
 from tests.test_training import MLP, OneRun, configure
@@ -162,3 +164,9 @@ def test_runs_without_a_control_arm_are_found():
     grids = {name: [[False, 2.0], [True, 2.0], [True, 4.0]], "seed": [0, 1]}
     experiment = experiment.model_copy(update={"axes": grids})
     assert without_control(make_runs(experiment)) == []
+
+
+def test_every_trigger_in_the_dictionary_can_be_chosen():
+    for kind in ACTIONS.values():
+        chosen = alternatives(kind.settings.model_fields["when"].annotation)
+        assert chosen == [trigger.settings for trigger in TRIGGERS.values()]

@@ -1,70 +1,131 @@
-"""Whoever adds a kind writes one function and one line: kinds that only their dictionaries list go through all."""
+"""Whoever follows docs/extending.md gets what it says: its recipes, applied to a copy of the project, work."""
 
 from __future__ import annotations
 
+import ast
 import csv
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 import analysis
 from analysis.measured import load_measured
 from analysis.weights import final_weights
 from tests.harness import ROOT, environment
+from tests.recipes import PAGE, apply_recipes, blocks
+from tests.synthetic import write_results
+from tests.test_architecture import untyped
 
 CONFIG = """
 name: toy
 task: {kind: maximum, n: 6}
-split: {kind: random, train_fraction: 0.7}
+split: {kind: by_operand, validation_below: 2}
 model: {kind: bilinear, width: 8}
-optimizer: {kind: signs, learning_rate: 0.01}
+optimizer: {kind: signs, learning_rate: 0.01, weight_decay: 0.1}
 train: {steps: 8, eval_every: 4, snapshot_every: 1}
-probes: [{kind: norms}, {kind: largest}]
+probes: [{kind: norms}, {kind: largest}, {kind: output_layer}]
+intervention: {kind: clip, limit: 0.25, when: {kind: fitted, level: 100.0}}
 measurements: [{kind: smallest}]
 execution: {devices: 1, slots: 2}
 axes:
-  optimizer.learning_rate: [0.01, 0.02]
+  intervention.armed: [true, false]
   seed: [0]
 """
 
 
-def run(*words: str) -> str:
-    """The command line with the toy kinds, in a process of its own."""
-    command = [sys.executable, "-m", "tests.toy_kinds", *words]
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Path:
+    return apply_recipes(tmp_path_factory.mktemp("followed") / "project")
+
+
+def run(tree: Path, *words: str) -> str:
+    """The command line of the copy, in a process of its own."""
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env=environment(), timeout=300
+        [sys.executable, "run.py", *words],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        env={**environment(), "PYTHONPATH": str(tree)},
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_kinds_listed_in_their_dictionaries_only_are_planned_trained_resumed_measured_and_drawn(
-    tmp_path,
-):
+def test_kinds_of_the_recipes_are_planned_trained_resumed_measured_and_drawn(tree, tmp_path):
     config, out = tmp_path / "toy.yaml", tmp_path / "out"
     config.write_text(CONFIG)
-    told = run(str(config), "--plan", "--out", str(out))
-    assert "2 runs of bilinear, 96 parameters" in told
-    run(str(config), "--out", str(out), "--no-figures")
+    told = run(tree, str(config), "--plan", "--out", str(out))
+    assert "2 runs of bilinear, 96 parameters, 24 to 24 training rows" in told
+    run(tree, str(config), "--out", str(out), "--no-figures")
     first = analysis.load(out)
     assert (first["evaluations_done"] == 3).all() and set(first["status"].values) == {"finished"}
-    run(str(config), "--out", str(out), "train.steps=16")
+    run(tree, str(config), "--out", str(out), "train.steps=16")
     second = analysis.load(out)
     assert (second["evaluations_done"] == 5).all()
     np.testing.assert_array_equal(second["value"][:, :3], first["value"])
     largest = second["value"].sel(probe="largest_weight")
-    # Steps of fixed length along signs: in 4 steps no weight moves further than 4 of them.
-    assert (abs(np.diff(largest)) <= 4.001 * 0.02).all() and (abs(np.diff(largest)) > 0).any()
-    assert (out / "figures" / "largest_weight.png").exists()
+    armed = second["intervention.armed"].to_numpy() == "True"
+    assert armed.sum() == 1
+    # Clipped after the evaluation at step 0; in 4 steps no weight moves further than 4 of them.
+    assert (largest[armed, 1] <= 0.25 + 4.001 * 0.01).all() and (largest[~armed, 1] > 0.4).all()
+    assert (second["value"].sel(probe="intervened_at")[armed, 1:] == 0).all()
+    check_outputs(out, largest[:, -1].to_numpy())
+    run(tree, "--measure", str(out))
+    check_measured(out)
+
+
+def check_outputs(out: Path, last: np.ndarray) -> None:
+    """Figures and table: the value has a panel, a column, and a figure of its own."""
+    drawn = {file.name for file in (out / "figures").iterdir()}
+    assert {"largest_weight.png", "probes.png", "curves.png"} <= drawn
     with (out / "runs.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    final = [float(row["final_largest_weight"]) for row in rows]
-    np.testing.assert_allclose(final, largest[:, -1], rtol=1e-6)
-    run("--measure", str(out))
+        final = [float(row["final_largest_weight"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(final, last, rtol=1e-6)
+
+
+def check_measured(out: Path) -> None:
     measured = load_measured(out, "smallest")
-    expected = {
-        tuple(float(abs(w[n]).min()) for n in ("W_E", "W_U")) for w in final_weights(second)
-    }
+    weights = final_weights(analysis.load(out))
+    expected = {tuple(float(abs(w[n]).min()) for n in ("W_E", "W_U")) for w in weights}
     rows = np.asarray(measured["smallest_weight"]).reshape(-1, 2).tolist()
     assert len(rows) == 2 and {tuple(row) for row in rows} <= expected
+
+
+def test_an_operation_a_format_and_a_scheme_of_the_recipes_are_settings(tree, tmp_path):
+    words = ["task.operation=x^2-y^2", "task.format=b a =", "model={kind: mlp, init: small}"]
+    words += ["probes=[{kind: fourier}]", "--plan", "--out", str(tmp_path / "x")]
+    assert "80 runs in 5 groups" in run(tree, str(ROOT / "configs" / "quickstart.yaml"), *words)
+
+
+def test_figures_of_the_recipes_do_not_break_other_directories(tree, tmp_path):
+    path = write_results(tmp_path / "x", {"seed": range(2)})
+    done = subprocess.run([sys.executable, "-m", "analysis", str(path)], cwd=tree, capture_output=True,
+                          text=True, env={**environment(), "PYTHONPATH": str(tree)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {file.stem for file in (path / "figures").iterdir()} == {"curves", "probes"}
+
+
+def test_recipes_name_their_types():
+    found = [told for place, code in blocks("python") for told in untyped(ast.parse(code).body)]
+    assert found == [] and len(blocks("python")) >= 10
+
+
+def test_recipes_pass_the_projects_own_lint(tree):
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", "--select", "E,F,W,UP,B,SIM", "--ignore", "F722",
+                           "--config", "lint.pycodestyle.max-line-length=120", "."],
+                          cwd=tree, capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_dictionary_of_the_table_has_a_recipe():
+    table = PAGE.read_text().split("## How to read")[0]
+    listed = {
+        line.split("| `")[-1].split("`")[0] for line in table.splitlines() if "` in `" in line
+    }
+    changed = {line.strip().split(":")[0] for _, text in blocks("diff") for line in text.splitlines()
+               if line.startswith(" ") and line.endswith("{")}  # fmt: skip
+    assert listed == changed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,8 @@ import optax
 import pytest
 
 from grokjax import optim
-from grokjax.optim import SGD, Adagrad, Adam, AdamW, RMSProp
-from grokjax.settings import leaves
+from grokjax.optim import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, Decaying, RMSProp, Schedule
+from grokjax.settings import leaves, shape
 from tests import reference
 
 SHAPES = {"W": (5, 4), "b": (4,), "W_3": (2, 3, 2)}
@@ -182,3 +184,41 @@ def test_decay_by_group_is_the_decay_of_each_group_alone(kind):
 def test_a_factor_without_groups_is_refused():
     with pytest.raises(ValueError, match=r"decay_rest: 0\.0 has no effect with decays: matrices"):
         SGD(decays="matrices", decay_rest=0.0)
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_decays_has_an_effect_wherever_it_is_a_setting(kind):
+    """Otherwise two runs with different ids would have the same numbers."""
+    settings = OPTIMIZERS[kind].settings
+    assert issubclass(settings, Decaying) == ("decays" in settings.model_fields)
+    if not issubclass(settings, Decaying):
+        return
+    strength = {"weight_decay" if kind == "adamw" else "l2": 0.3}
+    params = {k: jnp.asarray(w) for k, w in draw(np.random.default_rng(0)).items()}
+    grads = {k: jnp.asarray(w) for k, w in draw(np.random.default_rng(1)).items()}
+
+    def moved(**more):
+        s = settings(learning_rate=0.1, **strength, **more)
+        return optim.update(s, numbers(s), 0, grads, optim.init_optimizer(s, params), params)[0][
+            "b"
+        ]
+
+    assert (moved() != moved(decays="matrices")).any()
+    assert (moved() != moved(decays="by_group", decay_rest=0.5)).any()
+
+
+def test_an_optimiser_without_decay_has_no_settings_of_it():
+    class Signs(Schedule):
+        kind: Literal["signs"] = shape("signs")
+
+    assert not [name for name in Signs.model_fields if name.startswith("decay")]
+    with pytest.raises(ValueError, match="decays"):
+        Signs(decays="matrices")
+
+
+def test_every_optimiser_keeps_the_order_of_its_settings():
+    """In this order they stand in the experiment.yaml of directories that exist."""
+    first = ["learning_rate", "warmup", "warmup_start", "schedule", "horizon", "decays"]
+    factors = ["decay_embedding", "decay_matrices", "decay_unembedding", "decay_rest", "kind"]
+    for name in ("adamw", "adam", "sgd", "rmsprop", "adagrad"):
+        assert list(OPTIMIZERS[name].settings.model_fields)[:11] == first + factors

@@ -112,3 +112,12 @@ def test_probes_are_priced(tmp_path):
     np.testing.assert_allclose(often.share, 2 * seldom.share)
     np.testing.assert_allclose(often.share, often.flops / (4 * 2 * cost.step_flops))
     assert "shortcut" in probe_cost.probes_line(group, cost)
+
+
+def test_the_cost_of_every_probe_is_told(tmp_path):
+    group = first_run(
+        tmp_path, "probes=[{kind: norms, every: 8}, {kind: shortcut}, {kind: sparsity}]"
+    )
+    line = probe_cost.probes_line(group, costs.cost(group.first))
+    assert line.endswith("; < 0.1% each: norms")
+    assert 0 < line.index("shortcut") < line.index("sparsity") < line.index("; < 0.1%")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grokjax.settings import Kind, SettingError, hyper, shape
 from grokjax.splits import (
+    SPLITS,
     AnswerSplit,
     PairSplit,
     RandomSplit,
+    SplitSettings,
     add_label_noise,
     bucket_of,
     draw_split,
@@ -213,3 +217,22 @@ def test_bucket_never_exceeds_the_table():
     assert bucket_of(5, 6) == 6
     assert bucket_of(3841, 3900) == 3900
     assert all(n <= bucket_of(n, 49) <= 49 for n in range(1, 50))
+
+
+@pytest.mark.parametrize(("low", "side"), [(0, "validate"), (7, "train")])
+def test_a_new_split_that_leaves_no_row_is_refused_at_its_first_setting(monkeypatch, low, side):
+    class Operand(SplitSettings):
+        kind: Literal["operand"] = shape("operand")
+        lowest: int = shape(2, ge=0)
+        label_noise: float = hyper(0.0, ge=0, le=1)
+
+    def by_operand(s, table):
+        rows = np.arange(table.n_rows, dtype=np.int32)[:, None]
+        held_out = table.operands_N2[:, 0] < s.lowest
+        return [rows[~held_out], rows[held_out]], [int((~held_out).sum()), 0]
+
+    monkeypatch.setitem(SPLITS, "operand", Kind(Operand, by_operand))
+    table = make_table(Modular(p=7))
+    assert make_split(Operand(), table).n_train == 35
+    with pytest.raises(SettingError, match=rf"^lowest: {low} leaves no row of 49 to {side}"):
+        make_split(Operand(lowest=low), table)

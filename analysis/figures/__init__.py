@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from matplotlib.figure import Figure
 
-from analysis.figures import axis_curves, curves, heatmaps, phase_diagram
+from analysis.figures import axis_curves, curves, heatmaps, phase_diagram, probe_panels
 from analysis.study import Study
 
 FIGURES: dict[str, Callable[[Study], Iterator[tuple[str, Figure]]]] = {
@@ -12,4 +12,5 @@ FIGURES: dict[str, Callable[[Study], Iterator[tuple[str, Figure]]]] = {
     "axis_curves": axis_curves.draw,
     "heatmaps": heatmaps.draw,
     "phase_diagram": phase_diagram.draw,
+    "probe_panels": probe_panels.draw,
 }

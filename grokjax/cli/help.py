@@ -42,7 +42,7 @@ training it saves first; a second signal, at least a second later, ends it witho
 Every setting has a role:
   hyper       a number that does not change the compiled program; part of the run's id
   shape       changes the compiled program; part of the run's id
-  extendable  how long a run lasts and what is measured; not part of the id. In a results
+  extendable  how long a run lasts and what is recorded of it; not part of the id. In a results
               directory train.steps can grow later; the others cannot change
   execution   how the work is done on this machine; not part of the id
 A setting with the role hyper or shape can be an axis, under its dotted name:

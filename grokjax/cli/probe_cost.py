@@ -109,12 +109,22 @@ def _is_float(variable: Any) -> bool:
     return jnp.issubdtype(variable.aval.dtype, jnp.floating)
 
 
+CHEAP = 0.001
+"""Probes with a smaller share of the training's operations are named together."""
+
+
 def probes_line(group: Group, cost: costs.Cost) -> str:
-    """The evaluation's cost in words, with the names of expensive probes."""
+    """The evaluation's cost in words: the forward pass, expensive probes one by one, and cheap ones together."""
     steps = group.first.cadence.every
     forward = cost.evaluation_flops / (steps * cost.step_flops)
-    probes = probe_costs(group, cost.step_flops)
+    probes = sorted(probe_costs(group, cost.step_flops), key=lambda p: -p.share)
     total = forward + sum(p.share for p in probes)
-    expensive = [p for p in sorted(probes, key=lambda p: -p.share) if p.share >= 0.001]
-    named = "".join(f", {p.kind} {p.share:.1%} (every {p.every})" for p in expensive)
-    return f"    evaluations: {total:.1%} of the training's operations; the forward pass {forward:.1%}{named}"
+    expensive = "".join(
+        f", {p.kind} {p.share:.1%} (every {p.every})" for p in probes if p.share >= CHEAP
+    )
+    names = [p.kind for p in probes if p.share < CHEAP]
+    cheap = f"; < {CHEAP:.1%} each: {', '.join(names)}" if names else ""
+    start = (
+        f"    evaluations: {total:.1%} of the training's operations; the forward pass {forward:.1%}"
+    )
+    return start + expensive + cheap

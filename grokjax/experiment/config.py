@@ -154,7 +154,7 @@ class RunSettings(Settings):
     noise_seed: Seed | None = hyper(None)
     """Seed of the label noise; null: seed."""
     probes: tuple[ProbeSettings, ...] = extendable(DEFAULT_PROBES, strict=False)  # type: ignore[valid-type]
-    """What is measured at an evaluation."""
+    """Which values an evaluation records. Replaces the default probes; metrics is always there."""
 
     @field_validator("probes", mode="after")
     @classmethod

@@ -66,8 +66,20 @@ def _near_evaluations(steps: int, cadence: Cadence) -> str:
     n = cadence.count(steps)
     before, after = int(cadence.step_of(n - 1)), int(cadence.step_of(n))
     near = f"{before} or {after}" if before else f"{after}"
-    every = f"train.eval_every is {cadence.every}"
-    return f"{steps} is not an evaluation step ({every}), and the last step must be one; use {near}"
+    # Without the frequent evaluations at the beginning, the others are at multiples of train.eval_every.
+    early = ", or train.early=null" if cadence.early_until and steps % cadence.every == 0 else ""
+    told = f"{steps} is not an evaluation step ({_spacing(steps, cadence)})"
+    return f"{told}, and the last step must be one; use {near}{early}"
+
+
+def _spacing(steps: int, cadence: Cadence) -> str:
+    """The settings that decide which steps around `steps` are evaluated, in words."""
+    every, until = f"train.eval_every is {cadence.every}", cadence.early_until
+    if not until:
+        return every
+    if steps < until:
+        return f"up to step {until} train.early.every is {cadence.early_every}"
+    return f"from step {until} on, where train.early ends, {every}"
 
 
 def _in_steps(duration: int | Epochs, batches: int, name: str, places: Places) -> int:

@@ -17,7 +17,7 @@ from grokjax.experiment.durations import batches_of, durations
 from grokjax.experiment.identity import group_hash, identity_without_seeds, run_id, run_id_of
 from grokjax.experiment.loading import at_axes, at_point, validate
 from grokjax.experiment.places import Places
-from grokjax.models import misfit
+from grokjax.models.checks import fault, misfit
 from grokjax.probes import unmet
 from grokjax.quoting import shown
 from grokjax.settings import SettingError, Settings
@@ -114,6 +114,8 @@ class _Points:
         self.fixed = {name: getattr(experiment, name) for name in RunSettings.model_fields}
         self.data = {name: given(value) for name, value in self.fixed.items()}
         self._sections: dict[str, Settings] = {}
+        self._programs: set[str] = set()
+        """Groups whose model is checked."""
 
     def run(self, numbers: Numbers = (), values: tuple[Any, ...] = ()) -> Run:
         """The run at a point: of each axis the number of the value, and the value. Raises ConfigError."""
@@ -147,7 +149,11 @@ class _Points:
         settings = validate(data, places, RunSettings)
         self._sections |= {key: getattr(settings, name) for name, key in keys.items()}
         _check_size(settings, places, self.memory)
-        return resolve(settings, _by_setting(point), places)
+        run = resolve(settings, _by_setting(point), places)
+        if run.group not in self._programs:
+            _check_module(settings, places)
+            self._programs.add(run.group)
+        return run
 
 
 def given(value: Any) -> Any:
@@ -233,6 +239,18 @@ def _check_model(settings: RunSettings, places: Places) -> None:
     wrong = misfit(settings.model.kind, table_of(settings.task))
     if wrong:
         raise places.error(("model", "kind"), wrong, because=("task", "model"))
+
+
+@functools.lru_cache(maxsize=256)
+def _fault(model: Any, task: Any) -> SettingError | None:
+    return fault(model, table_of(task))
+
+
+def _check_module(settings: RunSettings, places: Places) -> None:
+    """Refuse a model whose matrices have other names than probes and interventions look up. Traces the module."""
+    wrong = _fault(settings.model, settings.task)
+    if wrong:
+        raise places.error(("model", wrong.name), wrong.why, because=("task", "model"))
 
 
 def _check_probes(settings: RunSettings, places: Places) -> None:

@@ -13,7 +13,9 @@ from jax import Array
 
 from grokjax.measurements import attention, kernel, neurons, projection, pruning, spectra
 from grokjax.measurements.saved import Measurement, Saved
-from grokjax.models import Model, lacking, offering
+from grokjax.models import Model
+from grokjax.models.checks import lacking, not_offered, offering
+from grokjax.models.kind import MEANING
 from grokjax.settings import Settings, kind_of
 from grokjax.tasks import TaskData
 
@@ -66,9 +68,11 @@ def _no_such_rows(s: Any, table: TaskData) -> str | None:
 
 def unmet(measurement: Measurement, model: Settings, table: TaskData) -> str | None:
     """What a measurement needs but this model and task do not offer, in words; None if nothing."""
-    told = lacking(measurement.requires, model, table)
-    if told is not None:
-        others = offering(measurement.requires)
-        named = "" if kind_of(type(model)) in others else f"; use model.kind {' or '.join(others)}"
-        return told + (named if others else "")
-    return _no_such_rows(measurement, table) if "rows_y" in measurement.requires else None
+    word = lacking(measurement.requires, model, table)
+    if word is None:
+        return _no_such_rows(measurement, table) if "rows_y" in measurement.requires else None
+    others = offering(measurement.requires)
+    if not others:
+        return not_offered(word, model)
+    named = "" if kind_of(type(model)) in others else f"; use model.kind {' or '.join(others)}"
+    return MEANING[word] + named

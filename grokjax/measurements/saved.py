@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 from jax.typing import ArrayLike
@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from pydantic import Field
 
 from grokjax.models import Params
+from grokjax.models.kind import MEANING, check_words
 from grokjax.probes.metrics import first_largest
 from grokjax.probes.view import View
 from grokjax.settings import Settings, execution
@@ -21,15 +22,28 @@ At = Literal["final", "all"] | Steps
 """Which of a run's saved weights: the last ones, all snapshots and the last ones, or those of these steps."""
 
 
+OF_WEIGHTS = {
+    "final": "the weights of the run's end as well: Saved.final",
+    "rows_y": "rows whose second operand is the setting rows_y",
+}
+"""Words for what only measurements require, and what each word stands for."""
+
+
 class Measurement(Settings):
-    """Settings of every measurement."""
+    """Settings of every measurement. One that requires an unknown word is an error (ValueError) when it is imported."""
 
     at: At = execution("final")
     """Which saved weights: final, all, or a list of steps."""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """What model and task must offer (models.MEANING); 'final' requires the weights of the run's end as well."""
+    """What model and task must offer (words of MEANING), and words of OF_WEIGHTS. It is a property where it depends on
+    the settings."""
     dims: ClassVar[dict[str, tuple[str, ...]]] = {}
     """Names of the measured arrays, and the dimensions of each."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        if isinstance(cls.requires, frozenset):
+            check_words(cls.__name__, cls.requires, {**MEANING, **OF_WEIGHTS})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-import jax
 import numpy as np
 from jax import Array
 
@@ -27,6 +26,7 @@ class Spectrum(Measurement):
     (source 004)."""
 
     kind: Literal["spectrum"] = execution("spectrum")
+    requires: ClassVar[frozenset[str]] = frozenset({"features"})
     dims: ClassVar[dict[str, tuple[str, ...]]] = {"eigenvalue": ("rows", "rank")}
 
 
@@ -41,9 +41,8 @@ def embedding_fourier(s: EmbeddingFourier, saved: Saved) -> dict[str, Array]:
 
 
 def spectrum_labels(s: Spectrum, model: Model) -> dict[str, Any]:
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    W_U = shapes["W_U"] if "W_U" in shapes else shapes["W_E"].T
-    return {"rows": ["train", "val"], "rank": range(W_U.shape[0])}
+    shape = model.shapes()[model.output_name].shape
+    return {"rows": ["train", "val"], "rank": range(shape[1 if model.output_name == "W_E" else 0])}
 
 
 def spectrum(s: Spectrum, saved: Saved) -> dict[str, Array]:

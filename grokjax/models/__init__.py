@@ -5,69 +5,36 @@ A new kind needs its settings and its module in such a file, and one line in MOD
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import PyTree
 
 from grokjax.models import mlp, perceptron, quadratic, sharing, transformer
 from grokjax.models.counting import Forward, count_program
 from grokjax.models.init import draw_all, scale_weights
+from grokjax.models.kind import ModelKind, ModelPlan, ModelSettings, ModelTables, Shared
 from grokjax.models.transformer_count import count_transformer
 from grokjax.settings import Settings, kind_of
 from grokjax.tasks import Table, TaskData
 
+__all__ = [
+    "MODELS",
+    "Model",
+    "ModelKind",
+    "ModelSettings",
+    "Params",
+    "Shared",
+    "n_parameters",
+    "tensor_names",
+]
+
 Params = dict[str, Any]
 """Parameters as arrays by name; those of a transformer layer are in a dictionary of their own. Gradients and updates
 have the same form."""
-ModelPlan = PyTree
-"""Arrays that say which distinct rows a kind of model computes. Only the functions of that kind use what is in them."""
-ModelTables = PyTree
-"""Arrays in which rows are looked up. Only the functions of one kind of model use what is in them."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelKind:
-    """How to make one kind of model, what it offers and what it costs.
-
-    Only `settings` and `module` are required. The other fields make the model faster, or allow more to be measured.
-    The module must have `dense(rows, answer_positions)`, which returns logits N A C. Its output matrix must be the
-    parameter W_U; a model without W_U uses rows of W_E (`Model.output_matrix`).
-    """
-
-    settings: type[Settings]
-    module: Callable[[Any, Any], nn.Module]
-    shared: Shared | None = None
-    """Forward pass that computes only once what examples share; None: every row goes through `dense`."""
-    reads: str = "tokens"
-    """Form of the rows that the model reads: a value of Table.form or Sample.form."""
-    count: Callable[[Any, Any, int], Forward] | None = None
-    """Costs of a forward pass over n rows of a task; None: they are counted on the traced program."""
-    offers: Callable[[Any], frozenset[str]] = lambda settings: frozenset()
-    """What the model offers to probes and measurements: keys of MEANING."""
-    hidden: Callable[[Any], tuple[str | None, str, str]] | None = None
-    """Where the weights into and out of the last hidden layer are: section of the parameters (None: no section), and
-    two names in it."""
-
-
-class Shared(NamedTuple):
-    """Parts of a forward pass for models whose examples share activations. `module` is a bound module.
-
-    plan           (settings, table, n) -> the plan for n executed table rows
-    tables         (module, plan) -> what examples share
-    read_rows      (module, plan, tables, row numbers or None for all rows) -> logits N A C
-    read_features  from the same arguments: features N A D, which the output matrix is multiplied with
-    """
-
-    plan: Callable[[Any, Any, int], ModelPlan]
-    tables: Callable[[Any, ModelPlan], ModelTables]
-    read_rows: Callable[[Any, ModelPlan, ModelTables, jax.Array | None], jax.Array]
-    read_features: Callable[[Any, ModelPlan, ModelTables, jax.Array | None], jax.Array]
 
 
 def _transformer_plan(s: transformer.TransformerSettings, table: Table, n: int) -> sharing.Plan:
@@ -86,6 +53,7 @@ MODELS: dict[str, ModelKind] = {
         count=count_transformer,
         offers=transformer.offers,
         hidden=transformer.hidden,
+        tied=lambda s: s.tied,
     ),
     "mlp": ModelKind(
         mlp.MLPSettings,
@@ -129,46 +97,6 @@ MODELS: dict[str, ModelKind] = {
     ),
 }
 
-MEANING = {
-    "attention": "a model with attention",
-    "pre_norm": "a transformer without norms, or with norms before its sublayers",
-    "token_mlp": "an MLP on token embeddings",
-    "embedding": "a model with an embedding",
-    "features": "a model whose features can be read",
-    "hidden_layer": "a transformer or one hidden layer",
-    "modular": "a task of kind modular, whose tokens are numbers modulo p",
-    "commutative": "a commutative operation",
-}
-"""What a model or a task can offer, in words. A model offers what its `offers` returns. A task offers `commutative` if
-its operation is, and `modular` if it is `cyclic`."""
-
-
-def lacking(requires: frozenset[str], model: Settings, table: TaskData) -> str | None:
-    """One thing that is required but offered by neither the model nor the task, in words; None if there is none."""
-    offered = {*MODELS[kind_of(type(model))].offers(model)}
-    offered |= {"modular"} if table.cyclic else set()
-    offered |= {"commutative"} if table.commutative else set()
-    missing = sorted(name for name in requires & MEANING.keys() if name not in offered)
-    return MEANING[missing[0]] if missing else None
-
-
-def offering(requires: frozenset[str]) -> list[str]:
-    """Kinds of models that with their default settings offer what is required; none if no model is asked for."""
-    wanted = requires & MEANING.keys() - {"modular", "commutative"}
-    return [
-        name for name, kind in MODELS.items() if wanted and wanted <= kind.offers(kind.settings())
-    ]
-
-
-def misfit(kind: str, task: TaskData) -> str | None:
-    """Why this kind of model cannot learn a task, in words; None if it can."""
-    reads = MODELS[kind].reads
-    if task.form == reads:
-        return None
-    *most, last = (name for name, k in MODELS.items() if k.reads == task.form)
-    fitting = f"{', '.join(most)} or {last}" if most else last
-    return f"{kind} reads {reads}, but the rows of this task are {task.form}; use {fitting}"
-
 
 class Model:
     """A model for one Table or one Sample: `init` and two forward passes, all for one run."""
@@ -210,6 +138,16 @@ class Model:
         params = draw_all(lambda: self.module.init(key, row, at, method="dense")["params"], key)
         return scale_weights(dict(params), scale)
 
+    def shapes(self) -> Params:
+        """Shapes of the parameters. Only traced: no array is made, and JAX starts no device."""
+        row, at = self.table.example, self.table.answer_positions
+
+        def init(seed: jax.Array, row: jax.Array) -> Params:
+            return self.module.init(jax.random.key(seed), row, at, method="dense").get("params", {})  # type: ignore[return-value]
+
+        seed = jax.ShapeDtypeStruct((), np.uint32)
+        return dict(jax.eval_shape(init, seed, jax.ShapeDtypeStruct(row.shape, row.dtype)))
+
     def tables(self, params: Params, plan: ModelPlan) -> ModelTables:
         """The part of the forward pass that examples share; () if the kind shares nothing."""
         if self.kind.shared is None:
@@ -247,14 +185,19 @@ class Model:
         at = self.table.answer_positions
         return self.module.apply({"params": params}, rows, at, method="dense")  # type: ignore[return-value]
 
+    @property
+    def output_name(self) -> str:
+        """Name of the parameter that holds the output matrix: W_U, or W_E if it is tied."""
+        return "W_E" if self.kind.tied(self.settings) else "W_U"
+
     def output_matrix(self, params: Params) -> jax.Array:
         """The matrix that turns features into logits: W_U (D, C), or the first C rows of W_E (C, D) if it is tied."""
-        return params["W_U"] if "W_U" in params else params["W_E"][: self.table.n_classes]
+        matrix = params[self.output_name]
+        return matrix[: self.table.n_classes] if self.output_name == "W_E" else matrix
 
     def scale_output(self, params: Params, factor: ArrayLike) -> Params:
         """The parameters with the output matrix multiplied by a factor; if it is tied, with the whole embedding."""
-        name = "W_U" if "W_U" in params else "W_E"
-        return params | {name: params[name] * factor}
+        return params | {self.output_name: params[self.output_name] * factor}
 
 
 def tensor_names(params: Params) -> dict[str, Any]:

@@ -332,7 +332,7 @@ def transformer_module(s: TransformerSettings, table: Table) -> TransformerModul
     """The module for the table's vocabulary, length and classes."""
     if s.tied and table.n_classes > table.n_vocab:
         raise SettingError(
-            "model.tied",
+            "tied",
             f"true needs at most as many classes ({table.n_classes}) as tokens ({table.n_vocab}); use false",
         )
     return TransformerModule(s, table.n_vocab, table.tokens_NT.shape[1], table.n_classes)

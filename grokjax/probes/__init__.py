@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jax import Array
 
-from grokjax.models import lacking
+from grokjax.models.checks import lacking, not_offered
 from grokjax.probes import attention, features, fourier, metrics, norms, sparsity
 from grokjax.probes.view import Probe, View
 from grokjax.settings import Kind, Settings, kind_of
@@ -43,7 +43,8 @@ settings that older results directories are compared with."""
 
 def unmet(probe: Probe, model: Settings, table: TaskData) -> str | None:
     """What a probe needs but this model and task do not offer, in words; None if nothing."""
-    return lacking(probe.requires, model, table)
+    word = lacking(probe.requires, model, table)
+    return None if word is None else not_offered(word, model)
 
 
 def required(probes: tuple[Probe, ...]) -> frozenset[str]:

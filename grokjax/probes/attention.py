@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from grokjax.models import Model, Params
-from grokjax.models.transformer import UNIT_INPUT, TransformerModule
+from grokjax.models.transformer import UNIT_INPUT
 from grokjax.probes.metrics import masked_mean
 from grokjax.probes.view import Probe, View
 from grokjax.settings import shape
@@ -53,7 +53,8 @@ def attention_entropy(s: AttentionEntropy, view: View) -> dict[str, Array]:
 
 def attention_patterns(model: Model, params: Params, tokens_NT: Int[Array, "N T"]) -> list[Array]:
     """Attention weights N H T T of each layer, by the dense forward pass."""
-    return nn.apply(TransformerModule.patterns, model.module)({"params": params}, tokens_NT)
+    patterns = nn.apply(lambda module, tokens: module.patterns(tokens), model.module)
+    return patterns({"params": params}, tokens_NT)  # type: ignore[return-value]
 
 
 def pattern_entropy(pattern_NHTT: Float[Array, "N H T T"]) -> Float[Array, " T"]:

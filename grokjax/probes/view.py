@@ -5,23 +5,36 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from grokjax.models import Model, Params
+from grokjax.models.kind import MEANING, check_words
 from grokjax.settings import Settings, extendable
 from grokjax.splits import Rows
 
+KEPT = {
+    "gradients": "the gradient and the update of the last step: View.grads, View.updates",
+    "previous": "the parameters at the previous evaluation: View.previous",
+    "update_length": "the summed norms of the updates: View.update_length",
+}
+"""Words for what is kept in a run's state only if a probe requires it, and what each word stands for."""
+
 
 class Probe(Settings):
-    """Settings of every probe."""
+    """Settings of every probe. A probe that requires an unknown word is an error (ValueError) when it is imported."""
 
     every: int = extendable(1, ge=1)
     """Number of evaluations from one value to the next; 1: at every evaluation."""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """What model and task must offer (models.MEANING), and fields of the View that are kept only if required."""
+    """What model and task must offer (words of MEANING), and fields of the View that are kept only if required (words
+    of KEPT)."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        check_words(cls.__name__, cls.requires, {**MEANING, **KEPT})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,134 @@
+"""What a kind of model consists of, and the words for what it can offer to probes and measurements."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+from jaxtyping import PyTree
+
+from grokjax.models.counting import Forward
+from grokjax.settings import Settings, hyper
+
+ModelPlan = PyTree
+"""Arrays that say which distinct rows a kind of model computes. Only the functions of that kind use what is in them."""
+ModelTables = PyTree
+"""Arrays in which rows are looked up. Only the functions of one kind of model use what is in them."""
+
+OF_MODELS = {
+    "attention": "a model with attention",
+    "pre_norm": "a transformer without norms, or with norms before its sublayers",
+    "token_mlp": "an MLP on token embeddings",
+    "embedding": "a model with an embedding",
+    "features": "a model whose features can be read",
+    "hidden_layer": "a transformer or one hidden layer",
+}
+"""What a model can offer (`ModelKind.offers`), in words. docs/extending.md says what each word obliges to."""
+OF_TASKS = {
+    "modular": "a task of kind modular, whose tokens are numbers modulo p",
+    "commutative": "a commutative operation",
+}
+"""What a task can offer: `commutative` if its operation is, and `modular` if it is `cyclic`."""
+MEANING = {**OF_MODELS, **OF_TASKS}
+
+
+class ModelSettings(Settings):
+    """Settings of every model. The kinds in this folder declare both themselves, last, to keep the order of theirs."""
+
+    init_scale: float = hyper(1.0, gt=0)
+    """Factor on every weight matrix and embedding at initialisation."""
+    readout_scale: float = hyper(1.0, gt=0)
+    """Factor on the logits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelKind:
+    """How to make one kind of model, what it offers and what it costs. Raises ValueError if that cannot be kept.
+
+    Only `settings` and `module` are required. The other fields make the model faster, or allow more to be measured.
+    The settings extend ModelSettings. The module must have `dense(rows, answer_positions)`, which returns logits N A C.
+    The matrix that makes the logits must be its parameter W_U, unless the model is `tied`.
+    """
+
+    settings: type[Settings]
+    module: Callable[[Any, Any], nn.Module]
+    shared: Shared | None = None
+    """Forward pass that computes only once what examples share; None: every row goes through `dense`."""
+    reads: str = "tokens"
+    """Form of the rows that the model reads: a value of Table.form or Sample.form."""
+    count: Callable[[Any, Any, int], Forward] | None = None
+    """Costs of a forward pass over n rows of a task; None: they are counted on the traced program."""
+    offers: Callable[[Any], frozenset[str]] = lambda settings: frozenset()
+    """What the model offers to probes and measurements: words of OF_MODELS."""
+    hidden: Callable[[Any], tuple[str | None, str, str]] | None = None
+    """Where the weights into and out of the last hidden layer are: section of the parameters (None: no section), and
+    two names in it."""
+    tied: Callable[[Any], bool] = lambda settings: False
+    """Whether the first n_classes rows of the parameter W_E are the output matrix."""
+
+    def __post_init__(self) -> None:
+        for name in ModelSettings.model_fields:
+            if name not in self.settings.model_fields:
+                told = f"{self.settings.__name__} has no setting {name}"
+                raise ValueError(f"{told}; let it extend ModelSettings")
+        # Other settings can offer other words: `unkept` is asked again when an experiment is read.
+        wrong = self.unkept(self.settings()) if has_defaults(self.settings) else None
+        if wrong:
+            raise ValueError(f"{self.settings.__name__} {wrong}")
+
+    def unkept(self, settings: Settings) -> str | None:
+        """What the kind offers with these settings although it lacks what this needs, in words; None if nothing."""
+        offered = self.offers(settings)
+        if unknown := unknown_word(offered, OF_MODELS):
+            return f"offers {unknown}"
+        if "features" in offered and self.shared is None:
+            return (
+                "offers 'features', but ModelKind.shared is missing, which reads them; "
+                "give both or neither"
+            )
+        if "hidden_layer" in offered and self.hidden is None:
+            return (
+                "offers 'hidden_layer', but ModelKind.hidden is missing, which names its weights; "
+                "give both or neither"
+            )
+        return None
+
+
+class Shared(NamedTuple):
+    """Parts of a forward pass for models whose examples share activations. `module` is a bound module.
+
+    plan           (settings, table, n) -> the plan for n executed table rows
+    tables         (module, plan) -> what examples share
+    read_rows      (module, plan, tables, row numbers or None for all rows) -> logits N A C
+    read_features  from the same arguments: features N A D, which the output matrix is multiplied with
+    """
+
+    plan: Callable[[Any, Any, int], ModelPlan]
+    tables: Callable[[Any, ModelPlan], ModelTables]
+    read_rows: Callable[[Any, ModelPlan, ModelTables, jax.Array | None], jax.Array]
+    read_features: Callable[[Any, ModelPlan, ModelTables, jax.Array | None], jax.Array]
+
+
+def has_defaults(settings: type[Settings]) -> bool:
+    """Whether every setting has a default, so that the class can be made without arguments."""
+    return not any(field.is_required() for field in settings.model_fields.values())
+
+
+def unknown_word(words: Collection[str], known: Collection[str]) -> str | None:
+    """The first word that is not known, and which to use instead, as a part of a sentence; None if all are known."""
+    unknown = sorted(set(words) - set(known))
+    if not unknown:
+        return None
+    guess = difflib.get_close_matches(unknown[0], known, 1)
+    meant = f" (did you mean '{guess[0]}'?)" if guess else ""
+    return f"'{unknown[0]}', which is not a known word; use {', '.join(sorted(known))}{meant}"
+
+
+def check_words(owner: str, requires: Collection[str], known: Collection[str]) -> None:
+    """Raises ValueError if a class requires a word that is not known: nothing would ever check or keep it."""
+    if unknown := unknown_word(requires, known):
+        raise ValueError(f"{owner} requires {unknown}")
