@@ -10,7 +10,7 @@ import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from grokjax.results.store import Block, GroupStore
+from grokjax.results.store import Block, GroupStore, Source
 
 MOST_BYTES = 2**29
 """Histories that take more memory than this stay on disk until they are asked for."""
@@ -38,20 +38,24 @@ class Histories(BackendArray):
 
     @staticmethod
     def of(
-        stores: Sequence[GroupStore], probes: list[str], width: int, done: np.ndarray
+        runs: Sequence[tuple[GroupStore, Source | None]],
+        probes: list[str],
+        width: int,
+        done: np.ndarray,
     ) -> Histories:
-        """The histories of all runs of these stores, in their order, with so many evaluations."""
-        parts, n = [], 0
-        for store in stores:
-            by_block: dict[Block, tuple[list[int], list[int]]] = {}
-            for run in store.runs:
-                if source := store.source(run):
-                    places, rows = by_block.setdefault(source.block, ([], []))
-                    places.append(n)
-                    rows.append(source.row)
-                n += 1
-            parts += [_Part(store, b, np.array(p), np.array(r)) for b, (p, r) in by_block.items()]
-        return Histories(parts, probes, (n, width), done)
+        """The histories of all runs, in their order, with so many evaluations."""
+        by_block: dict[tuple[int, Block], tuple[GroupStore, list[int], list[int]]] = {}
+        for place, (store, source) in enumerate(runs):
+            if source is not None:
+                key = (id(store), source.block)
+                _, places, rows = by_block.setdefault(key, (store, [], []))
+                places.append(place)
+                rows.append(source.row)
+        parts = [
+            _Part(store, block, np.array(places), np.array(rows))
+            for (_, block), (store, places, rows) in by_block.items()
+        ]
+        return Histories(parts, probes, (len(runs), width), done)
 
     def array(self) -> Any:
         """In memory, or to be read later where it is large. Raises Damaged."""

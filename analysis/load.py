@@ -13,10 +13,9 @@ import xarray as xr
 
 from analysis.histories import Histories
 from grokjax.experiment.axis_names import split_names
-from grokjax.experiment.parsing import parse_yaml
 from grokjax.quoting import cut, cut_path
 from grokjax.results.admission import Admission
-from grokjax.results.experiment_file import COPY, NAME, read_text
+from grokjax.results.experiment_file import COPY, NAME, read_data
 from grokjax.results.loss import Loss
 from grokjax.results.sealed import Damaged
 from grokjax.results.store import GroupStore, group_stores, missing_groups
@@ -84,7 +83,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
             f"{told}: contains no experiment.yaml, so it is not a results directory; use the directory of an experiment"
         )
     try:
-        settings = parse_yaml(read_text(path))
+        settings = read_data(path)
     except Damaged as error:
         raise ResultsError(f"{error}; {_RESTORE}") from error
     except ValueError as error:
@@ -176,10 +175,12 @@ def _make(
 ) -> xr.Dataset:
     n = sum(len(block.places) for block in blocks)
     width = max(len(block.admission.step) for block in blocks)
-    progress = [store.progress(run) for _, store in stores for run in store.runs]
+    known = [(s, *s.progress_and_source(run)) for _, s in stores for run in s.runs]
+    progress = [p for _, p, _ in known]
     done = np.array([p.evaluations_done for p in progress])
     probes = list(dict.fromkeys(name for block in blocks for name in block.admission.names))
-    values = Histories.of([store for _, store in stores], probes, width, done)
+    sources = [(store, source) for store, _, source in known]
+    values = Histories.of(sources, probes, width, done)
     coordinates: dict[str, Any] = {
         "step": (("run", "eval"), _steps(blocks, n, width)),
         "probe": probes,

@@ -27,6 +27,12 @@ def replacing(path: Path, aside: Path | None = None) -> Iterator[Path]:
         raise
 
 
+def move_directory_away(path: Path) -> None:
+    """If a directory is in the place of a file, rename it, so that the file can be written. Raises OSError."""
+    if path.is_dir():
+        os.replace(path, path.with_name(path.name + ".damaged"))
+
+
 def own_name(path: Path) -> Path:
     """A hidden name beside `path` that only this process uses, for a file that several processes may write at once."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")

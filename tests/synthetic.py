@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from grokjax.results.experiment_file import write_text
+from grokjax.results.experiment_file import write_both
 from grokjax.results.status import DONE, Progress
 from grokjax.results.store import GroupStore
 from grokjax.results.writer import Ended, StoreWriter
@@ -158,7 +158,7 @@ def write_settings(
     }
     text = io.StringIO()
     YAML().dump(settings | tree, text)
-    write_text(path, text.getvalue())
+    write_both(path, text.getvalue(), settings | tree)
 
 
 STOP = {"val_accuracy": 0.99, "hold": 5, "then": 0}

@@ -115,7 +115,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 
 FILES = {
     "experiment": "experiment.yaml",
-    "its copy": ".experiment.yaml",
+    "its copy": ".experiment.json",
     "admission": "groups/*/admitted/0.safetensors",
     "results": "groups/*/ended/0*.safetensors",
     "log of results": "groups/*/ended/contents.jsonl",

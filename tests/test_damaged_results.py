@@ -17,7 +17,7 @@ import pytest
 import analysis
 from analysis.__main__ import main
 from analysis.measured import load_measured
-from grokjax.results.experiment_file import write_text
+from grokjax.results.experiment_file import write_both
 from tests.harness import ROOT
 from tests.synthetic import write_results
 from tests.test_analysis import disturbed_row
@@ -123,12 +123,12 @@ def test_options_are_refused_in_one_sentence(
 def test_a_damaged_experiment(
     results: Path, capsys: pytest.CaptureFixture[str], data: bytes, words: str
 ) -> None:
-    write_text(results, data.decode())
+    write_both(results, data.decode(), {})
     assert words in refused(results, capsys)
 
 
 def test_an_experiment_that_was_cut_anywhere(results: Path) -> None:
-    (results / ".experiment.yaml").unlink()
+    (results / ".experiment.json").unlink()
     file = results / "experiment.yaml"
     text = file.read_bytes()
     for end in range(0, len(text), 7):
@@ -140,7 +140,7 @@ def test_an_experiment_that_was_cut_anywhere(results: Path) -> None:
 def test_an_experiment_that_is_a_directory(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("experiment.yaml", ".experiment.yaml"):
+    for name in ("experiment.yaml", ".experiment.json"):
         (results / name).unlink()
         (results / name).mkdir()
     assert "is a directory, but must be a file" in refused(results, capsys)

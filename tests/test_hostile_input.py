@@ -214,7 +214,7 @@ def test_figures_that_cannot_be_drawn_are_told_after_the_training(
 
 def test_an_experiment_on_disk_that_is_no_text(told) -> None:
     path = test_bad_input.existing()
-    for file in (path / "experiment.yaml", path / ".experiment.yaml"):
+    for file in (path / "experiment.yaml", path / ".experiment.json"):
         file.write_bytes(os.urandom(50) + b"\xff\xfe")
     assert "is damaged (it is not UTF-8 text); restore it from a copy" in told()
 

@@ -13,13 +13,22 @@ from numpy.typing import NDArray
 
 from analysis.cells import Cell, describe
 from analysis.figures.panels import MAX_PANELS, evenly, rows_and_columns
-from analysis.figures.style import TRAIN, VAL, add_caption, caption_start, new_figure, percent
+from analysis.figures.style import (
+    TRAIN,
+    VAL,
+    add_caption,
+    caption_start,
+    new_figure,
+    percent,
+    some_rows,
+)
 from analysis.study import Study, series
 
 COLOURS = {"train": TRAIN, "val": VAL}
 NAMES = {"train": "training", "val": "validation"}
 DEFINITION = (
-    "Thin lines: single runs. Thick line and band: median and 10-90 % quantiles over runs, "
+    "Thin lines: single runs, 200 of them where there are more. "
+    "Thick line and band: median and 10-90 % quantiles over runs, "
     "wherever at least half of the runs have a value; a run that the stop rule ended keeps its "
     "last value there. Step 0 is omitted."
 )
@@ -94,7 +103,8 @@ def _draw_cell(study: Study, cell: Cell, upper: Axes, lower: Axes) -> None:
 
 def _draw_bundle(ax: Axes, steps: np.ndarray, values: np.ndarray, colour: str, label: str) -> None:
     faint = max(0.08, min(0.45, 2.0 / max(len(values), 1)))
-    ax.plot(steps, values.T, color=colour, alpha=faint, linewidth=0.7, rasterized=len(values) > 50)
+    lines = some_rows(values)
+    ax.plot(steps, lines.T, color=colour, alpha=faint, linewidth=0.7, rasterized=len(lines) > 50)
     enough = np.isfinite(values).mean(axis=0) >= 0.5
     low, median, high = (
         np.nanquantile(values[:, enough], [0.1, 0.5, 0.9], axis=0)

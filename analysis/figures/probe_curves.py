@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis.figures.style import PALETTE, add_caption, new_figure
+from analysis.figures.style import PALETTE, add_caption, new_figure, some_rows
 from analysis.readings import common_grid
 
 RAW = (
-    "Raw values at the evaluations where they were measured, no smoothing. Thin lines: single runs; "
+    "Raw values at the evaluations where they were measured, no smoothing. Thin lines: single runs, 200 of them "
+    "where there are more; "
     "thick line and band: median and 10-90 % quantiles over runs, wherever at least half of them "
     "have a value. A run that the stop rule ended keeps its last value."
 )
@@ -73,7 +74,7 @@ def _draw_runs(ax: Axes, runs: xr.Dataset, curve: Curve, colour: str, label: str
     time, values = common_grid(runs, curve.probe, np.arange(runs.sizes["run"]))
     values = np.where(values > 0, values, np.nan) if curve.log else values
     faint = max(0.08, min(0.4, 2.0 / max(len(values), 1)))
-    for row in values:
+    for row in some_rows(values):
         # Other runs were measured at other times: without this the line would have gaps there.
         seen = np.isfinite(row)
         ax.plot(time[seen], row[seen], color=colour, alpha=faint, linewidth=0.7)

@@ -120,6 +120,17 @@ def time_label(study: Study) -> str:
     return f"steps to {percent(study.level)} validation accuracy"
 
 
+MOST_LINES = 200
+"""Single runs that are drawn as lines of their own in a panel."""
+
+
+def some_rows(values: np.ndarray, most: int = MOST_LINES) -> np.ndarray:
+    """At most so many rows, evenly chosen. Medians and quantiles are of all rows."""
+    return (
+        values if len(values) <= most else values[np.linspace(0, len(values) - 1, most).astype(int)]
+    )
+
+
 def percent(level: float) -> str:
     """0.995 as '99.5 %', with a no-break space."""
     return f"{100 * level:g}\u00a0%"

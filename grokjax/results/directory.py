@@ -12,10 +12,9 @@ from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.config import Experiment
 from grokjax.experiment.grid import Run, given, make_runs
 from grokjax.experiment.loading import dump_yaml, experiment_from
-from grokjax.experiment.parsing import parse_yaml
 from grokjax.experiment.places import ConfigError, Places
 from grokjax.quoting import cut, cut_path, shown
-from grokjax.results.experiment_file import COPY, NAME, read_text, write_text
+from grokjax.results.experiment_file import COPY, NAME, read_data, write_both
 from grokjax.results.sealed import Damaged
 from grokjax.settings import Settings, leaves
 from grokjax.version import SCHEMA, __version__
@@ -85,7 +84,7 @@ def _check_writable(path: Path) -> None:
 def write_experiment(experiment: Experiment, path: Path) -> None:
     """experiment.yaml: every setting resolved, axes as lists; atomic."""
     data = {"schema": SCHEMA, "grokjax": __version__, **as_data(experiment)}
-    write_text(path, dump_yaml(data))
+    write_both(path, dump_yaml(data), data)
 
 
 def as_data(experiment: Experiment) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def read_experiment(path: Path) -> Experiment:
     """The experiment of a results directory. Raises ConfigError."""
     file = path / NAME
     try:
-        data = parse_yaml(read_text(path))
+        data = read_data(path)
         schema = data.pop("schema")
     except Damaged as error:
         raise ConfigError(
@@ -143,6 +142,8 @@ _FIXED = ("train.stop", "train.snapshot_every", "probes")
 
 
 def _difference(old: Experiment, new: Experiment, runs: list[Run]) -> tuple[str, Any, Any] | None:
+    if as_data(old) == as_data(new):
+        return None  # without making all runs of the old one
     if old.name != new.name:
         return "name", old.name, new.name
     for name in _FIXED:

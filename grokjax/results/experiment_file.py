@@ -1,45 +1,61 @@
-"""experiment.yaml: text with a checksum in its last line, and a copy of it that takes its place when it is damaged."""
+"""experiment.yaml and a copy of it as JSON, which takes its place when it is damaged. Both end with a checksum."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import re
 import zlib
 from pathlib import Path
+from typing import Any
 
-from grokjax.atomic import replacing
+from grokjax.atomic import move_directory_away, replacing
+from grokjax.experiment.parsing import parse_yaml
 from grokjax.quoting import cut_path
 from grokjax.results.sealed import Damaged
 from grokjax.version import SCHEMA
 
-NAME, COPY = "experiment.yaml", ".experiment.yaml"
+NAME, COPY = "experiment.yaml", ".experiment.json"
 
 log = logging.getLogger("grokjax")
 
 _OLDER = r"(?m)^schema: 1$"
-_LAST = re.compile(r"# crc32 of the lines above: ([0-9a-f]{8})\n\Z")
+_LINE = "# crc32 of the lines above: "
+_LAST = re.compile(_LINE + r"([0-9a-f]{8})\n\Z")
 
 
-def write_text(directory: Path, text: str) -> None:
-    """Write both files, each whole or not at all. Raises OSError."""
+def write_both(directory: Path, text: str, data: dict[str, Any]) -> None:
+    """Write the file and its copy, each whole or not at all. `text` is the YAML of `data`. Raises OSError."""
+    copy = json.dumps({"of": _crc(text), "data": data}) + "\n"
     # The copy first: a kill in between leaves the file with its old, undamaged content.
-    for name in (COPY, NAME):
-        with replacing(directory / name) as aside:
-            aside.write_text(f"{text}# crc32 of the lines above: {_crc(text)}\n", encoding="utf-8")
+    for name, content in ((COPY, copy), (NAME, text)):
+        path = directory / name
+        move_directory_away(path)
+        with replacing(path) as aside:
+            aside.write_text(f"{content}{_LINE}{_crc(content)}\n", encoding="utf-8")
 
 
-def read_text(directory: Path) -> str:
-    """The text of the file, or of its copy with a warning. Raises Damaged; its message begins with the file."""
+def read_data(directory: Path) -> Any:
+    """What the file says. Where it is damaged, what its copy says, with a warning.
+
+    Raises Damaged, whose message begins with the file, or Unreadable for text that is no YAML.
+    """
     try:
-        return _read(directory / NAME)
+        text = _read(directory / NAME)
     except Damaged as error:
         told = f"{cut_path(directory / NAME)}: {error}"
-    try:
-        text = _read(directory / COPY)
-    except Damaged:
-        raise Damaged(told) from None
-    log.warning(f"{told}; its copy {COPY} is read instead, and the next start restores it")
-    return text
+        try:
+            data = json.loads(_read(directory / COPY))["data"]
+        except Damaged:
+            raise Damaged(told) from None
+        log.warning(f"{told}; its copy {COPY} is read instead, and the next start restores it")
+        return data
+    with contextlib.suppress(Damaged):
+        copy = json.loads(_read(directory / COPY))
+        if copy["of"] == _crc(text):
+            return copy["data"]  # the same, and read a hundred times as fast
+    return parse_yaml(text)
 
 
 def check(directory: Path) -> list[str]:

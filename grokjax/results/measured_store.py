@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from grokjax.atomic import move_directory_away
 from grokjax.results.sealed import Sealed, write_sealed
 from grokjax.version import SCHEMA
 
@@ -52,6 +53,7 @@ def write_measured(
         "text": text,
         "attributes": dict(attributes),
     }
+    move_directory_away(path)
     write_sealed(path, facts, {"arrays": arrays}, by_row=False)
     shutil.rmtree(path.with_suffix(".zarr"), ignore_errors=True)
 

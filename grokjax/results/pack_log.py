@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from grokjax.atomic import move_directory_away
 from grokjax.results.loss import Loss
 
 
@@ -93,8 +94,6 @@ class PackLog:
 
     def begin_again(self) -> None:
         """Put an empty log in the place of a damaged one."""
-        if self.path.is_dir():
-            self.path.rename(self.path.with_name(self.path.name + ".damaged"))
-        else:
-            self.path.unlink(missing_ok=True)
+        move_directory_away(self.path)
+        self.path.unlink(missing_ok=True)
         self._clear()

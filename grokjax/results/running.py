@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from grokjax.atomic import move_directory_away
 from grokjax.results.loss import Loss
 from grokjax.results.sealed import Damaged, Sealed, write_sealed
 
@@ -55,4 +56,5 @@ def write_running(
         "evaluations_done": [done for _, done, _ in running],
         "probe": list(names),
     }
+    move_directory_away(path)
     write_sealed(path, facts, {"history": {"value": values}}, by_row=False)

@@ -45,6 +45,9 @@ class Source(NamedTuple):
     row: int
 
 
+_RUNNING = Block("running")
+
+
 class GroupStore:
     """The directory of one group. Opening it changes nothing; `prepare` comes before the first change."""
 
@@ -118,42 +121,46 @@ class GroupStore:
 
     def progress(self, run: str) -> Progress:
         """How far a run is. One that ended within a smaller budget than it has now waits, or is in training."""
-        known = self._last_known(run)
+        return self.progress_and_source(run)[0]
+
+    def source(self, run: str) -> Source | None:
+        """Where the longest history of a run is; all of them begin with the same measurements."""
+        return self.progress_and_source(run)[1]
+
+    def progress_and_source(self, run: str) -> tuple[Progress, Source | None]:
+        """Both at once, for those who ask for many runs."""
+        known, source = self._last_known(run)
+        if known.status in DONE and not self._continues(run, known):
+            return known, source
+        if (done := self.running.evaluations(run)) > known.evaluations_done:
+            return Progress("running", done, -1), Source(_RUNNING, self.running.row[run])
+        status = "running" if known.status == "running" else "waiting"
+        return Progress(status, known.evaluations_done, -1), source
+
+    def _continues(self, run: str, known: Progress) -> bool:
+        """Whether a run that has used its budget has a larger one now."""
         admission = self._admission.get(run)
-        longer = (
+        return (
             admission is not None
             and known.status == "finished"
             and known.evaluations_done < admission.budget(run)
         )
-        if known.status in DONE and not longer:
-            return known
-        if (done := self.running.evaluations(run)) > known.evaluations_done:
-            return Progress("running", done, -1)
-        status = "running" if known.status == "running" else "waiting"
-        return Progress(status, known.evaluations_done, -1)
 
-    def _last_known(self, run: str) -> Progress:
-        at = self.ended.find(run)
-        if at is not None:
-            return Progress(*(self.ended.fact(at, name) for name in Progress._fields))
-        history = self._older(run)
-        return WAITING if history is None else history.progress[history.admission.row[run]]
+    def _last_known(self, run: str) -> tuple[Progress, Source | None]:
+        if place := self.ended.find(run):
+            columns = self.ended.packs[place.pack].facts["columns"]
+            progress = Progress._make(columns[name][place.row] for name in Progress._fields)
+            return progress, Source(Block("ended", place.pack), place.row)
+        if history := self._older(run):
+            row = history.admission.row[run]
+            return history.progress[row], Source(Block("older", history.number), row)
+        return WAITING, None
 
     def _older(self, run: str) -> OlderHistory | None:
         """The newest older store that has the run."""
         return next((h for h in reversed(self.older) if run in h.admission.row), None)
 
     # -- measurements ------------------------------------------------------------------------------------------------
-
-    def source(self, run: str) -> Source | None:
-        """Where the longest history of a run is; all of them begin with the same measurements."""
-        if self.running.evaluations(run) > self._last_known(run).evaluations_done:
-            return Source(Block("running"), self.running.row[run])
-        if place := self.ended.find(run):
-            return Source(Block("ended", place.pack), place.row)
-        if history := self._older(run):
-            return Source(Block("older", history.number), history.admission.row[run])
-        return None
 
     def read_block(self, block: Block) -> tuple[list[str], np.ndarray]:
         """Names of the columns, and measurements (run, eval, probe). Raises Damaged."""
@@ -171,11 +178,11 @@ class GroupStore:
     def read(self, run: str, names: Sequence[str], evaluations: int) -> np.ndarray:
         """Measurements (evaluations, names) of a run; NaN where there are none. Raises Damaged."""
         values = np.full((evaluations, len(names)), np.nan, np.float32)
-        source = self.source(run)
+        progress, source = self.progress_and_source(run)
         if source is None:
             return values
         own, there = self._read_row(source)
-        done = min(evaluations, len(there), self.progress(run).evaluations_done)
+        done = min(evaluations, len(there), progress.evaluations_done)
         for column, name in enumerate(names):
             if name in own:
                 values[:done, column] = there[:done, own.index(name)]
