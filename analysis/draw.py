@@ -12,7 +12,7 @@ from analysis.figures import FIGURES
 from analysis.figures.style import RC, save
 from analysis.load import ResultsError, load
 from analysis.study import Definitions, Study, make_study
-from analysis.table import write_cells, write_table
+from analysis.table import write_cells, write_parquet, write_table
 from grokjax.quoting import cut, cut_path
 
 log = logging.getLogger("grokjax")
@@ -21,7 +21,7 @@ DEFAULT = Definitions()
 
 
 def draw_everything(path: str | Path, definitions: Definitions = DEFAULT) -> list[Path]:
-    """Write runs.csv, cells.csv and figures/*.png, *.pdf below `path`. Returns the paths that were written.
+    """Write runs.csv, runs.parquet, cells.csv, figures/*.png and *.pdf below `path`. Returns the paths written.
 
     Each file is written whole or not at all. This can be called at any time, also while training goes on. Raises
     ResultsError for a directory without results, for one that cannot be written, and, once all others are written, if
@@ -40,7 +40,11 @@ def draw_everything(path: str | Path, definitions: Definitions = DEFAULT) -> lis
 
 
 def _write(study: Study, path: Path) -> list[Path]:
-    written = [write_table(study, path / "runs.csv"), write_cells(study, path / "cells.csv")]
+    written = [
+        write_table(study, path / "runs.csv"),
+        write_parquet(study, path / "runs.parquet"),
+        write_cells(study, path / "cells.csv"),
+    ]
     folder = path / "figures"
     folder.mkdir(exist_ok=True)
     faults: dict[str, str] = {}

@@ -75,6 +75,20 @@ def write_table(study: Study, path: Path) -> Path:
     return _write(table_columns(study), path)
 
 
+def write_parquet(study: Study, path: Path) -> Path:
+    """Write the same table as Parquet, whole or not at all: numbers keep all digits, NaN where runs.csv has nothing."""
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = {
+        name: values.tolist() if values.dtype.kind in "UO" else values
+        for name, values in table_columns(study).items()
+    }
+    with replacing(path, own_name(path)) as aside:
+        parquet.write_table(pyarrow.table(columns), aside)
+    return path
+
+
 def write_cells(study: Study, path: Path) -> Path:
     """Write cells.csv, whole or not at all."""
     return _write(cell_columns(study), path)

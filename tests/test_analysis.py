@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -16,7 +17,7 @@ from analysis.figures import FIGURES
 from analysis.figures.curves import aligned, representative_cells
 from analysis.figures.style import short
 from analysis.study import Definitions, make_study
-from analysis.table import write_cells, write_table
+from analysis.table import write_cells, write_parquet, write_table
 from tests.synthetic import (
     BUDGET,
     EVAL_EVERY,
@@ -452,3 +453,16 @@ def test_importing_the_analysis_pulls_in_no_jax():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_parquet_table_is_the_csv_with_all_digits(results, tmp_path):
+    study = make_study(analysis.load(results), Definitions())
+    table = pd.read_parquet(write_parquet(study, tmp_path / "runs.parquet"))
+    text = pd.read_csv(analysis.write_table(study, tmp_path / "runs.csv"))
+    assert list(table) == list(text) and len(table) == 24
+    for name in table:
+        if table[name].dtype.kind in "if":
+            np.testing.assert_allclose(text[name], table[name], rtol=1e-7, err_msg=name)
+        else:
+            assert list(text[name]) == list(table[name]), name
+    assert table["final_val_loss"].dtype.kind == "f" and table["seed"].dtype.kind == "i"
