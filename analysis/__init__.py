@@ -11,6 +11,7 @@ from analysis.phases import PhaseRule, classify, probabilities
 from analysis.statistics import kaplan_meier_median, median_time, summarise, wilson
 from analysis.study import Definitions, Study, make_study
 from analysis.table import write_table
+from analysis.weights import export_weights
 
 __all__ = [
     "Definitions",
@@ -19,6 +20,7 @@ __all__ = [
     "Study",
     "classify",
     "draw_everything",
+    "export_weights",
     "kaplan_meier_median",
     "load",
     "make_study",

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from safetensors.numpy import load_file
 
 import analysis
 from analysis.__main__ import main as analyse
 from analysis.measured import load_measured
+from analysis.weights import final_weights
 from grokjax.cli.commands import main
 from grokjax.driver import session
 from grokjax.experiment.loading import load_experiment
@@ -312,3 +314,16 @@ def test_a_checkpoint_that_is_damaged_is_named(stopped, tmp_path, capsys, caplog
     with caplog.at_level(logging.INFO, "grokjax"):
         assert main(["--verify", str(out)]) == 1
     assert "this checkpoint is damaged" in told(capsys, caplog)
+
+
+def test_weights_of_one_run_are_exported(whole, tmp_path) -> None:
+    runs = analysis.load(whole)
+    run = str(runs["id"].values[1])
+    file = analysis.export_weights(whole, run, tmp_path / "end.safetensors")
+    final = final_weights(runs.isel(run=[1]))[0]
+    assert load_file(file).keys() == final.keys()
+    early = load_file(analysis.export_weights(whole, run, tmp_path / "early.safetensors", step=4))
+    assert any((early[name] != final[name]).any() for name in final)
+    for words in ((run, 3), ("nobody", None)):
+        with pytest.raises(analysis.ResultsError, match=f"no weights of run {words[0]} at "):
+            analysis.export_weights(whole, words[0], tmp_path / "x", step=words[1])
