@@ -212,9 +212,10 @@ def _train_group(
             and not store.damaged_admissions
             and is_admitted(group, store)
         ):
-            if checkpoints_of(store).exists():  # a kill came after the last run
+            if store.untidy or checkpoints_of(store).exists():
+                # A kill came after the last run, or a log was lost.
                 StoreWriter(store).finish()
-                shutil.rmtree(checkpoints_of(store))
+                shutil.rmtree(checkpoints_of(store), ignore_errors=True)
             tally = begin_tally(group, store, [])
             display(tally)
             return tally
