@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from grokjax.results.experiment_file import COPY, write_both
 from grokjax.results.status import DONE
 from grokjax.results.store import GroupStore
 
@@ -103,3 +104,9 @@ def assert_same(left: dict, right: dict) -> None:
         assert expected.keys() == right[run].keys()
         for name, value in expected.items():
             np.testing.assert_array_equal(right[run][name], value, err_msg=f"{run} {name}")
+
+
+def put_experiment(directory: Path, text: str) -> None:
+    """An experiment.yaml with this text and its checksum, and no copy."""
+    write_both(directory, text, {})
+    (directory / COPY).unlink()

@@ -15,7 +15,7 @@ from grokjax.driver import session
 from grokjax.engine import devices
 from grokjax.experiment.loading import load_with_places
 from grokjax.results.directory import write_experiment
-from grokjax.results.experiment_file import write_both
+from tests.harness import put_experiment
 
 YAML = """\
 name: q
@@ -353,7 +353,7 @@ def test_a_grown_grid_and_a_larger_budget_are_no_mistakes(
     ],
 )
 def test_a_directory_that_is_too_new_or_broken(told, text: str, words: str) -> None:
-    write_both(existing(), text, {})
+    put_experiment(existing(), text)
     error = told()
     assert error.startswith("results/q/experiment.yaml: ") and words in error and "\n" not in error
 

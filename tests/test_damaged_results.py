@@ -16,9 +16,9 @@ import pytest
 
 import analysis
 from analysis.__main__ import main
+from analysis.figures import FIGURES
 from analysis.measured import load_measured
-from grokjax.results.experiment_file import write_both
-from tests.harness import ROOT
+from tests.harness import ROOT, put_experiment
 from tests.synthetic import write_results
 from tests.test_analysis import disturbed_row
 
@@ -123,7 +123,7 @@ def test_options_are_refused_in_one_sentence(
 def test_a_damaged_experiment(
     results: Path, capsys: pytest.CaptureFixture[str], data: bytes, words: str
 ) -> None:
-    write_both(results, data.decode(), {})
+    put_experiment(results, data.decode())
     assert words in refused(results, capsys)
 
 
@@ -239,7 +239,10 @@ def test_figures_that_are_a_file(results: Path, capsys: pytest.CaptureFixture[st
     assert "figures: cannot be written (File exists)" in refused(results, capsys, loads=True)
 
 
-def test_a_figure_that_is_a_directory(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_figure_that_is_a_directory(
+    results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.draw.FIGURES", {"curves": FIGURES["curves"]})
     analysis.draw_everything(results)
     figure = min((results / "figures").glob("*.png"))
     figure.unlink()

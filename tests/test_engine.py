@@ -209,6 +209,7 @@ def test_chunk_length_lag_and_slots_change_no_bit(tmp_path, batch):
         assert_same(base, run(other, tmp_path / str(i), f"execution.slots={4 + 4 * (i == 2)}"))
 
 
+@pytest.mark.soak
 def test_a_larger_budget_and_a_grown_grid_continue_bit_for_bit(tmp_path):
     config = write_grid(tmp_path / "a.yaml", every=60)
     whole = run(config, tmp_path / "whole", "train.steps=160", "axes.seed=[0, 1, 2, 3]")

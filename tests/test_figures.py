@@ -138,7 +138,7 @@ def test_a_single_line_has_its_medians_at_the_values(tmp_path):
 @pytest.mark.parametrize(
     "count", [*(pytest.param(n, marks=pytest.mark.soak) for n in (2, 3, 10)), 30]
 )
-@pytest.mark.parametrize("what", ["numbers", "names"])
+@pytest.mark.parametrize("what", [pytest.param("numbers", marks=pytest.mark.soak), "names"])
 def test_labels_do_not_touch(tmp_path, kind, count, what):
     values = {FRACTION: np.linspace(0.3, 0.8, count).tolist(), OPERATION: NAMES[:count]}
     name = FRACTION if what == "numbers" else OPERATION

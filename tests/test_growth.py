@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import analysis
 from grokjax.driver.session import run_experiment
-from grokjax.experiment.grid import make_runs
+from grokjax.experiment.grid import make_groups, make_runs
 from grokjax.experiment.loading import load_experiment
+from grokjax.experiment.run_columns import columns, shapes
 from grokjax.results.directory import read_experiment, write_experiment
-from grokjax.results.store import group_stores
+from grokjax.results.store import GroupStore, group_stores
+from grokjax.results.writer import StoreWriter
 from tests.harness import write_grid
 
 TINY = ["train.steps=8", "axes.seed=[0]", "axes.optimizer.weight_decay=null"]
@@ -43,7 +46,35 @@ def layers_and_depths(out):
     return told, real
 
 
-@pytest.mark.parametrize("base", ["kept", pytest.param("taken out", marks=pytest.mark.soak)])
+def admitted(out, *words):
+    """The runs of the small grid with these overrides, admitted as a start does it, and not trained."""
+    config = write_grid(out.parent / "small.yaml")
+    experiment = load_experiment(config, [*TINY, *words])
+    out.mkdir(exist_ok=True)
+    write_experiment(experiment, out)
+    for group in make_groups(make_runs(experiment)):
+        writer = StoreWriter(GroupStore(out / "groups" / group.hash))
+        lacking = [run for run in group.runs if writer.store.admission(run.id) is None]
+        facts = {"group": group.hash, "shape": shapes(group.first)}
+        writer.admit(
+            [r.id for r in lacking], ["val_accuracy"], np.arange(3), columns(lacking), facts
+        )
+    return {run.id: run.settings.model.n_layers for run in make_runs(experiment)}
+
+
+def test_runs_admitted_before_a_setting_became_an_axis_keep_their_value(tmp_path):
+    """The base of the axis, 1, is not what the first run had."""
+    admitted(tmp_path / "out", "model.n_layers=2")
+    real = admitted(tmp_path / "out", "axes.model.n_layers=[1, 2]")
+    runs = analysis.load(tmp_path / "out")
+    told = dict(
+        zip(runs["id"].values.tolist(), runs["model.n_layers"].values.tolist(), strict=True)
+    )
+    assert told == real and sorted(told.values()) == [1, 2]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("base", ["kept", "taken out"])
 def test_older_runs_keep_the_value_that_a_later_axis_does_not_begin_with(
     tmp_path, two_layers, base
 ):

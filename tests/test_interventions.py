@@ -78,6 +78,7 @@ def test_memorisation_and_what_follows_it_set_interventions_off():
         assert fired[first + wait + 1] == first + wait
 
 
+@pytest.mark.soak
 def test_a_plateau_is_a_stretch_without_a_rise_of_validation_accuracy():
     fast = {"kind": "adamw", "learning_rate": 0.1, "weight_decay": 0.0}
     common = {"optimizer": fast, "model": MLP | {"hidden": [16]}, "n": 24, "train": {"steps": 40}}
@@ -97,6 +98,7 @@ def test_a_plateau_is_a_stretch_without_a_rise_of_validation_accuracy():
     assert next(x for x in fired if not np.isnan(x)) == expected
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "kind",
     [

@@ -84,6 +84,7 @@ def test_3_wrong_labels_are_memorised_too(tmp_path, model):
     np.testing.assert_allclose(last(found["train_accuracy_clean"]), 0.75)
 
 
+@pytest.mark.soak
 def test_4_modular_addition_groks(tmp_path):
     """p = 23, 80 % of the rows: within 1,500 steps for at least 3 of 4 seeds (250 to 975 were seen)."""
     found = climb(

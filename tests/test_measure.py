@@ -166,6 +166,10 @@ def made(tmp_path_factory) -> dict[str, Made]:
 
 
 EVERY_MODEL = pytest.mark.parametrize("model", ["mlp", "transformer", "perceptron"])
+ONE_MODEL = pytest.mark.parametrize(
+    "model",
+    ["mlp", *(pytest.param(m, marks=pytest.mark.soak) for m in ("transformer", "perceptron"))],
+)
 
 
 # Pruning ----------------------------------------------------------------------------------------------------------
@@ -240,7 +244,7 @@ def test_the_fewest_neurons_are_those_of_brute_force(made, model) -> None:
     assert len(set(wanted)) > 2, "all the same would show nothing"
 
 
-@EVERY_MODEL
+@ONE_MODEL
 def test_subnetworks_are_numpys(made, model) -> None:
     directory = made[model]
     found = directory.measure(kind="subnetworks", at="all")

@@ -19,6 +19,7 @@ def older(tmp_path):
     return tmp_path
 
 
+@pytest.mark.soak
 def test_it_opens_continues_grows_and_is_measured(older):
     out = older / "older"
     first = analysis.load(out)

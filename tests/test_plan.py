@@ -40,7 +40,7 @@ def test_rows_of_a_step_are_the_distinct_ones(tmp_path):
             ["task.p=31", "model.d_model=64", "model.d_mlp=256", "model.n_layers=2"],
             marks=pytest.mark.soak,
         ),
-        ["task.p=31", "model={kind: mlp}"],
+        pytest.param(["task.p=31", "model={kind: mlp}"], marks=pytest.mark.soak),
         ["task.p=31", "model={kind: quadratic, d_mlp: 200}"],
         ["task={kind: sparse_parity}", "split={kind: drawn}", "model={kind: perceptron}"],
     ],

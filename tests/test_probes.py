@@ -39,6 +39,7 @@ def weights(state):
     return {name: np.asarray(x) for name, x in tensor_names(state.params).items()}
 
 
+@pytest.mark.soak
 def test_sparsity_counts_small_weights():
     _, state, found = probed("sparsity")
     flat = np.concatenate([x.ravel() for x in weights(state).values()])
@@ -46,6 +47,7 @@ def test_sparsity_counts_small_weights():
     assert found["active_weights"] == (abs(flat) >= 0.01).sum()
 
 
+@pytest.mark.soak
 def test_constant_tokens_folded_into_the_bias_leave_the_predictions():
     run, state, found = probed("structural_sparsity", model=MLP, task=FOUR_TOKENS)
     w = weights(state)
@@ -122,6 +124,7 @@ def test_features_times_the_output_matrix_are_the_logits(model):
     np.testing.assert_allclose(logits, m.apply(state.params, run.data.table_input), atol=1e-5)
 
 
+@pytest.mark.soak
 def test_entropy_of_attention():
     run, state, found = probed("attention_entropy")
     w, tokens = weights(state), run.table.tokens_NT
@@ -145,6 +148,7 @@ def test_entropy_of_attention():
         np.testing.assert_allclose(split[f"attention_entropy/0/{head}"], expected, rtol=1e-4)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "ln",
     ["pre", *(pytest.param(x, marks=pytest.mark.soak) for x in ("none", "mlp-pre", "attn-pre"))],
@@ -180,6 +184,7 @@ def test_speed_is_the_mean_size_of_the_steps():
         np.testing.assert_allclose(found[f"relative_speed{suffix}"], speed / size, rtol=1e-3)
 
 
+@pytest.mark.soak
 def test_features_change_since_the_last_evaluation():
     run, state, found = probed("feature_change")
     plan, model = run.data.table_input, run.setup.model

@@ -38,7 +38,13 @@ def test_every_run_starts_with_the_loss_of_equal_logits():
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("blocks", [RowBlocks(1, 1), RowBlocks(2, 3)], ids=["whole", "parts"])
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        pytest.param(RowBlocks(1, 1), id="whole", marks=pytest.mark.soak),
+        pytest.param(RowBlocks(2, 3), id="parts"),
+    ],
+)
 def test_loss_and_gradient_are_those_of_the_dense_forward_pass(model, blocks):
     one = subtracted(model=MODELS[model])
     start, setup = one.start(), dataclasses.replace(one.setup, blocks=blocks)

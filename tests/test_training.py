@@ -177,6 +177,7 @@ def test_an_epoch_visits_every_training_row_once(monkeypatch):
     assert sorted(visited) == np.flatnonzero(state.rows.train_N).tolist()
 
 
+@pytest.mark.soak
 def test_an_epoch_agrees_with_reference(monkeypatch):
     one = OneRun(**BATCHES)
     state, labels_NA = one.start(), one.table.targets_NA

@@ -28,14 +28,14 @@ Trains the grid of CONFIG.yaml, or continues it, and draws its figures into resu
   --plan          estimate time and memory; train nothing
   --out DIR       results directory (default results/<name>)
   --no-figures    train only; python -m analysis DIR draws the figures later
-  --verify DIR    compare everything in a results directory with its checksums, and say what is damaged
-                  or lost; exit code 1 if something is. The next start trains those runs again
+  --verify DIR    compare all files of a results directory with their checksums; say what is
+                  damaged or lost (exit code 1). The next start trains those runs again
   --measure DIR   measure the saved weights of a results directory: the `measurements` of its
                   experiment, or those given here. Results are written to
                   DIR/groups/*/measured; the training is not changed
 
-Exit code: 0 success, 1 --verify found damage, 2 a mistake in the input, 75 interrupted (the same
-command continues).
+Exit code: 0 success, 1 --verify found damage, 2 a mistake in the input, 75 interrupted (the
+same command continues).
 SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 end the program at once if nothing has to be saved. During
 training it saves first; a second signal, at least a second later, ends it without saving.
 

@@ -212,7 +212,7 @@ def _train_group(
             and not store.damaged_admissions
             and is_admitted(group, store)
         ):
-            if store.untidy or checkpoints_of(store).exists():
+            if _untidy(store) or checkpoints_of(store).exists():
                 # A kill came after the last run, or a log was lost.
                 StoreWriter(store).finish()
                 shutil.rmtree(checkpoints_of(store), ignore_errors=True)
@@ -231,6 +231,11 @@ def _train_group(
                 slots = _fewer_slots(trainer, ahead.mesh, error)
                 store = _open(directory)
                 program = make_program(group, execution, ahead.mesh, slots)
+
+
+def _untidy(store: GroupStore) -> bool:
+    """Whether a writer has something to mend although no run has to be trained."""
+    return bool(store.losses or store.ended.not_listed or store.snapshots.not_listed)
 
 
 def _open(directory: Path) -> GroupStore:

@@ -13,6 +13,8 @@ import json
 import logging
 import os
 import shutil
+import sys
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,30 @@ from grokjax.quoting import cut, cut_path
 log = logging.getLogger("grokjax")
 # Orbax logs every failure with the tracebacks of all its threads; what matters of it is raised.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """While a checkpoint is read. Where one array of it is damaged, orbax stops at once, and the threads that read the
+    others each print a traceback, because their event loop is closed."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    except Exception:
+        time.sleep(_LATE)
+        raise
+    finally:
+        sys.unraisablehook = before
+
+
+_LATE = 0.5
+"""Seconds in which the other threads have ended."""
 
 
 @contextlib.contextmanager
@@ -95,7 +121,8 @@ def damaged(directory: Path) -> list[str]:
             facts = _checked(dict(manager.restore(step, args=read_meta)["meta"]))
             total = facts.get("sum")
             read_state = ocp.args.Composite(state=ocp.args.StandardRestore())
-            state = manager.restore(step, args=read_state)["state"]
+            with _quiet():
+                state = manager.restore(step, args=read_state)["state"]
             if total is not None and _sum_of_checksums(state) != total:
                 raise ValueError("the checksum does not agree")
         except Exception as error:  # orbax raises whatever its layers raise on broken files
@@ -176,7 +203,9 @@ class Checkpoints:
         facts.pop("sum", None)  # checkpoints of older versions have none
         meta = Meta(**facts)
         read_state = ocp.args.Composite(state=ocp.args.StandardRestore(abstract(meta.slots)))
-        state = jax.tree.map(np.asarray, self._manager.restore(step, args=read_state)["state"])
+        with _quiet():
+            restored = self._manager.restore(step, args=read_state)["state"]
+        state = jax.tree.map(np.asarray, restored)
         if checksum(state) != crc:
             raise ValueError("the checksum does not agree")
         return state, meta

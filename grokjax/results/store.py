@@ -105,11 +105,6 @@ class GroupStore:
         return [*self._older_losses, *_undescribed(self), *packs, *self.running.losses]
 
     @property
-    def untidy(self) -> bool:
-        """Whether a writer has something to mend although no run has to be trained."""
-        return bool(self.losses or self.ended.not_listed or self.snapshots.not_listed)
-
-    @property
     def unverified(self) -> list[str]:
         """Runs whose results carry no checksum."""
         ids = dict.fromkeys(run for history in self.older for run in history.admission.ids)
