@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,33 +15,46 @@ from grokjax.engine import devices
 from grokjax.engine.program import Program
 from grokjax.losses import cross_entropy
 from grokjax.models import Model
-from grokjax.training import runstate
+from grokjax.models.forms import Forms
+from grokjax.training import costs, runstate
 
 Loop = Callable[[], int]
 
 
-def engine(workload: Workload, slots: int, tile: int | None = None) -> Loop:
+class Full:
+    """grokjax's program with all slots full, on all devices, behind the first evaluations."""
+
+    def __init__(self, workload: Workload, slots: int, tile: int | None, forms: Forms | None):
+        mesh = devices.make_mesh()
+        platform = devices.platform(mesh)
+        group = workload.group(slots)
+        tile = tile or devices.default_tile(platform, costs.cost(group.first, platform).step_flops)
+        self.setup = workload.setup(group, platform)
+        self.program = Program(self.setup, mesh, slots, tile, forms)
+        numbers = [runstate.make_hyper(run) for run in group.runs]
+        self.hyper = self.program.place(jax.tree.map(lambda *x: np.stack(x), *numbers))
+        self.live = np.full(mesh.devices.size, self.program.slots_per_device // tile)
+        self.state = self.program.admit(self.program.empty(), self.hyper, np.ones(slots, bool))
+        for _ in range(2):  # evaluations at steps 0 and `unit`: the next one is far away
+            self.advance()
+
+    def advance(self) -> Any:
+        """One call of the program; what it gives may still be computing."""
+        self.state, records = self.program.advance(self.state, self.hyper, self.live, 1)
+        return records
+
+
+def engine(
+    workload: Workload, slots: int, tile: int | None = None, forms: Forms | None = None
+) -> Loop:
     """grokjax's program with all slots full, on all devices, evaluations left out."""
-    mesh = devices.make_mesh()
-    platform = devices.platform(mesh)
-    tile = tile or devices.default_tile(platform)
-    group = workload.group(slots)
-    setup = workload.setup(group, platform)
-    program = Program(setup, mesh, slots, tile)
-    hyper = program.place(
-        jax.tree.map(lambda *x: np.stack(x), *[runstate.make_hyper(r) for r in group.runs])
-    )
-    live = np.full(mesh.devices.size, program.slots_per_device // tile)
-    state = program.admit(program.empty(), hyper, np.ones(slots, bool))
-    for _ in range(2):  # evaluations at steps 0 and `unit`: the next one is far away
-        state, _ = program.advance(state, hyper, live, 1)
+    full = Full(workload, slots, tile, forms)
 
     def loop() -> int:
-        nonlocal state
-        state, records = program.advance(state, hyper, live, 1)
-        jax.block_until_ready(state)
+        records = full.advance()
+        jax.block_until_ready(full.state)
         assert (np.asarray(records.evaluation) < 0).all(), "an evaluation was timed"
-        return slots * setup.cadence.unit
+        return slots * full.setup.cadence.unit
 
     return loop
 

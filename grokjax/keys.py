@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 
 import jax
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 
@@ -32,3 +33,11 @@ class Purpose(enum.IntEnum):
 def key_for(purpose: Purpose, seed: ArrayLike) -> jax.Array:
     """The key of a purpose. threefry: the same numbers on every platform."""
     return jax.random.fold_in(jax.random.key(seed), int(purpose))
+
+
+def order_of(scores: jax.Array) -> jax.Array:
+    """argsort of numbers that must be 0 or more.
+
+    Sorts their bits as whole numbers, which have the same order: a sort of floats is slow on CUDA (jax#27004).
+    """
+    return jnp.argsort(jax.lax.bitcast_convert_type(scores, jnp.int32))

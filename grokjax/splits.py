@@ -19,6 +19,7 @@ from flax import struct
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
+from grokjax.keys import order_of
 from grokjax.settings import Kind, SettingError, Settings, hyper, kind_of, leaves, shape
 from grokjax.tasks import Sample, Table, TaskData
 
@@ -212,7 +213,7 @@ def add_label_noise(
     """Give n_noisy training rows, drawn at random, an answer drawn uniformly from the wrong ones."""
     which, what = jax.random.split(key)
     score = jnp.where(train_N, jax.random.uniform(which, train_N.shape), 2.0)
-    rank = jnp.argsort(jnp.argsort(score))
+    rank = jnp.argsort(order_of(score))
     shift = jax.random.randint(what, targets_NA.shape, 1, max(n_answers, 2))
     return jnp.where((rank < n_noisy)[:, None], (targets_NA + shift) % n_answers, targets_NA)
 

@@ -29,6 +29,7 @@ from grokjax.keys import Purpose, key_for
 from grokjax.measurements import MEASUREMENTS
 from grokjax.measurements.saved import Saved
 from grokjax.models import Params, tensor_names
+from grokjax.models.forms import by_platform, using
 from grokjax.quoting import cut
 from grokjax.results.directory import as_data, check_is_results, read_experiment
 from grokjax.results.experiment_file import NAME
@@ -218,7 +219,7 @@ def make_program(measurement: Any, setup: Setup) -> Program:
     measure = MEASUREMENTS[measurement.kind].measure
 
     def one(data: Data, inputs: tuple[Hyper, Params, Params | None]) -> dict[str, jax.Array]:
-        with jax.default_matmul_precision("float32"):
+        with jax.default_matmul_precision("float32"), using(by_platform(jax.default_backend())):
             return measure(measurement, saved(setup, data, *inputs))
 
     return jax.jit(lambda data, batch: jax.lax.map(lambda inputs: one(data, inputs), batch))

@@ -20,11 +20,11 @@ from grokjax.engine.program import Program, Records, SlotState
 from grokjax.experiment.grid import Run
 from grokjax.models import tensor_names
 from grokjax.results.status import Progress
-from grokjax.results.writer import Ended, StoreWriter
+from grokjax.results.writer import Ended, StoreWriter, Tensors
 from grokjax.training.runstate import RUNNING, STATUS, RunState
 
 FLUSH_SECONDS = 2.0
-"""Seconds between two files of runs that ended."""
+"""Seconds between two files of runs that ended, and of snapshots."""
 
 
 @dataclasses.dataclass
@@ -58,6 +58,7 @@ class Recorder:
         self._records: dict[str, RunRecord] = {}
         self._snapshots: list[tuple[str, int, SlotState]] = []
         self._retired: list[tuple[str, SlotState, Progress]] = []
+        self._taken: list[tuple[str, int, Tensors]] = []
         self._ended: list[Ended] = []
         self._flushed = time.monotonic()
 
@@ -114,12 +115,11 @@ class Recorder:
     # -- the disk ----------------------------------------------------------------------------------------------------
 
     def write_states(self) -> None:
-        """Write snapshots, and from time to time the runs that have ended."""
-        taken = [
+        """Bring copied states to the host, and from time to time write them."""
+        self._taken += [
             (run, step, tensor_names(self._timed(row.fetch).snapshot))
             for run, step, row in self._snapshots
         ]
-        self.writer.add_snapshots(taken)
         self._snapshots = []
         for run, row, ended in self._retired:
             record = self._records.pop(run)
@@ -131,7 +131,9 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Write the runs that have ended."""
+        """Write snapshots, and after them the runs that have ended, which need theirs."""
+        self.writer.add_snapshots(self._taken)
+        self._taken = []
         self.writer.add_ended(self._ended, self._names)
         self._ended = []
         self._flushed = time.monotonic()

@@ -284,8 +284,15 @@ def _note_start(path: Path, group: Group, trainer: GroupTrainer, mesh: Mesh) -> 
         slots=trainer.batch.program.slots,
         tile=trainer.batch.program.tile,
         precision=group.first.settings.train.precision,
+        executable=_executable(trainer, mesh),
         at=time.time(),
     )
+
+
+def _executable(trainer: GroupTrainer, mesh: Mesh) -> str | None:
+    """Hash of the compiled program. On CPU, where equal programs give equal bits, the time for it is saved."""
+    on_cpu = devices.platform(mesh) == "cpu"
+    return None if on_cpu else trainer.batch.program.executable_hash()
 
 
 def _report(tallies: list[Tally]) -> None:

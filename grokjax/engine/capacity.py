@@ -14,8 +14,8 @@ from grokjax.training import costs
 def choose_slots(group: Group, execution: Execution, mesh: Mesh) -> tuple[int, int]:
     """Width of a tile and number of slots. Raises SettingError if they do not fit into memory."""
     where, n = devices.platform(mesh), mesh.devices.size
-    tile = execution.tile or devices.default_tile(where)
     cost, limit = costs.cost(group.first, where), devices.memory_limit(where)
+    tile = execution.tile or devices.default_tile(where, cost.step_flops)
     step, fitting = tile * n, costs.fitting_slots(cost, limit, tile, n)
     if execution.slots is None:
         slots = devices.default_slots(tile, n, len(group.runs), fitting)

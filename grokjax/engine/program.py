@@ -6,19 +6,23 @@ Devices do not exchange data. R: slots of all devices.
 from __future__ import annotations
 
 import functools
+import hashlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import PyTree
 
-from grokjax.engine import lifted
+from grokjax.engine import devices, lifted
 from grokjax.engine.devices import RUN, over_runs, replicated
 from grokjax.engine.lifted import MAX_BLOCKS, Records, make_lift
+from grokjax.models.forms import Forms, by_platform, using
 from grokjax.training import one_run, runstate
 from grokjax.training.runstate import Hyper, RunState, Setup
 
@@ -30,7 +34,8 @@ host costs some time, however small it is."""
 class Program:
     """A group's program on a mesh: admit runs to slots, advance all of them, take states out and put them back."""
 
-    def __init__(self, setup: Setup, mesh: Mesh, slots: int, tile: int):
+    def __init__(self, setup: Setup, mesh: Mesh, slots: int, tile: int, forms: Forms | None = None):
+        """`forms`: those of the mesh's platform, if not given."""
         assert slots % (tile * mesh.devices.size) == 0
         self.setup, self.mesh, self.slots, self.tile = setup, mesh, slots, tile
         self.slots_per_device = slots // mesh.devices.size
@@ -38,9 +43,16 @@ class Program:
         self.data = jax.device_put(runstate.make_data(setup), replicated(mesh))
         self.lift = make_lift(setup, self.data, self.slots_per_device, tile)
         run, all_ = P(RUN), P()
+        own_forms = forms or by_platform(devices.platform(mesh))
 
         def compiled(f: Callable, *inputs: P, donated: int | None = None) -> Callable:
-            on_all = jax.shard_map(f, mesh=mesh, in_specs=inputs, out_specs=run, check_vma=False)
+            def traced(*arrays: Any) -> Any:
+                with using(own_forms):
+                    return f(*arrays)
+
+            on_all = jax.shard_map(
+                traced, mesh=mesh, in_specs=inputs, out_specs=run, check_vma=False
+            )
             return jax.jit(on_all, donate_argnums=donated)
 
         self._advance = compiled(self._advance_device, all_, run, run, run, all_, donated=2)
@@ -81,8 +93,8 @@ class Program:
         """Put arrays with a leading slot axis on the devices."""
         return jax.device_put(tree, over_runs(self.mesh))
 
-    def compile(self) -> None:
-        """Compile what training calls, from shapes only. Later calls use the compiled programs."""
+    def abstract_inputs(self) -> tuple[Any, ...]:
+        """Shapes of what `advance` is called with: data, hyper, state, live tiles, blocks."""
         split, n = over_runs(self.mesh), self.slots
 
         def shaped(x: Any, *, slots: bool = True) -> jax.ShapeDtypeStruct:
@@ -93,10 +105,33 @@ class Program:
         hyper = jax.tree.map(
             functools.partial(shaped, slots=False), runstate.example_hyper(self.setup)
         )
-        fresh = jax.ShapeDtypeStruct((n,), bool, sharding=split)
         live = jax.ShapeDtypeStruct((self.mesh.devices.size,), np.int32, sharding=split)
-        self._admit.lower(self.data, hyper, state, fresh).compile()
-        self._advance.lower(self.data, hyper, state, live, np.int32(1)).compile()
+        return self.data, hyper, state, live, np.int32(1)
+
+    def compile(self) -> None:
+        """Compile what training calls, from shapes only. Later calls use the compiled programs."""
+        data, hyper, state, *rest = self.abstract_inputs()
+        fresh = jax.ShapeDtypeStruct((self.slots,), bool, sharding=over_runs(self.mesh))
+        self._admit.lower(data, hyper, state, fresh).compile()
+        self._advance.lower(data, hyper, state, *rest).compile()
+
+    def executable_hash(self) -> str:
+        """Of the compiled program that trains. On a GPU another compilation can choose other kernels, so other bits."""
+        # Without where in the source operations come from, which differs between a new program and one from the cache.
+        operations = [line for line in self.compiled_text().splitlines() if " = " in line]
+        text = re.sub(r", metadata=\{[^}]*\}", "", "\n".join(operations))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def compiled_text(self) -> str:
+        """The compiled program that trains, as HLO."""
+        return self._advance.lower(*self.abstract_inputs()).compile().as_text() or ""
+
+    def exported(self, platform: str) -> str:
+        """The program that trains as StableHLO for cuda or tpu; needs no such device."""
+        program: Any = self._advance
+        return jax.export.export(program, platforms=[platform])(
+            *self.abstract_inputs()
+        ).mlir_module()
 
     # -- what the trainer calls --------------------------------------------------------------------------------------
 

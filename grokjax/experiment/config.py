@@ -94,8 +94,9 @@ class Train(Settings):
     """cross_entropy is accurate down to 1e-12; cross_entropy_float32 is the usual form; mse; multiclass hinge."""
     subtract_initial: bool = shape(False, introduced=False)
     """Subtract the logits of the initial network, so that all logits begin at 0 (source 004, experiment H)."""
-    precision: Literal["float32", "tf32", "bfloat16"] = shape("float32")
-    """Precision of the inputs of matrix products; everything else is float32. tf32 and bfloat16 need an accelerator."""
+    precision: Literal["float32", "float32x3", "tf32", "bfloat16"] = shape("float32")
+    """Precision of the inputs of matrix products; everything else is float32. float32x3 (float32 by several products
+    of less precise numbers), tf32 and bfloat16 need an accelerator."""
 
 
 class Execution(Settings):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from grokjax.keys import order_of
 from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model, Params
 from grokjax.settings import execution
@@ -53,7 +54,7 @@ def drawn_rows(n: int, saved: Saved) -> tuple[Array, Array]:
     """Numbers (n,) of table rows, and a mask of the training rows among them; the others are padding of the bucket."""
     index_B = saved.view.rows.index_B
     score_B = jax.random.uniform(jax.random.fold_in(saved.key, 0), index_B.shape)
-    order = jnp.argsort(jnp.where(saved.real_B, score_B, 2.0))[: min(n, len(index_B))]
+    order = order_of(jnp.where(saved.real_B, score_B, 2.0))[: min(n, len(index_B))]
     return index_B[order], saved.real_B[order]
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from grokjax.models.counting import Forward
 from grokjax.models.init import SCHEMES, Part
-from grokjax.models.linear import affine, product
+from grokjax.models.linear import affine, product, rows_of
 from grokjax.settings import Settings, hyper, shape
 from grokjax.tasks.table import Table
 
@@ -70,7 +70,7 @@ def sum_of_rows(
     """First pre-activations N F (index_N None: of all rows), from one table (distinct tokens, F) per position."""
     constant = [t for t in tables if len(t) == 1]
     varying = [
-        t[c if index_N is None else c[index_N]]
+        rows_of(t, c if index_N is None else c[index_N])
         for t, c in zip(tables, codes, strict=True)
         if len(t) > 1
     ]
@@ -107,7 +107,9 @@ class MLPModule(nn.Module):
         """For each position the products of the first layer with its distinct tokens; the first table has the bias."""
         W, b = self.layers[0]
         W_TDF = W.reshape(self.n_positions, self.s.d_model, -1)
-        tables = [product(self.W_E[tokens], W_TDF[t]) for t, tokens in enumerate(plan.tokens)]
+        tables = [
+            product(rows_of(self.W_E, tokens), W_TDF[t]) for t, tokens in enumerate(plan.tokens)
+        ]
         return tables if b is None else [tables[0] + b, *tables[1:]]
 
     def read_rows(self, plan: ColumnPlan, tables: list, index_N: jax.Array | None) -> jax.Array:
@@ -120,7 +122,7 @@ class MLPModule(nn.Module):
 
     def dense(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
         """Logits N A C by the plain forward pass."""
-        x_NF = self.W_E[tokens_NT].reshape(len(tokens_NT), -1)
+        x_NF = rows_of(self.W_E, tokens_NT).reshape(len(tokens_NT), -1)
         W, b = self.layers[0]
         return self.after_first(affine(x_NF, (W, b)))[:, None]
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from grokjax.models.linear import rows_of
 from grokjax.models.transformer import TransformerBlock, TransformerModule
 from grokjax.tasks.table import Table
 
@@ -160,7 +161,7 @@ def look_up(x: jax.Array, rows: jax.Array | None) -> jax.Array:
     """Rows of x by number. None: x itself. If x has a single row, it is returned and broadcast later."""
     if rows is None or x.shape[0] == 1:
         return x
-    return x[rows]
+    return rows_of(x, rows)
 
 
 def n_rows_executed(plan: Plan, n_executed: int) -> list[int]:

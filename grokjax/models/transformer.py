@@ -22,6 +22,7 @@ from grokjax.models.linear import (
     head_columns,
     product,
     row_means,
+    rows_of,
     scale_rows,
     shift,
     shift_rows,
@@ -268,8 +269,8 @@ class TransformerModule(nn.Module):
     def embed_tokens(self, tokens: jax.Array, position: int) -> jax.Array:
         """Residual stream ... D of tokens (...) at one position."""
         if self.s.positions == "learned":
-            return self.W_E[tokens] + self.W_pos[position]
-        return self.W_E[tokens] + sinusoid(self.n_positions, self.s.d_model)[position]
+            return rows_of(self.W_E, tokens) + self.W_pos[position]
+        return rows_of(self.W_E, tokens) + sinusoid(self.n_positions, self.s.d_model)[position]
 
     def normalise(self, x: jax.Array) -> jax.Array:
         """The last residual stream after the final norm, if there is one: the input of the unembedding."""

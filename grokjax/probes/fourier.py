@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from grokjax.keys import order_of
 from grokjax.probes.view import Probe, View
 from grokjax.settings import shape
 
@@ -22,7 +23,8 @@ class Fourier(Probe):
 
 def fourier(s: Fourier, view: View) -> dict[str, Array]:
     W_pD = view.params["W_E"][: view.model.table.n_answers]
-    shares_K = jnp.sort(frequency_shares(W_pD))[::-1]
+    shares_K = frequency_shares(W_pD)
+    shares_K = shares_K[order_of(shares_K)][::-1]
     return {
         "fourier_concentration": concentration(W_pD),
         "fourier_top_share": shares_K[: s.top].sum(),

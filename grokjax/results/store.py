@@ -67,7 +67,7 @@ class GroupStore:
         self.admissions = [(history.number, history.admission) for history in self.older]
         """By number, the newest last."""
         self.damaged_admissions: dict[Path, str] = {}
-        """And what is wrong with each."""
+        """What is wrong with each admission that cannot be read."""
         for path in self.admitted.glob("*.safetensors"):
             if path.stem.isdigit():
                 try:
@@ -148,8 +148,8 @@ class GroupStore:
 
     def _last_known(self, run: str) -> tuple[Progress, Source | None]:
         if place := self.ended.find(run):
-            columns = self.ended.packs[place.pack].facts["columns"]
-            progress = Progress._make(columns[name][place.row] for name in Progress._fields)
+            c, row = self.ended.packs[place.pack].facts["columns"], place.row
+            progress = Progress(c["status"][row], c["evaluations_done"][row], c["diverged_at"][row])
             return progress, Source(Block("ended", place.pack), place.row)
         if history := self._older(run):
             row = history.admission.row[run]
@@ -163,7 +163,7 @@ class GroupStore:
     # -- measurements ------------------------------------------------------------------------------------------------
 
     def read_block(self, block: Block) -> tuple[list[str], np.ndarray]:
-        """Names of the columns, and measurements (run, eval, probe). Raises Damaged."""
+        """Names of the columns, and values (run, eval, probe), which `check_histories` compares. Raises Damaged."""
         if block.kind == "running":
             return self.running.names, self.running.values
         if block.kind == "older":
@@ -171,7 +171,7 @@ class GroupStore:
             return history.admission.names, history.whole()
         pack = self.ended.packs[block.number]
         try:
-            return pack.facts["shared"]["probe"], pack.sound("history")[0]["value"]
+            return pack.facts["shared"]["probe"], pack.unchecked("history")["value"]
         except Damaged as error:
             raise Damaged(f"{cut_path(pack.path)}: {error}") from None
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from grokjax import interventions, optim
-from grokjax.keys import Purpose, key_for
+from grokjax.keys import Purpose, key_for, order_of
 from grokjax.losses import LOSSES
 from grokjax.models import Model, Params
 from grokjax.probes import measure
@@ -113,7 +113,7 @@ def epoch_order(setup: Setup, hyper: Hyper, state: RunState) -> tuple[jax.Array,
     key = jax.random.fold_in(key, state.age // setup.batches)
     real_B = jnp.arange(setup.bucket) < hyper.n_train
     score = jnp.where(real_B, jax.random.uniform(key, (setup.bucket,)), 2.0)
-    return state.rows.index_B[jnp.argsort(score)], real_B.astype(jnp.float32)
+    return state.rows.index_B[order_of(score)], real_B.astype(jnp.float32)
 
 
 def step(

@@ -13,16 +13,18 @@ from jaxtyping import Array, Float, Int
 
 from grokjax.keys import Purpose, key_for
 from grokjax.losses import LOSSES
-from grokjax.models import Model, ModelTables, Params
+from grokjax.models import Model, ModelTables, Params, forms
 from grokjax.tasks import Sample
 from grokjax.training.runstate import Data, Hyper, Setup
 
 _PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
+"""JAX's names; that of float32x3 depends on the platform."""
 
 
 def precision(setup: Setup) -> contextlib.AbstractContextManager:
     # Must be used inside the traced functions: the context manager acts only in the thread that traces.
-    return jax.default_matmul_precision(_PRECISION[setup.settings.train.precision])
+    name = setup.settings.train.precision
+    return jax.default_matmul_precision(_PRECISION.get(name, forms.current().three_passes))
 
 
 def init_params(setup: Setup, hyper: Hyper) -> Params:

@@ -1,0 +1,58 @@
+"""Which form of an operation a program uses. Forms give the same numbers up to rounding, at very different speeds.
+
+All choices by platform are here. A program enters `using(by_platform(...))` inside each function that it traces; code
+that computes asks `current()`. Outside, the forms are those of the CPU.
+
+The forms of accelerators rest on what others reported, not on measurements of ours: the gradient of a gather as
+scatter-add is slow on CUDA, and up to 2,000 times slower in two releases (jax#38806, #39959, #17844); thin products are
+slower there than reductions (jax#33004). `python -m benchmarks.gpu` compares them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Forms:
+    """One choice for each operation that has several forms."""
+
+    gather_gradient: Literal["scatter", "one-hot"]
+    """Gradient of rows that are looked up: added row by row, or a product with a one-hot matrix."""
+    sums: Literal["products", "reductions"]
+    """Sums over rows and columns: products with ones, or plain reductions."""
+    wide_gradients: bool
+    """Whether the gradient of a tall matrix is computed transposed, behind a barrier (`linear.weight_gradient`)."""
+    three_passes: str
+    """JAX's name of the algorithm of float32x3: float32 in three or more passes of a tensor core."""
+
+
+CPU = Forms("scatter", "products", True, "TF32_TF32_F32_X3")
+GPU = Forms("one-hot", "reductions", False, "TF32_TF32_F32_X3")
+TPU = dataclasses.replace(GPU, three_passes="BF16_BF16_F32_X6")
+
+_current: ContextVar[Forms] = ContextVar("forms", default=CPU)
+
+
+def by_platform(platform: str) -> Forms:
+    """The forms of cpu, gpu or tpu."""
+    return {"cpu": CPU, "tpu": TPU}.get(platform, GPU)
+
+
+def current() -> Forms:
+    """The forms of the program that is being traced."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def using(forms: Forms) -> Iterator[None]:
+    """What is traced in this block uses these forms."""
+    token = _current.set(forms)
+    try:
+        yield
+    finally:
+        _current.reset(token)
