@@ -23,6 +23,7 @@ from benchmarks import gather, jax_peers, limits, report
 from benchmarks.timing import Peer, measure
 from benchmarks.workloads import WORKLOADS, Workload
 from grokjax.engine import devices
+from grokjax.engine.executables import compiled_text
 from grokjax.engine.program import Program
 from grokjax.models.forms import CPU, Forms, by_platform
 
@@ -121,7 +122,7 @@ def _program(w: Workload, tile: int) -> Program:
 
 def kernels(w: Workload, tile: int) -> int:
     """Operations that the compiled program launches if each loop is entered once: fusions, products, calls, copies."""
-    text = _program(w, tile).compiled_text()
+    text = compiled_text(_program(w, tile))
     launched = ("fusion(", "custom-call(", "dot(", "copy(", "sort(", "scatter(", "gather(")
     return sum(
         line.count(" = ") and any(word in line for word in launched) for line in text.splitlines()

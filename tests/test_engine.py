@@ -129,6 +129,7 @@ def test_products_are_asked_for_in_float32(group):
     assert all(line.count("HIGHEST") == 2 for line in products)
 
 
+@pytest.mark.soak
 def test_extract_and_insert_are_inverse(group):
     program = make_program(group, 2, 8, 2)
     hyper = stacked(program, [group.runs[i % 9] for i in range(8)])

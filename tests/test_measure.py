@@ -175,7 +175,7 @@ ONE_MODEL = pytest.mark.parametrize(
 # Pruning ----------------------------------------------------------------------------------------------------------
 
 
-@EVERY_MODEL
+@ONE_MODEL
 def test_pruning_is_numpys_forward_pass_with_the_small_weights_gone(made, model) -> None:
     directory, thresholds = made[model], [0, 0.05, 0.4, 2]
     found = directory.measure(kind="pruning", at="all", thresholds=thresholds)

@@ -115,6 +115,7 @@ def test_feature_ranks_are_those_of_the_rows_of_each_side():
     np.testing.assert_allclose(masked[-1], np.linalg.norm(Z[train], 2) ** 2, rtol=1e-4)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("model", [MLP, None], ids=["mlp", "transformer"])
 def test_features_times_the_output_matrix_are_the_logits(model):
     run, state, _ = probed(**({} if model is None else {"model": model}))

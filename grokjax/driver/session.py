@@ -25,6 +25,7 @@ from grokjax.driver.trainer import GroupTrainer, Interrupted, checkpoints_of
 from grokjax.engine import devices
 from grokjax.engine.capacity import choose_slots
 from grokjax.engine.compile_ahead import Ahead, compiling_ahead, make_program
+from grokjax.engine.executables import executable_hash
 from grokjax.experiment.config import Execution, Experiment
 from grokjax.experiment.grid import Group, Run, make_groups, make_runs, without_control
 from grokjax.experiment.loading import validate
@@ -292,7 +293,7 @@ def _note_start(path: Path, group: Group, trainer: GroupTrainer, mesh: Mesh) -> 
 def _executable(trainer: GroupTrainer, mesh: Mesh) -> str | None:
     """Hash of the compiled program. On CPU, where equal programs give equal bits, the time for it is saved."""
     on_cpu = devices.platform(mesh) == "cpu"
-    return None if on_cpu else trainer.batch.program.executable_hash()
+    return None if on_cpu else executable_hash(trainer.batch.program)
 
 
 def _report(tallies: list[Tally]) -> None:

@@ -6,13 +6,10 @@ Devices do not exchange data. R: slots of all devices.
 from __future__ import annotations
 
 import functools
-import hashlib
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.export
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
@@ -115,23 +112,10 @@ class Program:
         self._admit.lower(data, hyper, state, fresh).compile()
         self._advance.lower(data, hyper, state, *rest).compile()
 
-    def executable_hash(self) -> str:
-        """Of the compiled program that trains. On a GPU another compilation can choose other kernels, so other bits."""
-        # Without where in the source operations come from, which differs between a new program and one from the cache.
-        operations = [line for line in self.compiled_text().splitlines() if " = " in line]
-        text = re.sub(r", metadata=\{[^}]*\}", "", "\n".join(operations))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-    def compiled_text(self) -> str:
-        """The compiled program that trains, as HLO."""
-        return self._advance.lower(*self.abstract_inputs()).compile().as_text() or ""
-
-    def exported(self, platform: str) -> str:
-        """The program that trains as StableHLO for cuda or tpu; needs no such device."""
-        program: Any = self._advance
-        return jax.export.export(program, platforms=[platform])(
-            *self.abstract_inputs()
-        ).mlir_module()
+    @property
+    def training(self) -> Any:
+        """The jitted function that `advance` calls, to be looked at (executables.py)."""
+        return self._advance
 
     # -- what the trainer calls --------------------------------------------------------------------------------------
 
