@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
+from jax.stages import Wrapped
 from jaxtyping import PyTree
 
 from grokjax.engine import devices, lifted
@@ -42,7 +43,7 @@ class Program:
         run, all_ = P(RUN), P()
         own_forms = forms or by_platform(devices.platform(mesh))
 
-        def compiled(f: Callable, *inputs: P, donated: int | None = None) -> Callable:
+        def compiled(f: Callable, *inputs: P, donated: int | None = None) -> Wrapped:
             def traced(*arrays: Any) -> Any:
                 with using(own_forms):
                     return f(*arrays)
@@ -113,7 +114,7 @@ class Program:
         self._advance.lower(data, hyper, state, *rest).compile()
 
     @property
-    def training(self) -> Any:
+    def training(self) -> Wrapped:
         """The jitted function that `advance` calls, to be looked at (executables.py)."""
         return self._advance
 
