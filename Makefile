@@ -28,8 +28,9 @@ quickstart: $(USER_ENV) ## install into .venv and train the first grid
 plan: $(USER_ENV) ## say what CONFIG would cost, without training
 	.venv/bin/python run.py $(CONFIG) --plan
 
+# Compiled without optimising, because each program runs once; `make soak` compiles as users do.
 test: $(DEV_ENV) ## run the tests that take seconds
-	.venv-dev/bin/python -m pytest -n auto -m "not soak"
+	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" .venv-dev/bin/python -m pytest -n auto -m "not soak"
 
 soak: $(DEV_ENV) ## run the tests that take minutes
 	.venv-dev/bin/python -m pytest -n auto -m soak

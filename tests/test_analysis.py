@@ -423,6 +423,7 @@ def test_what_cannot_be_analysed_is_one_sentence_and_exit_code_2(tmp_path, capsy
     assert not path.exists() or not (path / "figures").exists()
 
 
+@pytest.mark.soak
 def test_the_command_line_takes_the_definitions(tmp_path, capsys):
     path = write_results(tmp_path / "x", {"split.train_fraction": [0.5, 0.8], "seed": range(2)})
     assert main([str(path), "--level", "0.8", "--delay-ratio", "1.5"]) == 0

@@ -57,7 +57,7 @@ def whole(runs: xr.Dataset, evaluations: int) -> bool:
 def goes_through_all_commands(
     config: Path, out: Path, points: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Plan, train, resume with nothing to do, continue with a larger budget, grow, measure, draw again."""
+    """Plan, train, resume with nothing to do, continue with a larger budget, grow, measure, draw again, verify."""
 
     def command(seeds: int, evaluations: int, *words: str) -> int:
         return main(
@@ -84,6 +84,7 @@ def goes_through_all_commands(
         "analysis.draw.FIGURES", {"curves": FIGURES["curves"]}
     )  # all were drawn above
     assert analyse([str(out)]) == 0
+    assert main(["--verify", str(out)]) == 0
     with (out / "runs.csv").open() as file:
         assert len(list(csv.DictReader(file))) == grown.sizes["run"]
 

@@ -66,6 +66,7 @@ def assert_slots_equal(left, right, pairs, rtol: float = 0.0) -> None:
             np.testing.assert_allclose(a[i], b[j], rtol=rtol, atol=rtol)
 
 
+@pytest.mark.soak
 def test_a_run_does_not_depend_on_its_slot_its_neighbours_or_the_number_of_slots(group):
     runs = group.runs
     few, many = make_program(group, 2, 4, 2), make_program(group, 2, 12, 2)
@@ -246,6 +247,7 @@ def test_snapshots_are_the_weights_that_a_budget_of_that_step_ends_with(
             assert (found[f"{tensor}@40"] != found[f"{tensor}@0"]).any()
 
 
+@pytest.mark.soak
 def test_finished_runs_are_not_trained_again(tmp_path, monkeypatch):
     config = write_grid(tmp_path / "a.yaml", every=60, seeds=1)
     run(config, tmp_path / "out")

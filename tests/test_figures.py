@@ -134,6 +134,7 @@ def test_a_single_line_has_its_medians_at_the_values(tmp_path):
     np.testing.assert_allclose(medians.get_xdata(), [0.5, 0.6, 0.8])
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["axis_curves", "heatmaps", "phase_diagram", "curves"])
 @pytest.mark.parametrize(
     "count", [*(pytest.param(n, marks=pytest.mark.soak) for n in (2, 3, 10)), 30]

@@ -32,6 +32,7 @@ def histories(n=8, **changes):
     return weights, measured
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "model", [MLP, pytest.param(None, marks=pytest.mark.soak)], ids=["mlp", "transformer"]
 )
@@ -123,6 +124,7 @@ def test_the_other_actions_do_what_they_say(kind):
     assert max(after) > 1e-4
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", sorted(OPTIMIZERS))
 def test_every_optimiser_starts_from_zeros(kind):
     # What reset_optimizer rests on.

@@ -101,6 +101,7 @@ def test_an_operation_a_format_and_a_scheme_of_the_recipes_are_settings(tree, tm
     assert "80 runs in 5 groups" in run(tree, str(ROOT / "configs" / "quickstart.yaml"), *words)
 
 
+@pytest.mark.soak
 def test_figures_of_the_recipes_do_not_break_other_directories(tree, tmp_path):
     path = write_results(tmp_path / "x", {"seed": range(2)})
     done = subprocess.run([sys.executable, "-m", "analysis", str(path)], cwd=tree, capture_output=True,

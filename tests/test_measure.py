@@ -375,6 +375,7 @@ def test_attention_entropy_is_numpys(made) -> None:
 # Tangent kernel ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("model", "most"), [("mlp", 2**24), ("mlp", 500), ("perceptron", 2**24)])
 def test_the_kernels_distance_is_that_of_explicit_jacobians(made, model, most, monkeypatch) -> None:
     """On all training rows: complex steps through NumPy's forward pass, no automatic differentiation."""

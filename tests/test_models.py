@@ -241,6 +241,7 @@ def test_init_lecun():
     assert not w["blocks.0.b_Q"].any()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("init", SCHEMES)
 def test_every_model_takes_every_scheme(init):
     for settings in (

@@ -32,6 +32,7 @@ def test_rows_of_a_step_are_the_distinct_ones(tmp_path):
     assert cost.parameters == 226_816
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -136,6 +136,7 @@ def test_hinge_of_two_classes_is_that_of_their_difference():
 # Model ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("n_classes", [pytest.param(2, marks=pytest.mark.soak), 3])
 @pytest.mark.parametrize(
     "settings",

@@ -53,6 +53,7 @@ def draw(seed, split, table, counts=None):
 # Counts ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("table", "split", "n_train"),
     [

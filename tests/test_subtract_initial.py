@@ -37,6 +37,7 @@ def test_every_run_starts_with_the_loss_of_equal_logits():
     assert float(found["train_loss"]) == pytest.approx(math.log(6), abs=1e-6)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     "blocks",

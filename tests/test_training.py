@@ -123,7 +123,10 @@ def norm_of(named):
             {"model": TRANSFORMER | {"n_layers": 2, "ln": "pre", "causal": False}},
             marks=pytest.mark.soak,
         ),
-        {"model": MLP, "task": {"format": "a op b ="}, "split": {"label_noise": 0.2}},
+        pytest.param(
+            {"model": MLP, "task": {"format": "a op b ="}, "split": {"label_noise": 0.2}},
+            marks=pytest.mark.soak,
+        ),
         {
             "model": {"kind": "quadratic", "d_mlp": 6, "readout_scale": 2.0},
             "optimizer": {"kind": "sgd", "learning_rate": 0.3, "momentum": 0.9},
@@ -405,6 +408,7 @@ def test_a_stop_rule_ends_a_run():
     assert int(states[-1].age) == 4
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("learning_rate", [1e9, 1e38])
 def test_divergence_is_found_at_its_evaluation_and_freezes_the_run(learning_rate):
     one = OneRun(
