@@ -102,7 +102,8 @@ def write_sealed(
         for part, arrays in whole.items()
     }
     index = json.dumps({"facts": facts, "parts": described, "by_row": by_row})
-    metadata = {"index": index, "crc": str(zlib.crc32(index.encode()))}
+    # One entry: safetensors writes several in an order that changes, and equal files should have equal bytes.
+    metadata = {"index": f"{zlib.crc32(index.encode()):08x} {index}"}
     tensors = {f"{part}/{name}": x for part, arrays in whole.items() for name, x in arrays.items()}
     try:
         with replacing(path) as aside:
@@ -125,8 +126,8 @@ class Sealed:
             with safe_open(path, "numpy") as file:
                 metadata = file.metadata() or {}
                 names = set(file.keys())
-            text = metadata["index"]
-            if zlib.crc32(text.encode()) != int(metadata["crc"]):
+            crc, _, text = metadata["index"].partition(" ")
+            if zlib.crc32(text.encode()) != int(crc, 16):
                 raise Damaged("is damaged (the checksum of its index does not agree)")
             index = json.loads(text)
             self.facts: dict[str, Any] = index["facts"]
