@@ -70,27 +70,21 @@ class Histories(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         """What basic indices select."""
-        runs, evals, probes = (np.arange(n)[k] for n, k in zip(self.shape, key, strict=True))
-        shape = tuple(np.size(x) for x in (runs, evals, probes))
-        values = np.full(shape, np.nan, np.float32)
-        wanted = np.full(self.shape[0], -1)
-        wanted[runs] = np.arange(shape[0])
-        evals, names = np.atleast_1d(evals), [self._probes[i] for i in np.atleast_1d(probes)]
-        for part in self._parts:
-            chosen = wanted[part.places] >= 0
-            if chosen.any():
-                own, read = part.store.read_block(part.block)
-                self._copy(
-                    values, wanted[part.places[chosen]], part.rows[chosen], read, own, evals, names
-                )
-        values[evals[None, :] >= self._done[np.atleast_1d(runs)][:, None]] = np.nan
-        return values.reshape(
-            [
-                np.size(x)
-                for x, k in zip((runs, evals, probes), key, strict=True)
-                if isinstance(k, slice)
-            ]
+        runs, evals, probes = (
+            np.atleast_1d(np.arange(n)[k]) for n, k in zip(self.shape, key, strict=True)
         )
+        names = [self._probes[i] for i in probes]
+        values = np.full((len(runs), len(evals), len(names)), np.nan, np.float32)
+        wanted = np.full(self.shape[0], -1)
+        wanted[runs] = np.arange(len(runs))
+        for part in self._parts:
+            to = wanted[part.places]
+            if (to >= 0).any():
+                own, read = part.store.read_block(part.block)
+                self._copy(values, to[to >= 0], part.rows[to >= 0], read, own, evals, names)
+        values[evals[None, :] >= self._done[runs][:, None]] = np.nan
+        # An index that is a number takes its dimension away.
+        return values[tuple(slice(None) if isinstance(k, slice) else 0 for k in key)]
 
     @staticmethod
     def _copy(

@@ -37,12 +37,24 @@ def load(path: str | Path) -> xr.Dataset:
     (of the validation accuracy, NaN without one). `attrs`: path, name, axes (name -> values),
     budget (steps, of the run with the largest), unverified (number of runs that an older version
     wrote without checksums). Every history is compared with its checksum; runs whose results are
-    damaged or lost count as not trained, with a warning. More than 512 MiB of histories stay on disk until
-    they are asked for, for example `dataset["value"].sel(probe="val_accuracy")`. Raises
+    damaged or lost count as not trained, with a warning. More than 512 MiB of histories stay on
+    disk until they are asked for, for example `dataset["value"].sel(probe="val_accuracy")`. Raises
     ResultsError.
     """
     path = Path(path)
     settings = _read_settings(path)
+    try:
+        return _load(path, settings)
+    except Damaged as error:
+        raise ResultsError(f"{error}; {_RESTORE}") from error
+    except OSError as error:
+        where = cut_path(error.filename or path)
+        raise ResultsError(
+            f"{where}: cannot be read ({error.strerror or error}); make it readable"
+        ) from error
+
+
+def _load(path: Path, settings: dict[str, Any]) -> xr.Dataset:
     stores, losses = _open(path)
     for loss in losses:
         log.warning(
@@ -54,10 +66,7 @@ def load(path: str | Path) -> xr.Dataset:
         raise ResultsError(
             f"{cut_path(path)}: no run has results yet{unusable}; start or continue the training first"
         )
-    try:
-        dataset = _make(stores, blocks, _axis_settings(settings))
-    except Damaged as error:
-        raise ResultsError(f"{error}; {_RESTORE}") from error
+    dataset = _make(stores, blocks, _axis_settings(settings))
     return _fill_axes(dataset, settings).assign_attrs(
         path=str(path),
         name=str(settings.get("name", path.name)),
@@ -151,7 +160,7 @@ def _open(path: Path) -> tuple[list[tuple[str, GroupStore]], list[Loss]]:
     for _, store in stores:
         store.check_histories()
     losses = [loss for _, store in stores for loss in store.losses]
-    return stores, [*missing_groups(path), *losses]
+    return stores, [*missing_groups(path, "start the experiment again to train it again"), *losses]
 
 
 def _blocks(stores: list[tuple[str, GroupStore]]) -> list[_Block]:

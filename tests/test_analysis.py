@@ -16,8 +16,9 @@ from analysis.cells import axes_of, cells_of
 from analysis.figures import FIGURES
 from analysis.figures.curves import aligned, representative_cells
 from analysis.figures.style import short
+from analysis.histories import Histories
 from analysis.study import Definitions, make_study
-from analysis.table import write_cells, write_parquet, write_table
+from analysis.table import table_columns, write_cells, write_parquet, write_table
 from tests.synthetic import (
     BUDGET,
     EVAL_EVERY,
@@ -467,3 +468,24 @@ def test_the_parquet_table_is_the_csv_with_all_digits(results, tmp_path):
         else:
             assert list(text[name]) == list(table[name]), name
     assert table["final_val_loss"].dtype.kind == "f" and table["seed"].dtype.kind == "i"
+
+
+def test_large_histories_stay_on_disk_until_they_are_asked_for(results, monkeypatch):
+    eager = analysis.load(results)
+    read = []
+    real = Histories._read
+    monkeypatch.setattr(
+        Histories, "_read", lambda self, key: (read.append(key), real(self, key))[1]
+    )
+    monkeypatch.setattr("analysis.histories.MOST_BYTES", 0)
+    lazy = analysis.load(results)
+    assert read == [], "loading reads no values"
+    accuracy = lazy["value"].sel(probe="val_accuracy")
+    np.testing.assert_array_equal(accuracy, eager["value"].sel(probe="val_accuracy"))
+    assert len(read) == 1 and accuracy.shape == (24, eager.sizes["eval"])
+    for part in ({"run": 3}, {"run": slice(2, 20, 5), "eval": slice(1, 9)}, {"run": 1, "eval": 2, "probe": 0},
+                 {"run": [5, 1], "probe": [2, 0]}, {"eval": slice(None, None, -1)}):  # fmt: skip
+        np.testing.assert_array_equal(lazy["value"].isel(part), eager["value"].isel(part))
+    tables = [table_columns(make_study(d, Definitions())) for d in (eager, analysis.load(results))]
+    for name, column in tables[0].items():
+        np.testing.assert_array_equal(tables[1][name], column, err_msg=name)

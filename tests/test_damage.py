@@ -333,3 +333,25 @@ def test_weights_of_one_run_are_exported(whole, tmp_path) -> None:
     for words in ((run, 3), ("nobody", None)):
         with pytest.raises(analysis.ResultsError, match=f"no weights of run {words[0]} at "):
             analysis.export_weights(whole, words[0], tmp_path / "x", step=words[1])
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), OSError(24, "Too many open files")]
+)
+def test_what_the_machine_is_to_blame_for_loses_nothing(copy, error, monkeypatch, capsys) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
+    monkeypatch.setattr("grokjax.results.sealed.safe_open", refuse)
+    with pytest.raises(analysis.ResultsError, match=f"cannot be read \\({error.strerror}\\)"):
+        analysis.load(copy)
+    for words in (["--verify", str(copy)], ["--measure", str(copy)]):
+        capsys.readouterr()
+        assert main(words) == 2
+        assert error.strerror in capsys.readouterr().err
+    assert command(copy) == 2 and error.strerror in capsys.readouterr().err
+    monkeypatch.undo()
+    after = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
+    assert {p: after.get(p) for p in before} == before
+    assert main(["--verify", str(copy)]) == 0

@@ -368,6 +368,7 @@ def test_a_probe_that_is_measured_seldom_has_lines_without_gaps(tmp_path):
         assert (line.get_xdata() % 400 == 0).all() and np.isfinite(line.get_ydata()).all()
 
 
+@pytest.mark.soak
 def test_values_that_span_a_factor_of_a_hundred_have_a_log_axis_but_accuracies_have_none(tmp_path):
     _, found = probe_figures(tmp_path / "x", {DECAY: [0.3, 1.0]})
     scales = dict(zip(titles_of(found["probes"]), panels_of(found["probes"]), strict=True))
@@ -375,6 +376,7 @@ def test_values_that_span_a_factor_of_a_hundred_have_a_log_axis_but_accuracies_h
     assert {scales[name].get_yscale() for name in ("val_accuracy", "probe_03")} == {"linear"}
 
 
+@pytest.mark.soak
 def test_values_that_differ_by_rounding_are_flat(tmp_path):
     def rounded(point):
         row = recorded(point)

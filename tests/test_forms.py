@@ -124,7 +124,7 @@ def check_lowered(text: str, eigen: bool) -> None:
     sorts = re.findall(r'"stablehlo.sort"\([^\n]*\n(.*?)\}\) :', text, re.DOTALL)
     assert not any(re.search(r"compare.*f32", body) for body in sorts), "a sort of floats"
     products = re.findall(r"stablehlo.dot_general.*", text)
-    assert products and all("precision" in p for p in products if "f32" in p)
+    assert products and all("HIGHEST, HIGHEST" in p for p in products if "f32" in p)
     calls = set(re.findall(r"stablehlo.custom_call @([\w$.]+)", text))
     assert calls <= (EIGENVALUES if eigen else set())
 
@@ -136,6 +136,19 @@ def test_programs_lower_for_accelerators(kind, platform) -> None:
     program = program_of(ONE_OF_EACH[kind], LOWERED[platform])
     eigen = {p.kind for p in program.setup.settings.probes} & {"feature_rank", "feature_spectrum"}
     check_lowered(exported(program, platform), bool(eigen))
+
+
+@pytest.mark.parametrize(
+    ("precision", "words"),
+    [
+        ("tf32", "lhs_precision_type = tf32"),
+        ("bfloat16", "lhs_precision_type = bf16"),
+        ("float32x3", "num_primitive_operations = 3"),
+    ],
+)
+def test_products_are_asked_for_in_the_precision_of_the_setting(precision, words) -> None:
+    text = exported(program_of("quickstart", GPU, f"train.precision={precision}"), "cuda")
+    assert any(words in line for line in text.splitlines() if "stablehlo.dot_general" in line)
 
 
 def test_the_quickstart_lowers_for_cuda() -> None:

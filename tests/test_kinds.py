@@ -55,6 +55,7 @@ def run(tree: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.soak
 def test_kinds_of_the_recipes_are_planned_trained_resumed_measured_and_drawn(tree, tmp_path):
     config, out = tmp_path / "toy.yaml", tmp_path / "out"
     config.write_text(CONFIG)
@@ -95,6 +96,7 @@ def check_measured(out: Path) -> None:
     assert len(rows) == 2 and {tuple(row) for row in rows} <= expected
 
 
+@pytest.mark.soak
 def test_an_operation_a_format_and_a_scheme_of_the_recipes_are_settings(tree, tmp_path):
     words = ["task.operation=x^2-y^2", "task.format=b a =", "model={kind: mlp, init: small}"]
     words += ["probes=[{kind: fourier}]", "--plan", "--out", str(tmp_path / "x")]

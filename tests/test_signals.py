@@ -15,7 +15,7 @@ import pytest
 
 from grokjax import signals
 from grokjax.driver import session
-from grokjax.driver.session import StopSignal
+from grokjax.driver.stop_signal import StopSignal
 from grokjax.driver.trainer import GroupTrainer, Interrupted
 from grokjax.experiment.loading import load_with_places
 from tests.harness import ROOT, assert_same, command, environment, results, train, write_grid
@@ -86,6 +86,7 @@ def test_the_same_signal_passed_on_by_make_is_no_second_one(heard):
     assert len(heard.said) == 1
 
 
+@pytest.mark.soak
 def test_a_signal_during_the_last_chunk_of_a_group_ends_before_the_next_one(tmp_path, monkeypatch):
     config = write_grid(tmp_path / "a.yaml", every=60)
     words = [TWO_GROUPS, f"execution.out={tmp_path / 'out'}"]

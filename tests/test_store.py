@@ -160,3 +160,11 @@ def test_snapshots_of_a_run_have_their_steps(tmp_path):
     np.testing.assert_array_equal(store.weights.read("b", 20)["w"], BASE + 20 + ord("b"))
     with pytest.raises(KeyError):
         store.weights.read("b", 30)
+
+
+def test_packs_are_not_merged_if_their_weights_differ_in_shape(tmp_path):
+    store = written(tmp_path, ended("a"), ended("b", {"w": BASE[:2]}))
+    StoreWriter(store).finish()
+    store = GroupStore(tmp_path)
+    assert len(files_of(store)) == 2 and not store.ended.losses
+    np.testing.assert_array_equal(store.weights.read("b")["w"], BASE[:2])

@@ -243,6 +243,7 @@ def test_division_refuses_a_composite_modulus(operation, p, advice):
         Modular(operation=operation, p=p)
 
 
+@pytest.mark.soak
 def test_division_accepts_exactly_the_primes():
     primes = {p for p in range(2, 200) if all(math.gcd(p, d) == 1 for d in range(2, p))}
     for p in primes:

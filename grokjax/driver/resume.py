@@ -113,11 +113,15 @@ class Starts:
 
     def _with_history(self, run: Run, state: RunState) -> RunState | None:
         """The state, if the measurements before it are on disk; else None, so that they are made again."""
-        if self.store.progress(run.id).evaluations_done >= int(state.evaluations):
-            return state
+        done, why = int(state.evaluations), f"{self.store.directory}: values are missing"
+        try:
+            self.store.read(run.id, self.program.names, done)
+            if self.store.progress(run.id).evaluations_done >= done:
+                return state
+        except Damaged as error:
+            why = str(error)
         log.warning(
-            f"{self.store.directory}: the measurements of run {run.id} before evaluation {int(state.evaluations)} are "
-            "lost; it is trained again from the start"
+            f"{why}; run {run.id} has none it can use before evaluation {done}, so it is trained again from the start"
         )
         return None
 

@@ -7,11 +7,9 @@ import functools
 import itertools
 import logging
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import jax
@@ -20,6 +18,7 @@ from jax.sharding import Mesh
 from grokjax import signals
 from grokjax.driver.progress import Display
 from grokjax.driver.resume import describe_stores, is_admitted, to_train
+from grokjax.driver.stop_signal import StopSignal
 from grokjax.driver.tally import Tally, begin_tally
 from grokjax.driver.trainer import GroupTrainer, Interrupted, checkpoints_of
 from grokjax.engine import devices
@@ -46,42 +45,6 @@ _SMALLEST = 2**20
 """Bytes of free disk space that are needed to begin."""
 
 
-class StopSignal:
-    """Set by SIGTERM, SIGINT or SIGUSR1. A second SIGINT quits at once.
-
-    For programs that call `run`; a command hears its signals by `signals.watch`, also while it compiles.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-
-    def __call__(self) -> bool:
-        return self.received is not None or signals.received()
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.received = number
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[StopSignal]:
-        """Handle the signals while the block runs. Only the main thread can; elsewhere nothing changes."""
-        if signals.watching():
-            yield self
-            return
-        old: dict[int, Any] = {}
-        try:
-            for number in signals.SIGNALS:
-                old[number] = signal.signal(number, self._handle)
-        except ValueError:
-            log.debug("not the main thread: signals are not handled")
-        try:
-            yield self
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
-
-
 def run_experiment(
     experiment: Experiment,
     execution: dict[str, Any] | None = None,
@@ -98,7 +61,7 @@ def run_experiment(
     groups, mesh, path = prepare(experiment, places)
     make_directory(path)
     with hold(path), StopSignal().listening() as stop, _shown(display, groups) as show:
-        for loss in missing_groups(path):
+        for loss in missing_groups(path, "it is trained again"):
             log.warning(loss.told(""))
         write_experiment(experiment, path)
         with compiling_ahead(experiment.execution, mesh) as ahead:

@@ -135,6 +135,10 @@ def check_precision(precision: str, platform: str) -> None:
             "precision",
             f"{precision} is ignored by the CPU, which computes in float32; use float32",
         )
+    if precision == "tf32" and platform == "tpu":
+        raise SettingError(
+            "precision", "tf32 is a format of NVIDIA's GPUs; use float32, float32x3 or bfloat16"
+        )
 
 
 def describe(mesh: Mesh) -> str:

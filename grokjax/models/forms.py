@@ -27,13 +27,16 @@ class Forms:
     """Sums over rows and columns: products with ones, or plain reductions."""
     wide_gradients: bool
     """Whether the gradient of a tall matrix is computed transposed, behind a barrier (`linear.weight_gradient`)."""
-    three_passes: str
-    """JAX's name of the algorithm of float32x3: float32 in three or more passes of a tensor core."""
+    float32x3: str = "TF32_TF32_F32_X3"
+    """JAX's name of the algorithm of products in this precision: float32 in three or more passes of a tensor core."""
+    tf32: str = "TF32_TF32_F32"
+    bfloat16: str = "BF16_BF16_F32"
+    """By algorithm, because JAX's word bfloat16 means TF32 on a GPU."""
 
 
-CPU = Forms("scatter", "products", True, "TF32_TF32_F32_X3")
-GPU = Forms("one-hot", "reductions", False, "TF32_TF32_F32_X3")
-TPU = dataclasses.replace(GPU, three_passes="BF16_BF16_F32_X6")
+CPU = Forms("scatter", "products", True)
+GPU = Forms("one-hot", "reductions", False)
+TPU = dataclasses.replace(GPU, float32x3="BF16_BF16_F32_X6")
 
 _current: ContextVar[Forms] = ContextVar("forms", default=CPU)
 

@@ -15,6 +15,8 @@ SMALL_ROWS, SMALL_BYTES = 1000, 2**28
 """A pack with fewer rows and bytes than these is small, and is merged with other small ones."""
 MOST_BYTES = 2**29
 """Bytes of the packs that are merged into one; they are held in memory."""
+LONGER = "history"
+"""The part whose rows differ in length, by the evaluations that were made."""
 MOST_SMALL = 32
 """Small packs that may be there before they are merged."""
 
@@ -63,7 +65,8 @@ def _merge(packs: Packs, numbers: list[int]) -> None:
                 [
                     read[n, part][name][[at[row] for m, row in kept if m == n and row in at]]
                     for n, at in index[part].items()
-                ]
+                ],
+                part == LONGER,
             )
             for name in first.names(part)
         }
@@ -91,7 +94,10 @@ def _is_small(pack: Sealed) -> bool:
 
 def _likeness(pack: Sealed) -> str:
     """Equal for packs that can be merged."""
-    arrays = {part: [[n, pack.shape(part, n)[2:]] for n in pack.names(part)] for part in pack.parts}
+    arrays = {
+        part: [[n, pack.shape(part, n)[2 if part == LONGER else 1 :]] for n in pack.names(part)]
+        for part in pack.parts
+    }
     columns = sorted(pack.facts["columns"])
     return json.dumps([columns, pack.facts["shared"], sorted(pack.facts["only"]), arrays])
 
@@ -107,10 +113,10 @@ def _bunches(numbers: list[int], n_bytes: Callable[[int], int]) -> Iterator[list
     yield bunch
 
 
-def _joined(arrays: list[np.ndarray]) -> np.ndarray:
-    """One below the other. Rows of different length (histories) are padded with NaN."""
-    longest = max((x.shape[1] for x in arrays if x.ndim > 1), default=0)
-    return np.concatenate([padded(x, longest) if x.ndim > 1 else x for x in arrays])
+def _joined(arrays: list[np.ndarray], pad: bool) -> np.ndarray:
+    """One below the other; `pad`: rows of different length are padded with NaN."""
+    longest = max(x.shape[1] for x in arrays) if pad else 0
+    return np.concatenate([padded(x, longest) if pad else x for x in arrays])
 
 
 def padded(x: np.ndarray, length: int) -> np.ndarray:

@@ -58,15 +58,17 @@ def _bytes(x: np.ndarray) -> memoryview:
 
 @contextlib.contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Turn whatever a file can raise when it is read into Damaged, with plain words."""
+    """Turn whatever a broken file can raise when it is read into Damaged, with plain words.
+
+    What the machine is to blame for (no permission, no memory, too many open files) is raised as it is: results must
+    not count as lost because of it.
+    """
     try:
         yield
-    except Damaged:
-        raise
     except FileNotFoundError:
         raise Damaged("is missing") from None
-    except OSError as error:
-        raise Damaged(f"cannot be read ({error.strerror or cut(error, 100)})") from None
+    except (Damaged, OSError, MemoryError):
+        raise
     except (
         Exception
     ) as error:  # safetensors and JSON raise whatever their layers raise on broken files
@@ -115,7 +117,7 @@ def write_sealed(
 class Sealed:
     """A file that `write_sealed` wrote. Reads the index at once, arrays when they are asked for.
 
-    Everything that is read is compared with its checksum first. Raises Damaged.
+    Everything that is read is compared with its checksum first. Raises Damaged, or OSError.
     """
 
     def __init__(self, path: Path):

@@ -49,7 +49,7 @@ _RUNNING = Block("running")
 
 
 class GroupStore:
-    """The directory of one group. Opening it changes nothing; `prepare` comes before the first change."""
+    """The directory of one group. Opening it changes nothing; a StoreWriter changes it."""
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -210,8 +210,8 @@ def _undescribed(store: GroupStore) -> list[Loss]:
     return [Loss(store.admitted, f"lacks a file; {again}", tuple(runs))]
 
 
-def missing_groups(path: Path) -> list[Loss]:
-    """Directories of groups that were trained and are not there."""
+def missing_groups(path: Path, advice: str) -> list[Loss]:
+    """Directories of groups that were trained and are not there. `advice`: what becomes of them."""
     try:
         lines = (path / "provenance.jsonl").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -220,7 +220,7 @@ def missing_groups(path: Path) -> list[Loss]:
     for line in lines:
         with contextlib.suppress(ValueError, TypeError, KeyError):
             trained.append(path / "groups" / str(json.loads(line)["group"]))
-    why = "is missing, with all results of its group; start the experiment again to train it again"
+    why = f"is missing, with all results of its group; {advice}"
     return [Loss(d, why) for d in dict.fromkeys(trained) if not d.is_dir()]
 
 

@@ -13,6 +13,7 @@ from grokjax.results.pack_writing import mark_lost
 from grokjax.results.sealed import Damaged
 from grokjax.results.store import GroupStore, group_stores, missing_groups
 
+_GROUP_AGAIN = "start the experiment again to train it again"
 _AGAIN = "start the experiment again to train them again"
 
 
@@ -34,7 +35,7 @@ def verify(path: Path) -> Report:
     Nothing is written where another process holds the lock, or where the directory is not writable.
     """
     report = Report(experiment_file.check(path))
-    report.problems += [loss.told("") for loss in missing_groups(path)]
+    report.problems += [loss.told("") for loss in missing_groups(path, _GROUP_AGAIN)]
     lost = [store for _, store in group_stores(path) if _verify_group(store, report)]
     if lost:
         try:

@@ -17,14 +17,11 @@ from grokjax.models import Model, ModelTables, Params, forms
 from grokjax.tasks import Sample
 from grokjax.training.runstate import Data, Hyper, Setup
 
-_PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
-"""JAX's names; that of float32x3 depends on the platform."""
-
 
 def precision(setup: Setup) -> contextlib.AbstractContextManager:
     # Must be used inside the traced functions: the context manager acts only in the thread that traces.
     name = setup.settings.train.precision
-    return jax.default_matmul_precision(_PRECISION.get(name, forms.current().three_passes))
+    return jax.default_matmul_precision(getattr(forms.current(), name, name))
 
 
 def init_params(setup: Setup, hyper: Hyper) -> Params:
