@@ -312,13 +312,14 @@ def test_everything_is_drawn_whole_and_twice_with_the_same_names(results, tmp_pa
     expected = {"curves", "probes", "time_split.train_fraction", "time_model.n_layers"} | {
         f"{kind}_split.train_fraction_model.n_layers" for kind in ("median_time", "phases")
     }
-    assert written[:2] == [path / "runs.csv", path / "cells.csv"]
-    assert {file.name for file in written[2:]} == {
+    tables, written = written[:3], written[3:]
+    assert [file.name for file in tables] == ["runs.csv", "runs.parquet", "cells.csv"]
+    assert {file.name for file in written} == {
         stem + end for stem in expected for end in (".png", ".pdf")
     }
-    for file in written[2:]:
+    for file in written:
         assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"%PDF")
-    assert set((path / "figures").iterdir()) == set(written[2:])
+    assert set((path / "figures").iterdir()) == set(written)
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def test_what_an_older_version_measured_and_is_damaged(results: Path) -> None:
 # -- what is in the way ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["runs.csv", "cells.csv"])
+@pytest.mark.parametrize("name", ["runs.csv", "runs.parquet", "cells.csv"])
 def test_a_table_that_is_a_directory(
     results: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
