@@ -168,3 +168,15 @@ def test_packs_are_not_merged_if_their_weights_differ_in_shape(tmp_path):
     store = GroupStore(tmp_path)
     assert len(files_of(store)) == 2 and not store.ended.losses
     np.testing.assert_array_equal(store.weights.read("b")["w"], BASE[:2])
+
+
+def test_what_has_no_elements_comes_back(tmp_path):
+    """A checkpoint can come when no run is in training; a run can end without a value."""
+    store = written(tmp_path, ended("a", done=0), ended("b"))
+    StoreWriter(store).write_running([], ["loss"])
+    store = GroupStore(tmp_path)
+    store.check_all()
+    assert not store.running.losses and not store.ended.losses
+    assert store.read("a", ["loss"], 0).shape == (0, 1)
+    StoreWriter(store).finish()
+    assert GroupStore(tmp_path).progress("a") == Progress("finished", 0, -1)
