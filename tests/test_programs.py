@@ -16,6 +16,7 @@ from grokjax.engine.slots import Slots
 from grokjax.experiment.config import Execution
 from grokjax.experiment.grid import make_groups, make_runs
 from grokjax.experiment.loading import load_experiment, load_with_places
+from grokjax.results.store import GroupStore
 from tests.harness import assert_same, results, write_grid
 
 
@@ -34,9 +35,8 @@ def test_a_program_compiled_ahead_is_not_compiled_again(tmp_path):
         ahead.begin(group)
         program = ahead.program(group)
         assert program.traces == 1
-        tally = GroupTrainer(
-            group, tmp_path / "out" / "groups" / group.hash, execution, program
-        ).train()
+        store = GroupStore(tmp_path / "out" / "groups" / group.hash)
+        tally = GroupTrainer(group, store, execution, program).train()
     assert program.traces == 1 and tally.run_steps > 0
     assert_same(run(config, tmp_path / "plain"), results(tmp_path / "out"))
 

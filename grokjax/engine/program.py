@@ -44,6 +44,7 @@ class Program:
         own_forms = forms or by_platform(devices.platform(mesh))
 
         def compiled(f: Callable, *inputs: P, donated: int | None = None) -> Wrapped:
+            @functools.wraps(f)  # its name is what a profile and a log of compilations show
             def traced(*arrays: Any) -> Any:
                 with using(own_forms):
                     return f(*arrays)
