@@ -187,8 +187,8 @@ class Rows:
     index_B: Int[Array, " B"]
     """Numbers of table rows: first the n_train training rows in table order, then padding."""
     train_N: Bool[Array, " N"]
-    labels_NA: Int[Array, "N A"]
-    """Labels used in training: the targets, except for the wrong labels."""
+    labels_NA: Int[Array, "N A"] | None
+    """Labels used in training: the targets, except for the wrong labels. None for a stream, whose rows do not stay."""
 
 
 def draw_split(

@@ -53,7 +53,7 @@ def test_counted_operations_are_those_of_the_compiled_gradient(tmp_path, overrid
         runstate.make_data(setup),
         jax.tree.map(jax.numpy.asarray, runstate.make_hyper(group.first)),
     )
-    data = passes.data_of(setup, data, hyper)
+    data = passes.data_of(setup, data, hyper, 0)
     state = one_run.init_run(setup, data, hyper)
     weights = row_weights(hyper.n_train, setup.bucket)
 

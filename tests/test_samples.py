@@ -49,7 +49,7 @@ SAMPLE = make_table(SparseParity(**TASK))
 def rows_of(**changes):
     """Inputs and targets of one run, as NumPy."""
     one = OneRun(**(PARITY | changes))
-    data = jax.jit(lambda h: passes.data_of(one.setup, one.data, h))(one.hyper)
+    data = jax.jit(lambda h: passes.data_of(one.setup, one.data, h, 0))(one.hyper)
     return np.asarray(data.table_input), np.asarray(data.targets_NA)
 
 
@@ -106,7 +106,7 @@ def test_a_state_does_not_keep_what_can_be_drawn_again():
 
 def test_the_data_of_a_table_are_shared_by_its_runs():
     one = OneRun()
-    assert passes.data_of(one.setup, one.data, one.hyper) is one.data
+    assert passes.data_of(one.setup, one.data, one.hyper, 0) is one.data
 
 
 # Loss -----------------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def test_metrics_are_of_training_and_of_test_rows():
 
 def test_blocks_of_rows_change_only_the_order_of_sums():
     one = OneRun(**(PARITY | {"train": {"steps": 4, "loss": "hinge"}}))
-    data = passes.data_of(one.setup, one.data, one.hyper)
+    data = passes.data_of(one.setup, one.data, one.hyper, 0)
     state = one.start()
     n = one.setup.bucket
     batch = passes.Batch(jnp.arange(n), jnp.full(n, 1 / n), data.targets_NA[:n])

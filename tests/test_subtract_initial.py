@@ -60,7 +60,7 @@ def test_loss_and_gradient_are_those_of_the_dense_forward_pass(model, blocks):
         return (loss_NA[index].mean(-1) * weights).sum() / weights.sum()
 
     def ours(params):
-        data = passes.data_of(setup, one.data, one.hyper)
+        data = passes.data_of(setup, one.data, one.hyper, 0)
         batch = passes.batch_of(data, start.rows.labels_NA, index, weights)
         return passes.loss_and_gradient(setup, data, one.hyper, params, batch)
 

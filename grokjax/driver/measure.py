@@ -228,7 +228,7 @@ def make_program(measurement: Any, setup: Setup) -> Program:
 def saved(setup: Setup, data: Data, hyper: Hyper, params: Params, final: Params | None) -> Saved:
     """One set of weights with all data of its run. What a measurement does not use is not computed."""
     state = one_run.init_run(setup, data, hyper).replace(params=params)  # type: ignore[attr-defined]
-    own = passes.data_of(setup, data, hyper)
+    own = passes.data_of(setup, data, hyper, state.age)
     table, scale = setup.model.table, hyper.model["readout_scale"]
     return Saved(
         view=one_run.make_view(setup, data, hyper, state),

@@ -12,7 +12,7 @@ from typing import Any
 from grokjax.experiment.axes import expand_axes
 from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.cadence import Cadence
-from grokjax.experiment.config import Experiment, RunSettings
+from grokjax.experiment.config import Epochs, Experiment, RunSettings
 from grokjax.experiment.durations import batches_of, durations
 from grokjax.experiment.identity import group_hash, identity_without_seeds, run_id, run_id_of
 from grokjax.experiment.loading import at_axes, at_point, validate
@@ -55,12 +55,17 @@ class Run:
     @property
     def table(self) -> Any:
         """The Table or Sample of its task, built once for all runs that share it."""
-        return table_of(self.settings.task)
+        return table_of(self.settings.task, self.stream_batch)
 
     @property
     def split(self) -> Split:
         """Its split, built once for all runs that share it."""
-        return split_of(self.settings.task, self.settings.split)
+        return split_of(self.settings.task, self.settings.split, self.stream_batch)
+
+    @property
+    def stream_batch(self) -> int:
+        """Rows that a step draws from a stream; 0 if the task is not a stream."""
+        return stream_batch(self.settings)
 
     @property
     def steps(self) -> int:
@@ -177,13 +182,15 @@ def _by_setting(point: dict[str, Any]) -> dict[str, Any]:
 
 def resolve(settings: RunSettings, point: dict[str, Any], places: Places) -> Run:
     """Counts, durations and identities of one run. Raises ConfigError."""
+    _check_stream(settings, places)
     n_train = _n_train_of(settings, places)
     _check_model(settings, places)
     _check_probes(settings, places)
     batch_size, batches = batches_of(settings.train.batch_size, n_train)
     cadence, budget = durations(settings, batches, places)
     _check_intervention(settings, cadence, budget, places)
-    bucket = bucket_of(n_train, table_of(settings.task).n_rows)
+    table = table_of(settings.task, stream_batch(settings))
+    bucket = n_train if table.stream else bucket_of(n_train, table.n_rows)
     derived = [bucket, batch_size, batches, dataclasses.astuple(cadence)]
     return Run(
         id=run_id(settings),
@@ -200,25 +207,54 @@ def resolve(settings: RunSettings, point: dict[str, Any], places: Places) -> Run
 
 
 @functools.lru_cache(maxsize=64)
-def table_of(task: Any) -> Any:
-    """The Table or Sample of a task's settings, built once."""
-    return make_table(task)
+def table_of(task: Any, batch: int = 0) -> Any:
+    """The Table or Sample of a task's settings, built once. `batch`: rows that a step draws from a stream."""
+    return dataclasses.replace(table_of(task), n_train=batch) if batch else make_table(task)
 
 
 @functools.lru_cache(maxsize=8)
-def split_of(task: Any, split: Any) -> Split:
+def split_of(task: Any, split: Any, batch: int = 0) -> Split:
     """The split of settings. A few are kept: each holds all rows of its table."""
-    return make_split(split, table_of(task))
+    return make_split(split, table_of(task, batch))
 
 
 @functools.lru_cache(maxsize=65536)
-def _n_train(task: Any, split: Any) -> int:
-    return split_of(task, split).n_train
+def _n_train(task: Any, split: Any, batch: int) -> int:
+    return split_of(task, split, batch).n_train
+
+
+def stream_batch(settings: RunSettings) -> int:
+    """Rows that a step draws from a stream; 0 if the task is not a stream."""
+    batch = settings.train.batch_size
+    return batch if table_of(settings.task).stream and isinstance(batch, int) else 0
+
+
+def _check_stream(settings: RunSettings, places: Places) -> None:
+    """Refuse what has no meaning for rows that every step draws anew."""
+    if not table_of(settings.task).stream:
+        return
+    if settings.split.kind != "drawn":
+        message = f"{settings.split.kind} divides the rows of a table, but a stream draws new rows for every step; use drawn"
+        raise places.error(("split", "kind"), message, because=("task",))
+    if settings.split.label_noise > 0:
+        message = f"{settings.split.label_noise} gives wrong labels to training rows, but a stream has none that stay; use 0"
+        raise places.error(("split", "label_noise"), message, because=("task",))
+    if not isinstance(settings.train.batch_size, int):
+        message = f"{_said(settings.train.batch_size)} is a share of the training rows, but a stream has no end; use a number of rows, such as 64"
+        raise places.error(("train", "batch_size"), message, because=("task",))
+    for name in ("steps", "eval_every"):
+        if isinstance(getattr(settings.train, name), Epochs):
+            message = "a stream has no epochs; give a number of steps"
+            raise places.error(("train", name), message, because=("task",))
+
+
+def _said(batch_size: Any) -> str:
+    return shown(batch_size if isinstance(batch_size, str) else batch_size.model_dump())
 
 
 def _n_train_of(settings: RunSettings, places: Places) -> int:
     try:
-        return _n_train(settings.task, settings.split)
+        return _n_train(settings.task, settings.split, stream_batch(settings))
     except SettingError as error:
         raise places.error(("split", error.name), error.why, because=("task", "split")) from None
 

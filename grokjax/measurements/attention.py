@@ -30,11 +30,12 @@ class AttentionEntropy(Measurement):
 def labels(s: AttentionEntropy, model: Model) -> dict[str, Any]:
     return {
         "layer": range(model.settings.n_layers),
-        "position": range(model.token_table.tokens_NT.shape[1]),
+        "position": range(model.table.n_positions),
     }
 
 
 def attention_entropy(s: AttentionEntropy, saved: Saved) -> dict[str, Array]:
-    patterns = attention_patterns(saved.view.model, saved.params, saved.inputs)
+    assert saved.view.tokens_NT is not None, "a model with attention reads tokens"
+    patterns = attention_patterns(saved.view.model, saved.params, saved.view.tokens_NT)
     each_LT = jnp.stack([pattern_entropy(pattern_NHTT) for pattern_NHTT in patterns])
     return {"entropy": each_LT.mean(1), "entropy_by_position": each_LT}

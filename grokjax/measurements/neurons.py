@@ -103,7 +103,7 @@ def fewest_neurons(saved: Saved, params: Params) -> Fewest:
         places_F(saved.view.model, params),
         saved.answers_BA(params),
     )
-    labels_BA = saved.view.rows.labels_NA[saved.view.rows.index_B]
+    labels_BA = saved.view.labels_NA[saved.view.rows.index_B]
     real_B1, most = saved.real_B[:, None], len(place_F)
 
     def n_right(answers_BA: Array) -> Array:
@@ -160,7 +160,7 @@ def _alone(saved: Saved, mask_F: Array, full_NA: Array) -> dict[str, Array]:
     view, layer = saved.view, hidden_layer(saved.view.model, saved.params)
     squares_F = (layer.W_in_DF**2).sum(0) + (layer.W_out_FD**2).sum(1)
     logits_NAC = view.apply(only(view.model, saved.params, mask_F))
-    fitted_NA = is_answer(logits_NAC, view.rows.labels_NA).astype(jnp.float32)
+    fitted_NA = is_answer(logits_NAC, view.labels_NA).astype(jnp.float32)
     right_NA = is_answer(logits_NAC, view.targets_NA).astype(jnp.float32)
     numbers = {
         "size": mask_F.sum(),

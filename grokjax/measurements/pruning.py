@@ -49,7 +49,7 @@ def _pruned(saved: Saved, threshold: Array) -> dict[str, Array]:
     logits_NAC = view.apply(pruned)
     measured = {"share_pruned": below / sum(w.size for w in leaves)}
     sides = {
-        "train": (view.rows.train_N, view.rows.labels_NA),
+        "train": (view.rows.train_N, view.labels_NA),
         "val": (view.val_N, view.targets_NA),
     }
     for side, (mask_N, wanted_NA) in sides.items():

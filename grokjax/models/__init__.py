@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from grokjax.models import mlp, perceptron, quadratic, sharing, transformer
+from grokjax.models import mlp, perceptron, quadratic, sequences, sharing, transformer
 from grokjax.models.counting import Forward, count_program
 from grokjax.models.init import draw_all, scale_weights
 from grokjax.models.kind import ModelKind, ModelPlan, ModelSettings, ModelTables, Shared
 from grokjax.models.transformer_count import count_transformer
 from grokjax.settings import Settings, kind_of
-from grokjax.tasks import Table, TaskData
+from grokjax.tasks import Sequences, Table, TaskData
 
 __all__ = [
     "MODELS",
@@ -37,8 +37,11 @@ Params = dict[str, Any]
 have the same form."""
 
 
-def _transformer_plan(s: transformer.TransformerSettings, table: Table, n: int) -> sharing.Plan:
-    return sharing.make_plan(table, s.n_layers, s.causal, n)
+def _transformer_plan(
+    s: transformer.TransformerSettings, table: TaskData, n: int
+) -> sharing.Plan | None:
+    # Sequences that a run draws are their own plan.
+    return sharing.make_plan(table, s.n_layers, s.causal, n) if isinstance(table, Table) else None
 
 
 def _column_plan(s: Settings, table: Table, n: int) -> mlp.ColumnPlan:
@@ -49,7 +52,13 @@ MODELS: dict[str, ModelKind] = {
     "transformer": ModelKind(
         transformer.TransformerSettings,
         transformer.transformer_module,
-        Shared(_transformer_plan, sharing.make_tables, sharing.read_rows, sharing.read_features),
+        Shared(
+            _transformer_plan,
+            sequences.or_else(sequences.make_tables, sharing.make_tables),
+            sequences.or_else(sequences.read_rows, sharing.read_rows),
+            sequences.or_else(sequences.read_features, sharing.read_features),
+        ),
+        reads=("tokens", "sequences"),
         count=count_transformer,
         offers=transformer.offers,
         hidden=transformer.hidden,
@@ -90,7 +99,7 @@ MODELS: dict[str, ModelKind] = {
             perceptron.PerceptronModule.read_rows,
             perceptron.PerceptronModule.read_features,
         ),
-        reads="numbers",
+        reads=("numbers",),
         count=perceptron.count_perceptron,
         offers=perceptron.offers,
         hidden=lambda s: (None, "W_0", "W_U"),
@@ -180,9 +189,11 @@ class Model:
         read = nn.apply(self.kind.shared.read_features, self.module)
         return read({"params": params}, plan, tables, index_N)
 
-    def dense(self, params: Params, rows: jax.Array) -> jax.Array:
-        """Logits N A C of rows (tokens N T, or numbers N D) by the plain forward pass, which is the reference."""
-        at = self.table.answer_positions
+    def dense(self, params: Params, rows: jax.Array | Sequences) -> jax.Array:
+        """Logits N A C of rows (tokens N T, numbers N D or Sequences) by the plain forward pass, the reference."""
+        at: Any = self.table.answer_positions
+        if isinstance(rows, Sequences):
+            rows, at = rows.tokens_NT, rows.at_NA
         return self.module.apply({"params": params}, rows, at, method="dense")  # type: ignore[return-value]
 
     @property

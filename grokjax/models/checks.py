@@ -15,6 +15,7 @@ def lacking(requires: frozenset[str], model: Settings, table: TaskData) -> str |
     offered = {*MODELS[kind_of(type(model))].offers(model)}
     offered |= {"modular"} if table.cyclic else set()
     offered |= {"commutative"} if table.commutative else set()
+    offered |= {"additive"} if table.additive else set()
     return min(requires & MEANING.keys() - offered, default=None)
 
 
@@ -42,11 +43,11 @@ def offering(requires: frozenset[str]) -> list[str]:
 def misfit(kind: str, task: TaskData) -> str | None:
     """Why this kind of model cannot learn a task, in words; None if it can."""
     reads = MODELS[kind].reads
-    if task.form == reads:
+    if task.form in reads:
         return None
-    *most, last = (name for name, k in MODELS.items() if k.reads == task.form)
+    *most, last = (name for name, k in MODELS.items() if task.form in k.reads)
     fitting = f"{', '.join(most)} or {last}" if most else last
-    return f"{kind} reads {reads}, but the rows of this task are {task.form}; use {fitting}"
+    return f"{kind} reads {' or '.join(reads)}, but the rows of this task are {task.form}; use {fitting}"
 
 
 def fault(settings: Settings, table: TaskData) -> SettingError | None:

@@ -85,8 +85,8 @@ def nanda(part: Part, fan_in: int, fan_out: int) -> Draw:
     """Nanda et al. 2023, released code: N(0, 1/d_model) for all weights, but N(0, 1/classes) for the unembedding."""
     if part == "bias":
         return Draw("zeros")
-    # As in the released code, W_out is also scaled by 1/sqrt(d_model), which is its fan-out; its fan-in is d_mlp.
-    by_fan_in = part in ("qkv", "attn_out", "mlp_in")
+    # As in the released code, O and W_out are also scaled by 1/sqrt(d_model), which is their fan-out.
+    by_fan_in = part in ("qkv", "mlp_in")
     return Draw("normal", 1 / math.sqrt(fan_in if by_fan_in else fan_out))
 
 

@@ -31,8 +31,9 @@ OF_MODELS = {
 OF_TASKS = {
     "modular": "a task of kind modular, whose tokens are numbers modulo p",
     "commutative": "a commutative operation",
+    "additive": "the operation x+y or x-y of a task of kind modular, which is cyclic",
 }
-"""What a task can offer: `commutative` if its operation is, and `modular` if it is `cyclic`."""
+"""What a task can offer: `commutative` and `additive` if its operation is, and `modular` if it is `cyclic`."""
 MEANING = {**OF_MODELS, **OF_TASKS}
 
 
@@ -58,8 +59,8 @@ class ModelKind:
     module: Callable[[Any, Any], nn.Module]
     shared: Shared | None = None
     """Forward pass that computes only once what examples share; None: every row goes through `dense`."""
-    reads: str = "tokens"
-    """Form of the rows that the model reads: a value of Table.form or Sample.form."""
+    reads: tuple[str, ...] = ("tokens",)
+    """Forms of the rows that the model reads: values of Table.form or Sample.form."""
     count: Callable[[Any, Any, int], Forward] | None = None
     """Costs of a forward pass over n rows of a task; None: they are counted on the traced program."""
     offers: Callable[[Any], frozenset[str]] = lambda settings: frozenset()

@@ -302,7 +302,7 @@ def _mix_and_finish(
         own = b.inputs[b.own]
         z[i] = _attend(block, b, layer, layer.pairs[i], index_N)
         resid_pre = look_up(x[own.block], _read(b, own, index_N))
-        resid[i] = jnp.broadcast_to(resid_pre, z[i].shape)
+        resid[i] = jnp.broadcast_to(resid_pre, (len(z[i]), resid_pre.shape[-1]))
     return layer.replace(made=_fill(block.finish, layer.made, wanted, resid, z))  # type: ignore[attr-defined]
 
 

@@ -8,13 +8,13 @@ checkpoint does not depend on which of them was used.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from grokjax.models.init import SCHEMES, Part
 from grokjax.models.linear import (
@@ -29,7 +29,7 @@ from grokjax.models.linear import (
     stretch,
 )
 from grokjax.settings import SettingError, Settings, hyper, shape
-from grokjax.tasks.table import Table
+from grokjax.tasks import TaskData
 
 Placement = Literal[
     "none",
@@ -57,9 +57,11 @@ class TransformerSettings(Settings):
     d_model: int = shape(128, ge=1)
     """Width of the residual stream."""
     n_heads: int = shape(4, ge=1)
-    """Number of attention heads; must divide d_model."""
-    d_mlp: int = shape(512, ge=1)
-    """Width of the MLP."""
+    """Number of attention heads; must divide d_model if d_head is null."""
+    d_head: Annotated[int, Field(ge=1)] | None = shape(None, introduced=None)
+    """Width of a head; null: d_model / n_heads."""
+    d_mlp: Annotated[int, Field(ge=1)] | None = shape(512)
+    """Width of the MLP; null: no MLP, so that a block is attention only."""
     activation: Literal["relu", "gelu"] = shape("relu")
     """Non-linearity of the MLP (gelu: the exact form with erf)."""
     positions: Literal["learned", "sinusoidal"] = shape("learned")
@@ -83,6 +85,8 @@ class TransformerSettings(Settings):
     """Bias of the logits."""
     tied: bool = shape(False)
     """true: use the first n_classes rows of the embedding as the output matrix."""
+    double_residual: bool = shape(False, introduced=False)
+    """true: a block adds its input twice, x -> 2x + ..., as the published repeated-subsequence model does by mistake."""
     init: Literal[tuple(SCHEMES)] = shape("nanda")  # type: ignore[valid-type]
     """Initialisation scheme, named after what it reproduces."""
     init_scale: float = hyper(1.0, gt=0)
@@ -92,13 +96,41 @@ class TransformerSettings(Settings):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> TransformerSettings:
-        if self.d_model % self.n_heads:
+        if self.d_head is None and self.d_model % self.n_heads:
             right = [h for h in range(1, self.d_model + 1) if self.d_model % h == 0]
             near = min(right, key=lambda h: abs(h - self.n_heads))
             raise SettingError(
-                "n_heads", f"{self.n_heads} does not divide d_model = {self.d_model}; use {near}"
+                "n_heads",
+                f"{self.n_heads} does not divide d_model = {self.d_model}; use {near}, or set d_head",
             )
         return self
+
+    @model_validator(mode="after")
+    def _norms_have_an_mlp(self) -> TransformerSettings:
+        if self.d_mlp is None and self.ln not in _WITHOUT_MLP:
+            raise SettingError(
+                "ln", f"{self.ln} norms an MLP, but d_mlp is null; use {', '.join(_WITHOUT_MLP)}"
+            )
+        return self
+
+    @property
+    def head_width(self) -> int:
+        """Width of a head."""
+        return self.d_model // self.n_heads if self.d_head is None else self.d_head
+
+    @property
+    def d_attention(self) -> int:
+        """Width of queries, keys and values of all heads."""
+        return self.n_heads * self.head_width
+
+    @property
+    def width_of_mlp(self) -> int:
+        """Width of the MLP; 0 if there is none."""
+        return self.d_mlp or 0
+
+
+_WITHOUT_MLP: tuple[Placement, ...] = ("none", "attn-pre", "attn-pre-qk", "attn-pre-v")
+"""Placements that norm no MLP."""
 
 
 UNIT_INPUT: dict[str, Placement] = {
@@ -178,12 +210,13 @@ class TransformerBlock(nn.Module):
         return PLACEMENTS[self.s.ln]
 
     def setup(self) -> None:
-        s, d = self.s, self.s.d_model
+        s, d, d_attention = self.s, self.s.d_model, self.s.d_attention
 
-        self.q, self.k, self.v = (self.matrix("qkv", x, d, d, s.attn_bias) for x in "QKV")
-        self.o = self.matrix("attn_out", "O", d, d, s.attn_bias)
-        self.mlp_in = self.matrix("mlp_in", "in", d, s.d_mlp, s.mlp_bias)
-        self.mlp_out = self.matrix("mlp_out", "out", s.d_mlp, d, s.mlp_bias)
+        self.q, self.k, self.v = (self.matrix("qkv", x, d, d_attention, s.attn_bias) for x in "QKV")
+        self.o = self.matrix("attn_out", "O", d_attention, d, s.attn_bias)
+        if s.d_mlp is not None:
+            self.mlp_in = self.matrix("mlp_in", "in", d, s.d_mlp, s.mlp_bias)
+            self.mlp_out = self.matrix("mlp_out", "out", s.d_mlp, d, s.mlp_bias)
         norm = lambda: Norm(d, s.ln_kind == "rms", s.ln_eps)  # noqa: E731
         # A placement that does not use a norm does not create it: unused parameters would decay.
         if self.norms.qk or self.norms.v or self.norms.post:
@@ -203,12 +236,12 @@ class TransformerBlock(nn.Module):
 
     @property
     def heads_HD(self) -> jax.Array:
-        return head_columns(self.s.n_heads, self.s.d_model)
+        return head_columns(self.s.n_heads, self.s.d_attention)
 
     def queries(self, x: jax.Array) -> jax.Array:
-        """Queries ... D, divided by the square root of a head's width (the factor of the scores)."""
+        """Queries of all heads, divided by the square root of a head's width (the factor of the scores)."""
         q = affine(self.ln1(x) if self.norms.qk else x, self.q)
-        return q / math.sqrt(self.s.d_model // self.s.n_heads)
+        return q / math.sqrt(self.s.head_width)
 
     def keys(self, x: jax.Array) -> jax.Array:
         return affine(self.ln1(x) if self.norms.qk else x, self.k)
@@ -217,13 +250,15 @@ class TransformerBlock(nn.Module):
         return affine(self.ln1(x) if self.norms.v else x, self.v)
 
     def finish(self, resid_pre: jax.Array, z: jax.Array) -> jax.Array:
-        """From the residual stream ... D and the mixed values ... D to the layer's output ... D."""
+        """From the residual stream ... D and the mixed values of all heads to the layer's output ... D."""
         attn_out = affine(z, self.o)
         if self.norms.after:
             attn_out = self.ln1_out(attn_out)
-        resid_mid = resid_pre + attn_out
+        resid_mid = (2 * resid_pre if self.s.double_residual else resid_pre) + attn_out
         if self.norms.post:
             resid_mid = self.ln1(resid_mid)
+        if self.s.d_mlp is None:
+            return resid_mid
         mlp_out = self.mlp(self.mlp_input(resid_mid))
         if self.norms.after:
             mlp_out = self.ln2_out(mlp_out)
@@ -272,6 +307,12 @@ class TransformerModule(nn.Module):
             return rows_of(self.W_E, tokens) + self.W_pos[position]
         return rows_of(self.W_E, tokens) + sinusoid(self.n_positions, self.s.d_model)[position]
 
+    def embed_sequences(self, tokens_NT: jax.Array) -> jax.Array:
+        """Residual stream N T D of whole rows."""
+        if self.s.positions == "learned":
+            return rows_of(self.W_E, tokens_NT) + self.W_pos
+        return rows_of(self.W_E, tokens_NT) + sinusoid(self.n_positions, self.s.d_model)
+
     def normalise(self, x: jax.Array) -> jax.Array:
         """The last residual stream after the final norm, if there is one: the input of the unembedding."""
         return self.ln_final(x) if self.s.final_ln else x
@@ -302,7 +343,7 @@ class TransformerModule(nn.Module):
         self, block: TransformerBlock, pattern_NHTT: jax.Array, x_NTD: jax.Array
     ) -> jax.Array:
         v_NTHK = self.by_head(block.values(x_NTD))
-        return jnp.einsum("nhqk,nkhc->nqhc", pattern_NHTT, v_NTHK).reshape(x_NTD.shape)
+        return jnp.einsum("nhqk,nkhc->nqhc", pattern_NHTT, v_NTHK).reshape(*x_NTD.shape[:2], -1)
 
     def by_head(self, x_NTD: jax.Array) -> jax.Array:
         return x_NTD.reshape(*x_NTD.shape[:2], self.s.n_heads, -1)
@@ -316,10 +357,12 @@ class TransformerModule(nn.Module):
             scores = jnp.where(jnp.tril(jnp.ones((n, n), bool)), scores, -jnp.inf)
         return jax.nn.softmax(scores, -1)
 
-    def dense(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
-        """Logits N A C by the plain forward pass."""
+    def dense(self, tokens_NT: jax.Array, at: tuple[int, ...] | jax.Array) -> jax.Array:
+        """Logits N A C by the plain forward pass, at positions that are the same for all rows, or of each row N A."""
         x_NTD = self.residuals(tokens_NT)
-        return self.unembed(x_NTD[:, list(answer_positions)])
+        if isinstance(at, tuple):
+            return self.unembed(x_NTD[:, list(at)])
+        return self.unembed(jnp.take_along_axis(x_NTD, at[..., None], 1))
 
 
 def sinusoid(n_positions: int, d_model: int) -> np.ndarray:
@@ -329,20 +372,21 @@ def sinusoid(n_positions: int, d_model: int) -> np.ndarray:
     return np.where(np.arange(d_model) % 2 == 0, np.sin(angle), np.cos(angle)).astype(np.float32)
 
 
-def transformer_module(s: TransformerSettings, table: Table) -> TransformerModule:
+def transformer_module(s: TransformerSettings, table: TaskData) -> TransformerModule:
     """The module for the table's vocabulary, length and classes."""
     if s.tied and table.n_classes > table.n_vocab:
         raise SettingError(
             "tied",
             f"true needs at most as many classes ({table.n_classes}) as tokens ({table.n_vocab}); use false",
         )
-    return TransformerModule(s, table.n_vocab, table.tokens_NT.shape[1], table.n_classes)
+    return TransformerModule(s, table.n_vocab, table.n_positions, table.n_classes)
 
 
 def offers(s: TransformerSettings) -> frozenset[str]:
     """What the model offers to probes and measurements (models.MEANING)."""
     pre = {"pre_norm"} if s.ln in UNIT_INPUT else set()
-    return frozenset({"features", "embedding", "attention", "hidden_layer", *pre})
+    mlp = {"hidden_layer"} if s.d_mlp else set()
+    return frozenset({"features", "embedding", "attention", *mlp, *(pre if s.d_mlp else ())})
 
 
 def hidden(s: TransformerSettings) -> tuple[str, str, str]:

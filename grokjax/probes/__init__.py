@@ -16,6 +16,7 @@ from grokjax.tasks import TaskData
 PROBES: dict[str, Kind] = {
     "metrics": Kind(metrics.Metrics, metrics.metrics),
     "training_loss": Kind(metrics.TrainingLoss, metrics.training_loss),
+    "answers": Kind(metrics.Answers, metrics.answers),
     "norms": Kind(norms.Norms, norms.norms),
     "updates": Kind(norms.Updates, norms.updates),
     "update_speed": Kind(norms.UpdateSpeed, norms.update_speed),

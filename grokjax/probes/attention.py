@@ -37,9 +37,8 @@ class Shortcut(Probe):
 
 def attention_entropy(s: AttentionEntropy, view: View) -> dict[str, Array]:
     """attention_entropy (mean over layers) and attention_entropy/<layer>, with by_head also .../<head>; in nats."""
-    patterns = attention_patterns(
-        view.model, view.params, jnp.asarray(view.model.token_table.tokens_NT)
-    )
+    assert view.tokens_NT is not None, "a model with attention reads tokens"
+    patterns = attention_patterns(view.model, view.params, view.tokens_NT)
     each = [pattern_entropy(p).mean() for p in patterns]
     layers = {f"attention_entropy/{i}": x for i, x in enumerate(each)}
     if s.by_head:
@@ -72,7 +71,7 @@ def shortcut(s: Shortcut, view: View) -> dict[str, Array]:
 
 def _losses(view: View, placement: str, suffix: str) -> dict[str, Array]:
     changed = Model(view.model.settings.model_copy(update={"ln": placement}), view.model.table)
-    loss_NA = view.per_row_loss(view.apply(view.params, changed), view.rows.labels_NA)
+    loss_NA = view.per_row_loss(view.apply(view.params, changed), view.labels_NA)
     loss_NA = jax.lax.stop_gradient(loss_NA)
     sides = {"train": view.rows.train_N, "val": view.val_N}
     return {f"sr_{side}{suffix}": masked_mean(loss_NA, mask_N) for side, mask_N in sides.items()}

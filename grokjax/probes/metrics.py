@@ -28,6 +28,15 @@ class TrainingLoss(Probe):
     kind: Literal["training_loss"] = shape("training_loss")
 
 
+class Answers(Probe):
+    """Loss and accuracy of each answer alone, such as val_loss/digit_0, also of answers that are not in the loss.
+
+    Answers with the same name are averaged. The names are those of the task.
+    """
+
+    kind: Literal["answers"] = shape("answers")
+
+
 def masked_mean(values_NA: Array, mask_N: Array) -> Array:
     """Mean over the rows of a mask and all answers; NaN if the mask is empty."""
     n = mask_N.sum() * values_NA.shape[1]
@@ -48,9 +57,12 @@ def metrics(s: Metrics, view: View) -> dict[str, Array]:
     """Training metrics for the labels used in training and (`_clean`) for the true ones; validation metrics for the
     true ones."""
     train_N, val_N = view.rows.train_N, view.val_N
-    right_NA, clean_NA = _judge(view, view.targets_NA)
+    scored = view.model.table.n_scored
+    right_NA, clean_NA = (x[:, :scored] for x in judge(view, view.targets_NA))
     fitted_NA, loss_NA = (
-        _judge(view, view.rows.labels_NA) if view.label_noise else (right_NA, clean_NA)
+        (x[:, :scored] for x in judge(view, view.labels_NA))
+        if view.label_noise
+        else (right_NA, clean_NA)
     )
     out = {
         "train_loss": masked_mean(loss_NA, train_N),
@@ -63,10 +75,21 @@ def metrics(s: Metrics, view: View) -> dict[str, Array]:
     return out | (_by_mirror(view, right_NA) if view.model.table.commutative else {})
 
 
-def _judge(view: View, labels_NA: Array) -> tuple[Array, Array]:
+def judge(view: View, labels_NA: Array) -> tuple[Array, Array]:
     """Accuracy (1 or 0) and loss of each row and answer, N A each."""
     right_NA = is_answer(view.logits_NAC, labels_NA).astype(jnp.float32)
     return right_NA, view.per_row_loss(view.logits_NAC, labels_NA)
+
+
+def answers(s: Answers, view: View) -> dict[str, Array]:
+    right_NA, loss_NA = judge(view, view.targets_NA)
+    names, measured = view.model.table.answer_names, {}
+    for name in dict.fromkeys(names):
+        own = [i for i, other in enumerate(names) if other == name]
+        for side, mask_N in (("train", view.rows.train_N), ("val", view.val_N)):
+            measured[f"{side}_loss/{name}"] = masked_mean(loss_NA[:, own], mask_N)
+            measured[f"{side}_accuracy/{name}"] = masked_mean(right_NA[:, own], mask_N)
+    return measured
 
 
 def _by_mirror(view: View, right_NA: Array) -> dict[str, Array]:

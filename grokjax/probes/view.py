@@ -71,6 +71,8 @@ class View:
     """Number of steps since the last evaluation; 0 at step 0."""
     init_params: Callable[[], Params]
     """Parameters at step 0, recomputed from the seed."""
+    tokens_NT: Int[Array, "N T"] | None
+    """Tokens of the whole table; None if its rows are numbers."""
     apply: Callable[..., Array]
     """(parameters, optionally another model) -> logits N A C of the whole table, readout scale included."""
     features: Callable[[Params], Array]
@@ -79,6 +81,11 @@ class View:
     @functools.cached_property
     def features_NAD(self) -> Float[Array, "N A D"]:
         return self.features(self.params)
+
+    @property
+    def labels_NA(self) -> Int[Array, "N A"]:
+        """Labels of training: the targets, except for wrong labels."""
+        return self.targets_NA if self.rows.labels_NA is None else self.rows.labels_NA
 
     @property
     def val_N(self) -> Bool[Array, " N"]:

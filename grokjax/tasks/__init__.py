@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from grokjax.settings import SettingError, Settings, kind_of
+from grokjax.tasks.addition import Addition, addition_sample, addition_size
 from grokjax.tasks.modular import Modular, modular_size, modular_table
 from grokjax.tasks.parity import SparseParity, sparse_parity_sample, sparse_parity_size
 from grokjax.tasks.permutation import Permutation, permutation_table
-from grokjax.tasks.sample import Sample
+from grokjax.tasks.repetition import Repetition, repetition_sample, repetition_size
+from grokjax.tasks.sample import Sample, Sequences
 from grokjax.tasks.size import MAX_BYTES, SizeOf, too_large
+from grokjax.tasks.skip_trigram import SkipTrigram, skip_trigram_sample, skip_trigram_size
 from grokjax.tasks.table import Table
 
 TaskData = Table | Sample
@@ -30,6 +33,9 @@ TASKS: dict[str, TaskKind] = {
     "modular": TaskKind(Modular, modular_table, modular_size),
     "permutation": TaskKind(Permutation, permutation_table),
     "sparse_parity": TaskKind(SparseParity, sparse_parity_sample, sparse_parity_size),
+    "addition": TaskKind(Addition, addition_sample, addition_size),
+    "repeated_subsequence": TaskKind(Repetition, repetition_sample, repetition_size),
+    "skip_trigram": TaskKind(SkipTrigram, skip_trigram_sample, skip_trigram_size),
 }
 
 
@@ -47,4 +53,4 @@ def unfit(settings: Settings, memory: Callable[[], int] | None = None) -> Settin
     return too_large(settings, size_of, memory or (lambda: MAX_BYTES)) if size_of else None
 
 
-__all__ = ["TASKS", "Sample", "Table", "TaskData", "TaskKind", "make_table", "unfit"]
+__all__ = ["TASKS", "Sample", "Sequences", "Table", "TaskData", "TaskKind", "make_table", "unfit"]

@@ -129,7 +129,8 @@ def modular_table(settings: Modular) -> Table:
     answers_N = operation.answer(x_N, y_N, settings) % p
     n_classes = {"p": p, "p+1": p + 1, "vocabulary": None}[settings.classes]
     table = equation_table(np.stack([x_N, y_N], 1), answers_N, p, settings.format, n_classes)
-    return dataclasses.replace(table, cyclic=True)
+    additive = settings.operation in ("x+y", "x-y")
+    return dataclasses.replace(table, cyclic=True, additive=additive)
 
 
 def equation_table(

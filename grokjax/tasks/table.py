@@ -31,8 +31,12 @@ class Table:
     """What a row consists of: a model reads one form only (ModelKind.reads)."""
     drawn: ClassVar[bool] = False
     """Whether each run draws its own rows."""
+    stream: ClassVar[bool] = False
+    """Whether every step draws its own training rows."""
     cyclic: bool = False
     """Whether the tokens 0 .. n_answers-1 are residues, so that a Fourier transform over them has a meaning."""
+    additive: bool = False
+    """Whether all pairs of residues are there, and the answer is their sum or difference modulo p."""
 
     @property
     def n_rows(self) -> int:
@@ -41,6 +45,17 @@ class Table:
     @property
     def n_positions(self) -> int:
         return self.tokens_NT.shape[1]
+
+    @property
+    def n_scored(self) -> int:
+        """How many answers, the first ones, are in the loss: all."""
+        return len(self.answer_positions)
+
+    @property
+    def answer_names(self) -> tuple[str, ...]:
+        """A name for each answer."""
+        n = len(self.answer_positions)
+        return ("answer",) if n == 1 else tuple(f"answer_{i}" for i in range(n))
 
     @property
     def own_numbers(self) -> int:

@@ -61,13 +61,13 @@ def init_run(setup: Setup, data: Data, hyper: Hyper) -> RunState:
 
 def init_rows(setup: Setup, data: Data, hyper: Hyper) -> Rows:
     """Draw which rows train and which labels are wrong."""
-    data = passes.data_of(setup, data, hyper)
+    data = passes.data_of(setup, data, hyper, 0)
     split_key = key_for(Purpose.SPLIT, hyper.seeds["split_seed"])
     noise_key = key_for(Purpose.LABEL_NOISE, hyper.seeds["noise_seed"])
     train_N = draw_split(split_key, data.strata_UW, hyper.counts, setup.n_rows)
-    labels_NA = data.targets_NA
-    assert labels_NA is not None, "put there by data_of"
+    labels_NA = None if setup.stream else data.targets_NA
     if setup.label_noise:
+        assert labels_NA is not None, "put there by data_of; a stream has no label noise"
         n_answers = setup.model.table.n_answers
         labels_NA = add_label_noise(noise_key, labels_NA, train_N, hyper.n_noisy, n_answers)
     return Rows(training_index(train_N, setup.bucket), train_N, labels_NA)
@@ -75,7 +75,12 @@ def init_rows(setup: Setup, data: Data, hyper: Hyper) -> Rows:
 
 def train_block(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunState:
     """Train `cadence.unit` steps. The state of a run that has ended does not change."""
-    data = passes.data_of(setup, data, hyper)
+    if setup.stream:
+        trained = jax.lax.fori_loop(
+            0, setup.cadence.unit, lambda _, s: fresh_step(setup, data, hyper, s), state
+        )
+        return _if_running(trained, state)
+    data = passes.data_of(setup, data, hyper, 0)
     if setup.batch_size is None:
         weights_B = row_weights(hyper.n_train, setup.bucket)
 
@@ -88,8 +93,19 @@ def train_block(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunS
         trained = jax.lax.fori_loop(
             0, epochs, lambda _, s: train_epoch(setup, data, hyper, s), state
         )
+    return _if_running(trained, state)
+
+
+def _if_running(trained: RunState, state: RunState) -> RunState:
     going = state.status == RUNNING
     return jax.tree.map(lambda new, old: jnp.where(going, new, old), trained, state)
+
+
+def fresh_step(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunState:
+    """One optimiser step on rows of a stream, which nothing else ever trains on."""
+    data = passes.fresh_rows(setup, data, hyper, state.age)
+    all_B = jnp.arange(setup.bucket)
+    return step(setup, data, hyper, state, all_B, jnp.ones(setup.bucket))
 
 
 def train_epoch(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunState:
@@ -125,7 +141,9 @@ def step(
     weights_B: jax.Array,
 ) -> RunState:
     """One optimiser step on the given rows."""
-    batch = passes.batch_of(data, state.rows.labels_NA, index_B, weights_B)
+    labels_NA = data.targets_NA if state.rows.labels_NA is None else state.rows.labels_NA
+    assert labels_NA is not None, "of a stream, put there by fresh_rows"
+    batch = passes.batch_of(data, labels_NA, index_B, weights_B)
     with passes.precision(setup):
         loss, grads = passes.loss_and_gradient(setup, data, hyper, state.params, batch)
     updates, opt_state = optim.update(
@@ -154,7 +172,7 @@ def is_due(setup: Setup, state: RunState) -> jax.Array:
 
 def make_view(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> View:
     """What probes see: the logits from one forward pass over the whole table, and fields of the state."""
-    data = passes.data_of(setup, data, hyper)
+    data = passes.data_of(setup, data, hyper, state.age)
     scale = hyper.model["readout_scale"]
     assert data.targets_NA is not None, "put there by data_of"
 
@@ -181,6 +199,7 @@ def make_view(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> View:
         update_length=state.update_length,
         steps=steps,
         init_params=lambda: passes.init_params(setup, hyper),
+        tokens_NT=passes.tokens_of(setup, data),
         apply=apply,
         features=lambda params: setup.model.features(params, data.table_input),
     )

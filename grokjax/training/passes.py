@@ -9,12 +9,13 @@ from typing import Any, no_type_check
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from grokjax.keys import Purpose, key_for
 from grokjax.losses import LOSSES
-from grokjax.models import Model, ModelTables, Params, forms
-from grokjax.tasks import Sample
+from grokjax.models import Model, ModelPlan, ModelTables, Params, forms
+from grokjax.tasks import Sample, Sequences, Table
 from grokjax.training.runstate import Data, Hyper, Setup
 
 
@@ -30,19 +31,52 @@ def init_params(setup: Setup, hyper: Hyper) -> Params:
     return setup.model.init(key, hyper.model["init_scale"])
 
 
-def data_of(setup: Setup, data: Data, hyper: Hyper) -> Data:
-    """The data of one run: those of its group, its own rows if the task is a Sample, and the logits of its initial
-    network if they are subtracted.
+def data_of(setup: Setup, data: Data, hyper: Hyper, age: ArrayLike) -> Data:
+    """The data of one run at a step: those of its group, its own rows if the task is a Sample, and the logits of its
+    initial network if they are subtracted.
 
-    What belongs to the run alone is computed again where it is needed, so that states and checkpoints stay small.
+    What belongs to the run alone is computed again where it is needed, so that states and checkpoints stay small. Only
+    a stream depends on the step: its training rows are those that the next update is made on.
     """
     task = setup.model.table
     if isinstance(task, Sample):
-        key = key_for(Purpose.DRAWN_ROWS, hyper.seeds["split_seed"])
-        inputs_ND, targets_NA = task.draw(key)
+        rows, targets_NA = task.draw(_rows_key(task, hyper, age))
         data = data.replace(  # type: ignore[attr-defined]
-            train_input=inputs_ND, table_input=inputs_ND, targets_NA=targets_NA
+            train_input=_executing(rows, setup.batch_size or setup.bucket),
+            table_input=_executing(rows, task.n_rows),
+            targets_NA=targets_NA,
         )
+    return _with_initial(setup, data, hyper)
+
+
+def fresh_rows(setup: Setup, data: Data, hyper: Hyper, age: ArrayLike) -> Data:
+    """The data of one step of a stream: only the rows of this step."""
+    task = setup.model.table
+    assert isinstance(task, Sample)
+    rows, targets_BA = task.draw_rows(_rows_key(task, hyper, age), task.n_train)
+    rows = _executing(rows, task.n_train)
+    data = data.replace(train_input=rows, table_input=rows, targets_NA=targets_BA)  # type: ignore[attr-defined]
+    return _with_initial(setup, data, hyper)
+
+
+def tokens_of(setup: Setup, data: Data) -> jax.Array | None:
+    """Tokens N T of all rows; None if the rows are numbers."""
+    if isinstance(data.table_input, Sequences):
+        return data.table_input.tokens_NT
+    table = setup.model.table
+    return jnp.asarray(table.tokens_NT) if isinstance(table, Table) else None
+
+
+def _rows_key(task: Sample, hyper: Hyper, age: ArrayLike) -> jax.Array:
+    key = key_for(Purpose.DRAWN_ROWS, hyper.seeds["split_seed"])
+    return jax.random.fold_in(key, age) if task.stream else key
+
+
+def _executing(rows: Any, n: int) -> Any:
+    return rows.replace(executed=n) if isinstance(rows, Sequences) else rows
+
+
+def _with_initial(setup: Setup, data: Data, hyper: Hyper) -> Data:
     if setup.settings.train.subtract_initial:
         with precision(setup):
             initial_NAC = table_logits(setup, data, setup.model, init_params(setup, hyper))
@@ -87,11 +121,11 @@ def row_logits(
 def loss_and_gradient(
     setup: Setup, data: Data, hyper: Hyper, params: Params, batch: Batch
 ) -> tuple[jax.Array, Params]:
-    """Mean loss over a batch and its gradient.
+    """Mean loss over the scored answers of a batch, and its gradient.
 
     What examples share is computed once. The rest is computed in parts that fit in a core's cache (`setup.blocks`).
     """
-    plan = data.train_input
+    plan, batch = _only_scored(setup.model.table.n_scored, data.train_input, batch)
     tables, pull_back = jax.vjp(lambda p: setup.model.tables(p, plan), params)
 
     def rows_loss(params: Params, tables: ModelTables, rows: Batch) -> jax.Array:
@@ -110,6 +144,15 @@ def loss_and_gradient(
         blocks = jax.tree.map(lambda x: x.reshape(setup.blocks.train, -1, *x.shape[1:]), batch)
         loss, (direct, through_tables) = _sum_over(lambda b: gradient(params, tables, b), blocks)
     return loss, jax.tree.map(jnp.add, direct, pull_back(through_tables)[0])
+
+
+def _only_scored(n: int, plan: ModelPlan, batch: Batch) -> tuple[ModelPlan, Batch]:
+    """Without the answers that are measured but not in the loss. They come last, and only sequences can have some."""
+    if not isinstance(plan, Sequences) or plan.at_NA.shape[1] == n:
+        return plan, batch
+    initial_BAC = None if batch.initial_BAC is None else batch.initial_BAC[:, :n]
+    batch = batch.replace(labels_BA=batch.labels_BA[:, :n], initial_BAC=initial_BAC)  # type: ignore[attr-defined]
+    return plan.replace(at_NA=plan.at_NA[:, :n]), batch
 
 
 def _sum_over(f: Callable[[Any], Any], blocks: Any) -> Any:

@@ -101,6 +101,7 @@ class Data:
     train_input: ModelPlan
     table_input: ModelPlan
     targets_NA: Int[Array, "N A"] | None
+    """Of a run's own rows, `passes.data_of` puts inputs and targets here."""
     mirror_N: Int[Array, " N"]
     strata_UW: tuple[Int[Array, "U W"], ...]
     initial_NAC: Float[Array, "N A C"] | None = None
@@ -122,6 +123,11 @@ class Setup:
     label_noise: bool
     """Whether any run of the group has wrong labels. If not, the training loss on true labels is the training loss."""
     blocks: RowBlocks = WHOLE
+
+    @property
+    def stream(self) -> bool:
+        """Whether every step draws its own rows."""
+        return self.model.table.stream
 
     @property
     def n_strata(self) -> int:
