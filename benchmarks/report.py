@@ -58,6 +58,9 @@ def write(found: dict[str, Any], out: Path) -> None:
             *_plain(found["E"]["rows"]),
             "",
         ]
+    for name in ("F", "G"):
+        if name in found:
+            parts += [f"### {name}: {found[name]['title']}", "", *_plain(found[name]["rows"]), ""]
     if "evaluation" in found:
         parts += ["### Evaluations", "", *_plain(found["evaluation"]["rows"]), ""]
     if "gather" in found:

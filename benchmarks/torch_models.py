@@ -21,7 +21,9 @@ class Block(nn.Module):
         self.heads, self.causal = s.n_heads, s.causal
         self.qkv = nn.Linear(d, 3 * d, bias=s.attn_bias)
         self.out = nn.Linear(d, d, bias=s.attn_bias)
-        self.mlp = nn.Sequential(nn.Linear(d, s.d_mlp), nn.ReLU(), nn.Linear(s.d_mlp, d))
+        self.mlp = None
+        if s.d_mlp is not None:
+            self.mlp = nn.Sequential(nn.Linear(d, s.d_mlp), nn.ReLU(), nn.Linear(s.d_mlp, d))
         norm = nn.LayerNorm if s.ln == "post" else lambda width: nn.Identity()
         self.norm1, self.norm2 = norm(d), norm(d)
 
@@ -30,7 +32,7 @@ class Block(nn.Module):
         q, k, v = self.qkv(x_NTD).view(n, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         z = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         x_NTD = self.norm1(x_NTD + self.out(z.transpose(1, 2).reshape(n, t, d)))
-        return self.norm2(x_NTD + self.mlp(x_NTD))
+        return x_NTD if self.mlp is None else self.norm2(x_NTD + self.mlp(x_NTD))
 
 
 class UsualBlock(nn.Module):

@@ -36,12 +36,13 @@ class Workload:
     """Optimiser steps of a timed call, rounded to whole epochs."""
     batch: int | None = None
     precision: str = "float32"
+    stream: bool = False
 
     def group(self, runs: int) -> Group:
         """A group of this many seeds, with a budget that is never spent."""
         batch = {} if self.batch is None else {"batch_size": self.batch}
         train = {"steps": {"epochs": LARGE // 10**4}, "eval_every": {"epochs": 1}} | batch
-        if self.batch is None:
+        if self.batch is None or self.stream:
             train |= {"steps": LARGE, "eval_every": 50}
         train |= {"precision": self.precision}
         experiment = {"name": "benchmark", "train": train, "axes": {"seed": {"range": runs}}}
@@ -105,6 +106,38 @@ WORKLOADS = {
         ),
     )
 }
+
+
+_NANDA = {"kind": "transformer", "n_heads": 4, "init": "nanda"}
+STREAMS = {
+    "F": Workload(
+        "F",
+        "five-digit addition, one layer, d_model 128, 64 new rows a step (source 001)",
+        {
+            "task": {"kind": "addition"},
+            "split": {"kind": "drawn"},
+            "model": _NANDA | {"n_layers": 1, "d_model": 128, "d_mlp": 512},
+            "optimizer": ADAMW | {"learning_rate": 1e-4, "weight_decay": 0.1},
+        },
+        steps=100,
+        batch=64,
+        stream=True,
+    ),
+    "G": Workload(
+        "G",
+        "repeated subsequence, two layers of attention, d_model 48, 128 new rows a step (source 001)",
+        {
+            "task": {"kind": "repeated_subsequence"},
+            "split": {"kind": "drawn"},
+            "model": _NANDA | {"n_layers": 2, "d_model": 48, "d_mlp": None},
+            "optimizer": ADAMW | {"beta2": 0.999},
+        },
+        steps=30,
+        batch=128,
+        stream=True,
+    ),
+}
+"""Tasks whose rows every step draws anew."""
 
 
 def training_rows(group: Group) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Made-up results of every experiment of both sources, measurements included: all that tables and pictures read."""
+"""Made-up results of every experiment of all sources, measurements included: all that tables and pictures read."""
 
 from __future__ import annotations
 
@@ -39,12 +39,34 @@ EXTRA = {
     "sr_train": 3.0,
     "sr_train_as_published": 4.0,
     "feature_change": 0.01,
+    "n_key_frequencies": 5.0,
+    "restricted_loss": 0.1,
+    "excluded_loss": 2.0,
+    "gini_embedding": 0.6,
+    "gini_neuron_logits": 0.7,
+    "trigonometric_fit": 0.9,
+    "weight_squares": 900.0,
+    **{f"weight_squares/{name}": 100.0 for name in ("W_E", "W_U")},
+    **{f"weight_squares/blocks.0.W_{name}": 100.0 for name in ("Q", "V", "in")},
+    **{f"val_loss/digit_{i}": 0.5 for i in range(6)},
+    **{f"val_loss/copy_{i}": 2.0 for i in (1, 2, 3)},
 }
 Axes = dict[str, Sequence[Any]]
 ARMS = [("False", 2.0), ("True", 1.5), ("True", 2.0), ("True", 4.0)]
 """Stores keep true and false as words."""
 ALPHAS = (0.5, 0.75, 1.0, 1.25, 1.5)
 EXPERIMENTS: dict[str, Axes] = {
+    "s001_train_fraction": {"split.train_fraction": [0.95, 0.6, 0.5, 0.4, 0.3, 0.2]},
+    "s001_weight_decay": {"optimizer.weight_decay": [0.0, 0.3, 1.0, 3.0]},
+    "s001_addition_stream": {},
+    "s001_addition_wide": {},
+    "s001_addition_sample": {},
+    "s001_repetition_stream": {"model.n_layers": [1, 2, 3]},
+    "s001_repetition_doubled": {},
+    "s001_repetition_sample": {},
+    "s001_skip_trigram": {
+        "task.n_train, train.batch_size": [("stream", "256"), *((str(n), "full") for n in (100, 200, 500, 1000))]
+    },
     "s002_random_split": {},
     "s002_label_split": {},
     "s002_weight_decay": {"optimizer.weight_decay": [0.0, 0.01, 0.1, 1.0]},

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from grokjax.experiment import grid
+from grokjax.experiment import run_checks
 from grokjax.measurements import MEASUREMENTS
 from grokjax.measurements.saved import OF_WEIGHTS, Measurement
 from grokjax.models import MODELS, Model, ModelKind, ModelSettings
@@ -111,12 +111,12 @@ def test_it_is_refused_before_training_in_one_sentence(told, monkeypatch) -> Non
         MODELS["mlp"], module=lambda s, table: ToyModule(Toy(), ("W_E", "head"))
     )  # type: ignore[arg-type]
     monkeypatch.setitem(MODELS, "mlp", renamed)
-    grid._fault.cache_clear()
+    run_checks._fault.cache_clear()
     assert told("model={kind: mlp, d_model: 7}") == (
         "override model={kind: mlp, d_model: 7}: model.kind: mlp has no matrix W_U (its parameters are W_E, head); "
         "give the matrix that makes the logits this name, or set ModelKind.tied if it is the embedding W_E"
     )
-    grid._fault.cache_clear()
+    run_checks._fault.cache_clear()
 
 
 def test_a_tied_model_with_too_many_classes_is_refused_at_its_setting(told) -> None:

@@ -31,7 +31,7 @@ TABLES = {
 
 
 def test_every_folder_of_a_source_is_found(tmp_path):
-    assert NUMBERS == ["002", "004"]
+    assert NUMBERS == ["001", "002", "004"]
     for name in ("source_007", "source_009", "core"):
         (tmp_path / name).mkdir()
     (tmp_path / "source_007" / "claims.yaml").write_text("title: x\n")

@@ -42,9 +42,11 @@ from analysis.statistics import Interval
 from tests.synthetic import EVAL_EVERY, Row, run_values, write_results
 from tests.synthetic_sources import write_everything
 
-SOURCE_002, SOURCE_004 = load_source("002"), load_source("004")
-PICTURES = {f"002 {name}": draw for name, draw in SOURCE_002.pictures.items()} | {
-    f"004 {name}": draw for name, draw in SOURCE_004.pictures.items()
+SOURCE_001, SOURCE_002, SOURCE_004 = (load_source(n) for n in ("001", "002", "004"))
+PICTURES = {
+    f"{number} {name}": draw
+    for number, source in (("001", SOURCE_001), ("002", SOURCE_002), ("004", SOURCE_004))
+    for name, draw in source.pictures.items()
 }
 SETS_002, SETS_004 = published("002").sets, published("004").sets
 NORMS = SETS_004["norms"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from grokjax.driver import session
-from grokjax.experiment import grid
+from grokjax.experiment import grid, rows
 from grokjax.experiment.axes import expand_axes
 from grokjax.experiment.places import Places
 from grokjax.tasks import TASKS, unfit
@@ -20,7 +20,7 @@ told = test_bad_input.told
 @pytest.fixture
 def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither tables nor runs."""
-    monkeypatch.setattr(grid, "make_table", lambda _: pytest.fail("made a table"))
+    monkeypatch.setattr(rows, "make_table", lambda _: pytest.fail("made a table"))
     monkeypatch.setattr(grid, "resolve", lambda *_: pytest.fail("made a run"))
 
 

@@ -17,6 +17,7 @@ ONE_OF_EACH = {
     "mlp": "source_002/random_split",
     "perceptron": "source_002/sparse_parity",
     "intervention": "source_002/scale_output",
+    "stream": "source_001/addition_stream",
 }
 """A configuration of each kind: models, batches full and small, a Sample, an intervention, the expensive probes."""
 
@@ -26,6 +27,9 @@ EVERY = 2
 _SIZES: dict[str, dict[str, Any]] = {
     "modular": {"p": 11},
     "sparse_parity": {"n_bits": 10, "n_train": 64, "n_test": 16},
+    "addition": {"digits": 2, "n_test": 20},
+    "repeated_subsequence": {"symbols": 5, "interval": 4, "subsequence": 3, "n_test": 20},
+    "skip_trigram": {"n_tokens": 6, "n_test": 20},
     "transformer": {"d_model": 8, "n_heads": 2, "d_mlp": 16},
     "mlp": {"d_model": 8, "hidden": [16]},
     "perceptron": {"hidden": [16]},
@@ -41,7 +45,7 @@ def toy(config: Path, points: int, seeds: int = 1, evaluations: int = 2) -> list
         f"{section}.{name}={value}"
         for section in ("task", "model", "split")
         for name, value in _SIZES.get(written[section]["kind"], {}).items()
-        if f"{section}.{name}" not in written["axes"]
+        if f"{section}.{name}" not in written["axes"] and written[section].get(name, 1) is not None
     ]
     epochs = isinstance(written["train"]["steps"], dict)
     duration = "{{epochs: {}}}" if epochs else "{}"

@@ -145,7 +145,7 @@ class RunSettings(Settings):
     intervention: InterventionSettings | None = Field(None)  # type: ignore[valid-type]
     """A change that is made once during training; null: none."""
     seed: Seed = hyper(0)
-    """Seed of all four streams of random numbers."""
+    """Where one of the four seeds below is null, it has this value."""
     init_seed: Seed | None = hyper(None)
     """Seed of the initialisation; null: seed."""
     split_seed: Seed | None = hyper(None)

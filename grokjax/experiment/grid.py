@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import json
-from collections.abc import Callable
 from typing import Any
 
 from grokjax.experiment.axes import expand_axes
 from grokjax.experiment.axis_names import split_names
 from grokjax.experiment.cadence import Cadence
-from grokjax.experiment.config import Epochs, Experiment, RunSettings
+from grokjax.experiment.config import Experiment, RunSettings
 from grokjax.experiment.durations import batches_of, durations
 from grokjax.experiment.identity import group_hash, identity_without_seeds, run_id, run_id_of
 from grokjax.experiment.loading import at_axes, at_point, validate
 from grokjax.experiment.places import Places
-from grokjax.models.checks import fault, misfit
-from grokjax.probes import unmet
+from grokjax.experiment.rows import split_of, stream_batch, table_of
+from grokjax.experiment.run_checks import (
+    Memory,
+    check_intervention,
+    check_model,
+    check_module,
+    check_probes,
+    check_size,
+    check_stream,
+    training_rows,
+)
 from grokjax.quoting import shown
-from grokjax.settings import SettingError, Settings
-from grokjax.splits import Split, bucket_of, make_split
-from grokjax.tasks import make_table, unfit
+from grokjax.settings import Settings
+from grokjax.splits import Split, bucket_of
 
 SEEDS = {"seed", "init_seed", "split_seed", "order_seed", "noise_seed"}
 """Settings on which nothing of a run but its id and its random numbers depends."""
 
 Numbers = tuple[int, ...]
-
-Memory = Callable[[], int]
-"""Bytes that a device has; asked for only where a task is large."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -153,10 +156,10 @@ class _Points:
                 data[name] = self._sections.get(keys[name], value)
         settings = validate(data, places, RunSettings)
         self._sections |= {key: getattr(settings, name) for name, key in keys.items()}
-        _check_size(settings, places, self.memory)
+        check_size(settings, places, self.memory)
         run = resolve(settings, _by_setting(point), places)
         if run.group not in self._programs:
-            _check_module(settings, places)
+            check_module(settings, places)
             self._programs.add(run.group)
         return run
 
@@ -182,13 +185,13 @@ def _by_setting(point: dict[str, Any]) -> dict[str, Any]:
 
 def resolve(settings: RunSettings, point: dict[str, Any], places: Places) -> Run:
     """Counts, durations and identities of one run. Raises ConfigError."""
-    _check_stream(settings, places)
-    n_train = _n_train_of(settings, places)
-    _check_model(settings, places)
-    _check_probes(settings, places)
+    check_stream(settings, places)
+    n_train = training_rows(settings, places)
+    check_model(settings, places)
+    check_probes(settings, places)
     batch_size, batches = batches_of(settings.train.batch_size, n_train)
     cadence, budget = durations(settings, batches, places)
-    _check_intervention(settings, cadence, budget, places)
+    check_intervention(settings, cadence, budget, places)
     table = table_of(settings.task, stream_batch(settings))
     bucket = n_train if table.stream else bucket_of(n_train, table.n_rows)
     derived = [bucket, batch_size, batches, dataclasses.astuple(cadence)]
@@ -204,117 +207,6 @@ def resolve(settings: RunSettings, point: dict[str, Any], places: Places) -> Run
         cadence=cadence,
         budget=budget,
     )
-
-
-@functools.lru_cache(maxsize=64)
-def table_of(task: Any, batch: int = 0) -> Any:
-    """The Table or Sample of a task's settings, built once. `batch`: rows that a step draws from a stream."""
-    return dataclasses.replace(table_of(task), n_train=batch) if batch else make_table(task)
-
-
-@functools.lru_cache(maxsize=8)
-def split_of(task: Any, split: Any, batch: int = 0) -> Split:
-    """The split of settings. A few are kept: each holds all rows of its table."""
-    return make_split(split, table_of(task, batch))
-
-
-@functools.lru_cache(maxsize=65536)
-def _n_train(task: Any, split: Any, batch: int) -> int:
-    return split_of(task, split, batch).n_train
-
-
-def stream_batch(settings: RunSettings) -> int:
-    """Rows that a step draws from a stream; 0 if the task is not a stream."""
-    batch = settings.train.batch_size
-    return batch if table_of(settings.task).stream and isinstance(batch, int) else 0
-
-
-def _check_stream(settings: RunSettings, places: Places) -> None:
-    """Refuse what has no meaning for rows that every step draws anew."""
-    if not table_of(settings.task).stream:
-        return
-    if settings.split.kind != "drawn":
-        message = f"{settings.split.kind} divides the rows of a table, but a stream draws new rows for every step; use drawn"
-        raise places.error(("split", "kind"), message, because=("task",))
-    if settings.split.label_noise > 0:
-        message = f"{settings.split.label_noise} gives wrong labels to training rows, but a stream has none that stay; use 0"
-        raise places.error(("split", "label_noise"), message, because=("task",))
-    if not isinstance(settings.train.batch_size, int):
-        message = f"{_said(settings.train.batch_size)} is a share of the training rows, but a stream has no end; use a number of rows, such as 64"
-        raise places.error(("train", "batch_size"), message, because=("task",))
-    for name in ("steps", "eval_every"):
-        if isinstance(getattr(settings.train, name), Epochs):
-            message = "a stream has no epochs; give a number of steps"
-            raise places.error(("train", name), message, because=("task",))
-
-
-def _said(batch_size: Any) -> str:
-    return shown(batch_size if isinstance(batch_size, str) else batch_size.model_dump())
-
-
-def _n_train_of(settings: RunSettings, places: Places) -> int:
-    try:
-        return _n_train(settings.task, settings.split, stream_batch(settings))
-    except SettingError as error:
-        raise places.error(("split", error.name), error.why, because=("task", "split")) from None
-
-
-@functools.lru_cache(maxsize=64)
-def _unfit(task: Any, memory: Memory | None) -> SettingError | None:
-    return unfit(task, memory)
-
-
-def _check_size(settings: RunSettings, places: Places, memory: Memory | None) -> None:
-    """Before the first row of a task is made."""
-    wrong = _unfit(settings.task, memory)
-    if wrong:
-        raise places.error(("task", wrong.name), wrong.why, because=("task",))
-
-
-def _check_model(settings: RunSettings, places: Places) -> None:
-    wrong = misfit(settings.model.kind, table_of(settings.task))
-    if wrong:
-        raise places.error(("model", "kind"), wrong, because=("task", "model"))
-
-
-@functools.lru_cache(maxsize=256)
-def _fault(model: Any, task: Any) -> SettingError | None:
-    return fault(model, table_of(task))
-
-
-def _check_module(settings: RunSettings, places: Places) -> None:
-    """Refuse a model whose matrices have other names than probes and interventions look up. Traces the module."""
-    wrong = _fault(settings.model, settings.task)
-    if wrong:
-        raise places.error(("model", wrong.name), wrong.why, because=("task", "model"))
-
-
-def _check_probes(settings: RunSettings, places: Places) -> None:
-    for probe in settings.probes:
-        lacking = unmet(probe, settings.model, table_of(settings.task)) if probe.requires else None
-        if lacking:
-            message = (
-                f"{probe.kind} needs {lacking}; remove this probe, or change the model or the task"
-            )
-            raise places.error(("probes",), message, because=("model", "task"))
-
-
-def _check_intervention(
-    settings: RunSettings, cadence: Cadence, budget: int, places: Places
-) -> None:
-    """Refuse a step that is not an evaluation, or not before the last one: the intervention would never be made."""
-    when = None if settings.intervention is None else settings.intervention.when
-    if when is None or when.kind != "step":
-        return
-    key, last = ("intervention", "when", "step"), int(cadence.step_of(budget - 2))
-    if when.step > last:
-        message = f"{when.step} is not before the last evaluation of the run; use {last} or less"
-        raise places.error(key, message, because=("train", "intervention"))
-    if not cadence.hits(when.step):
-        message = f"{when.step} is not an evaluation step, and an intervention follows an evaluation; use "
-        near = cadence.count(when.step)
-        message += f"{int(cadence.step_of(near - 1))} or {int(cadence.step_of(near))}"
-        raise places.error(key, message, because=("train", "intervention"))
 
 
 def without_control(runs: list[Run]) -> list[Run]:

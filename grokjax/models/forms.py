@@ -25,6 +25,9 @@ class Forms:
     """Gradient of rows that are looked up: added row by row, or a product with a one-hot matrix."""
     sums: Literal["products", "reductions"]
     """Sums over rows and columns: products with ones, or plain reductions."""
+    heads: Literal["one by one", "together"]
+    """Attention over sequences: a product for each head, or one for all heads. On CPU, with 85 positions and four heads
+    of width 12, the first takes 0.14 ms a row with its gradient, the second 0.22 ms."""
     wide_gradients: bool
     """Whether the gradient of a tall matrix is computed transposed, behind a barrier (`linear.weight_gradient`)."""
     float32x3: str = "TF32_TF32_F32_X3"
@@ -34,8 +37,8 @@ class Forms:
     """By algorithm, because JAX's word bfloat16 means TF32 on a GPU."""
 
 
-CPU = Forms("scatter", "products", True)
-GPU = Forms("one-hot", "reductions", False)
+CPU = Forms("scatter", "products", "one by one", True)
+GPU = Forms("one-hot", "reductions", "together", False)
 TPU = dataclasses.replace(GPU, float32x3="BF16_BF16_F32_X6")
 
 _current: ContextVar[Forms] = ContextVar("forms", default=CPU)

@@ -25,7 +25,7 @@ Part = Literal["embed", "positions", "qkv", "attn_out", "mlp_in", "mlp_out", "un
 Drawn = TypeVar("Drawn")
 
 
-class Stream:
+class Supply:
     """Uniform numbers in (-1, 1), taken one after the other. Without numbers it only counts how many are taken."""
 
     def __init__(self, uniform: jax.Array | None = None):
@@ -36,22 +36,22 @@ class Stream:
         return jnp.zeros(n) if self.uniform is None else self.uniform[start : self.taken]
 
 
-_STREAM: contextvars.ContextVar[Stream] = contextvars.ContextVar("stream")
+_SUPPLY: contextvars.ContextVar[Supply] = contextvars.ContextVar("supply")
 
 
 @contextlib.contextmanager
-def drawing_from(stream: Stream) -> Iterator[None]:
-    """Inside this `with` block, draws take their numbers from the stream."""
-    token = _STREAM.set(stream)
+def drawing_from(supply: Supply) -> Iterator[None]:
+    """Inside this `with` block, draws take their numbers from the supply."""
+    token = _SUPPLY.set(supply)
     try:
         yield
     finally:
-        _STREAM.reset(token)
+        _SUPPLY.reset(token)
 
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """A flax initialiser: a distribution around 0 and its scale. Its numbers come from a Stream, not from the key."""
+    """A flax initialiser: a distribution around 0 and its scale. Its numbers come from a Supply, not from the key."""
 
     distribution: Literal["zeros", "uniform", "normal", "truncated"]
     """uniform: between -scale and scale; normal: standard deviation `scale`; truncated: the normal distribution, cut at
@@ -61,8 +61,8 @@ class Draw:
     def __call__(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         if self.distribution == "zeros":
             return jnp.zeros(shape)
-        stream = _STREAM.get(None) or Stream()  # without a stream flax only asks for shapes
-        u = stream.take(math.prod(shape)).reshape(shape)
+        supply = _SUPPLY.get(None) or Supply()  # without a supply flax only asks for shapes
+        u = supply.take(math.prod(shape)).reshape(shape)
         if self.distribution == "uniform":
             return self.scale * u
         within = math.erf(math.sqrt(2)) if self.distribution == "truncated" else 1.0
@@ -71,13 +71,13 @@ class Draw:
 
 def draw_all(init: Callable[[], Drawn], key: jax.Array) -> Drawn:
     """The parameters that `init` returns. All its draws come from one vector of random numbers."""
-    count = Stream()
+    count = Supply()
     with drawing_from(count):
         jax.eval_shape(init)
     least = jnp.nextafter(
         jnp.float32(-1), jnp.float32(0)
     )  # the inverse error function of -1 is not finite
-    with drawing_from(Stream(jax.random.uniform(key, (count.taken,), minval=least, maxval=1.0))):
+    with drawing_from(Supply(jax.random.uniform(key, (count.taken,), minval=least, maxval=1.0))):
         return init()
 
 

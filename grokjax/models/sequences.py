@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from grokjax.models import forms
 from grokjax.models.linear import rows_of
 from grokjax.models.transformer import TransformerBlock, TransformerModule
 from grokjax.tasks import Sequences
@@ -76,10 +77,9 @@ def _last_residuals(
     if index_N is not None:
         tokens_NT, at_NA = tokens_NT[index_N], at_NA[index_N]
     place_NT = tokens_NT + module.n_vocab * jnp.arange(tokens_NT.shape[1])
-    if tables is None:
-        x_NTD = module.embed_sequences(tokens_NT)
-    else:
-        x_NTD = rows_of(tables.embedded, place_NT)
+    x_NTD = (
+        module.embed_sequences(tokens_NT) if tables is None else rows_of(tables.embedded, place_NT)
+    )
     everywhere_NT = jnp.broadcast_to(jnp.arange(tokens_NT.shape[1]), tokens_NT.shape)
     for depth, block in enumerate(module.blocks):
         last = depth == len(module.blocks) - 1
@@ -114,11 +114,28 @@ def attend(
         # A product with a single query would be one of a matrix and a vector, which must be avoided (linear.row_sums).
         twice = [jnp.concatenate([x, x], 1) for x in (q_NAC, query_at_NA)]
         return attend(block, twice[0], k_NTC, v_NTC, twice[1], causal)[:, :1]
-    n_heads = block.s.n_heads
-    q, k, v = (x.reshape(*x.shape[:2], n_heads, -1) for x in (q_NAC, k_NTC, v_NTC))
+    seen_NAT = query_at_NA[..., None] >= jnp.arange(k_NTC.shape[1]) if causal else None
+    if forms.current().heads == "one by one":
+        heads = (jnp.split(x, block.s.n_heads, -1) for x in (q_NAC, k_NTC, v_NTC))
+        mixed = [_one_head(q, k, v, seen_NAT) for q, k, v in zip(*heads, strict=True)]
+        return jnp.concatenate(mixed, -1)
+    q, k, v = (x.reshape(*x.shape[:2], block.s.n_heads, -1) for x in (q_NAC, k_NTC, v_NTC))
     scores_NHAT = jnp.einsum("nahc,nthc->nhat", q, k)
-    if causal:
-        seen_NAT = query_at_NA[..., None] >= jnp.arange(k.shape[1])
+    if seen_NAT is not None:
         scores_NHAT = jnp.where(seen_NAT[:, None], scores_NHAT, -jnp.inf)
     pattern_NHAT = jax.nn.softmax(scores_NHAT, -1)
     return jnp.einsum("nhat,nthc->nahc", pattern_NHAT, v).reshape(q_NAC.shape)
+
+
+def _one_head(
+    q_NAK: jax.Array, k_NTK: jax.Array, v_NTK: jax.Array, seen_NAT: jax.Array | None
+) -> jax.Array:
+    """Values N A K mixed by one head. The sum of the weights is one more column of the product with the values."""
+    scores_NAT = q_NAK @ k_NTK.swapaxes(1, 2)
+    if seen_NAT is not None:
+        scores_NAT = jnp.where(seen_NAT, scores_NAT, -jnp.inf)
+    weights_NAT = jnp.exp(scores_NAT - jax.lax.stop_gradient(scores_NAT.max(-1, keepdims=True)))
+    ones_NT2 = jnp.ones((*v_NTK.shape[:2], 2))  # two, for the reason that row_sums has
+    mixed = weights_NAT @ jnp.concatenate([v_NTK, ones_NT2], -1)
+    width = v_NTK.shape[-1]
+    return mixed[..., :width] / mixed[..., width : width + 1]

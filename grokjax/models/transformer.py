@@ -86,7 +86,8 @@ class TransformerSettings(Settings):
     tied: bool = shape(False)
     """true: use the first n_classes rows of the embedding as the output matrix."""
     double_residual: bool = shape(False, introduced=False)
-    """true: a block adds its input twice, x -> 2x + ..., as the published repeated-subsequence model does by mistake."""
+    """true: a block adds its input twice, x -> 2x + ..., as a published model does by mistake (Nanda et al.
+    2023, repeated subsequence)."""
     init: Literal[tuple(SCHEMES)] = shape("nanda")  # type: ignore[valid-type]
     """Initialisation scheme, named after what it reproduces."""
     init_scale: float = hyper(1.0, gt=0)

@@ -36,7 +36,7 @@ def _of_sequences(s: TransformerSettings, sample: Sample, n: int) -> Forward:
         rows.append(n * read)
     logits = n_answers * sample.n_classes
     most = n_answers if s.n_layers == 1 else length
-    widest = max(most * max(s.width_of_mlp, s.n_heads * length), length * wide, logits)
+    widest = max(most * max(s.width_of_mlp, length), length * wide, logits)
     shared = sample.n_vocab * length * (d + 2 * wide) if shares else 0
     return Forward(rows, flops + 2.0 * n * logits * d, shared, kept + 3 * logits, widest)
 

@@ -1,6 +1,6 @@
 """Addition of two decimal numbers, digit by digit, with the answer behind the equals sign (Nanda et al. 2023).
 
-A row of two numbers with two digits: 4 7 + 8 5 = 1 3 2. Each digit of the answer is predicted from all tokens before it.
+A row of numbers with two digits: 4 7 + 8 5 = 1 3 2. Each digit of the answer is predicted from the tokens before it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings that all tasks on sequences of tokens share: whether a run draws its rows once, or every step draws its own."""
+"""Settings of all tasks on sequences of tokens: whether a run draws its rows once, or every step draws its own."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _rows_key(task: Sample, hyper: Hyper, age: ArrayLike) -> jax.Array:
 
 
 def _executing(rows: Any, n: int) -> Any:
-    return rows.replace(executed=n) if isinstance(rows, Sequences) else rows
+    return rows.replace(executed=n) if isinstance(rows, Sequences) else rows  # type: ignore[attr-defined]
 
 
 def _with_initial(setup: Setup, data: Data, hyper: Hyper) -> Data:
@@ -152,7 +152,7 @@ def _only_scored(n: int, plan: ModelPlan, batch: Batch) -> tuple[ModelPlan, Batc
         return plan, batch
     initial_BAC = None if batch.initial_BAC is None else batch.initial_BAC[:, :n]
     batch = batch.replace(labels_BA=batch.labels_BA[:, :n], initial_BAC=initial_BAC)  # type: ignore[attr-defined]
-    return plan.replace(at_NA=plan.at_NA[:, :n]), batch
+    return plan.replace(at_NA=plan.at_NA[:, :n]), batch  # type: ignore[attr-defined]
 
 
 def _sum_over(f: Callable[[Any], Any], blocks: Any) -> Any:

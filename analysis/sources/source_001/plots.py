@@ -1,0 +1,109 @@
+"""The published plots of source 001's first half with raw values, from those of our results that exist."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from analysis.figures.probe_curves import Curve, probe_curves
+from analysis.sources.core.claims import Results
+from analysis.sources.core.configuration import Configuration, at_hand
+from analysis.sources.core.lookup import Sets
+from analysis.sources.core.plots import Group, Picture, bars, curves
+from analysis.sources.core.quantities import falls
+from analysis.sources.source_001.special import copies, digits, with_in_context
+
+LOSS = Curve("val_loss", "val loss", also="train_loss")
+LOG_LOSS = Curve("val_loss", "val loss (log)", True, "train_loss")
+TIMES = {
+    "train loss 0.1": lambda runs: falls(runs, "train_loss", 0.1),
+    "val loss 0.1": lambda runs: falls(runs, "val_loss", 0.1),
+    "val loss 3e-6": lambda runs: falls(runs, "val_loss", 3e-6),
+}
+PROGRESS = [
+    LOG_LOSS,
+    Curve("restricted_loss", "restricted loss", True, "val_loss"),
+    Curve("excluded_loss", "excluded loss", True, "train_loss"),
+    Curve("gini_embedding", "Gini, embedding", also="gini_neuron_logits"),
+    Curve("trigonometric_fit", "trigonometric fit"),
+    Curve("weight_squares", "sum of squared weights", True),
+]
+MATRICES = {
+    "all": "",
+    "embedding": "/W_E",
+    "query": "/blocks.0.W_Q",
+    "value": "/blocks.0.W_V",
+    "MLP in": "/blocks.0.W_in",
+    "unembedding": "/W_U",
+}
+WEIGHTS = [
+    Curve(f"weight_squares{end}", f"squares, {name}", True) for name, end in MATRICES.items()
+]
+
+
+def _single(one: Configuration, names: str) -> Picture:
+    """A panel for each digit, or for each copy, of one experiment."""
+
+    def draw(results: Results) -> Figure:
+        runs = one.of(results)
+        found = digits(runs) if names == "digits" else copies(runs)
+        panels = [
+            Curve(name, f"val loss, {name.rsplit('/', 1)[1].replace('_', ' ')}") for name in found
+        ]
+        return probe_curves({"": runs}, panels, log_time=False)
+
+    return draw
+
+
+def _in_context(group: Group) -> Picture:
+    """Loss on the last copy minus loss on the first, for each depth."""
+
+    def draw(results: Results) -> Figure:
+        named = {name: with_in_context(runs) for name, runs in at_hand(group, results)[0].items()}
+        panels = [
+            Curve("in_context", "last copy minus first copy", level=0.0),
+            Curve("val_loss", "val loss", also="val_loss/copy_1"),
+        ]
+        return probe_curves(named, panels, log_time=False)
+
+    return draw
+
+
+def _both_ways(name: str, group: Group) -> dict[str, Picture]:
+    """The same curves on a linear and on a logarithmic time axis."""
+    return {
+        name: curves(group, [LOSS, LOG_LOSS]),
+        f"{name}_log": curves(group, [LOSS, LOG_LOSS], log_time=True),
+    }
+
+
+def pictures(sets: Sets) -> dict[str, Picture]:
+    """File stem -> function that draws the figure."""
+    fractions, repetition = sets["fractions"], sets["repetition"]
+    (most, *_, thirty, _) = fractions
+    addition, wide, sample = (sets[n] for n in ("addition", "addition_wide", "addition_sample"))
+    return {
+        **_both_ways("train_fraction", fractions),
+        **_both_ways("train_fraction_95", (most,)),
+        "train_fraction_times": bars(fractions, TIMES, "steps"),
+        "data_regimes": curves(
+            fractions,
+            [Curve("train_accuracy", "train accuracy"), Curve("val_accuracy", "val accuracy")],
+            log_time=True,
+        ),
+        "progress_measures": curves((thirty,), PROGRESS, log_time=True),
+        "weight_squares": curves((thirty,), WEIGHTS, log_time=True),
+        "weight_decay": curves(sets["decays"], [LOG_LOSS], log_time=True),
+        **_both_ways("addition", addition),
+        **_both_ways("addition_wide", wide),
+        **_both_ways("addition_sample", sample),
+        "addition_digits": _single(addition[0], "digits"),
+        "addition_wide_digits": _single(wide[0], "digits"),
+        "addition_sample_digits": _single(sample[0], "digits"),
+        **_both_ways("repetition", repetition),
+        **_both_ways("repetition_sample", sets["repetition_sample"]),
+        "repetition_doubled": curves(
+            (*sets["repetition_doubled"], repetition[1]), [LOSS, LOG_LOSS]
+        ),
+        "in_context": _in_context(repetition),
+        **_both_ways("skip_trigram", sets["trigram"]),
+    }

@@ -1,0 +1,121 @@
+"""Quantities of source 001 only: gaps between curves, digits of the answer, copies of a subsequence."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import xarray as xr
+
+from analysis import readings
+from analysis.outcomes import FirstHit, Series, first_hit
+from analysis.readings import Floats
+from analysis.sources.core.checks import Check
+from analysis.sources.core.claims import MissingError
+from analysis.sources.core.estimates import Estimate, Format, of_times, of_values, plain
+from analysis.sources.core.quantities import by_name
+
+
+def gap(runs: xr.Dataset, level: float) -> Estimate:
+    """Steps from the first training loss at or below a level to the first validation loss there."""
+    train, val = (_times(readings.first_below(runs, f"{x}_loss", level)) for x in ("train", "val"))
+    return of_values(np.where(np.isfinite(val), val - train, np.nan), what=f"a loss of {level:g}")
+
+
+def restricted_before(runs: xr.Dataset, level: float, show: Format = plain) -> Estimate:
+    """Restricted loss over validation loss where the latter is first at or below a level (present key frequencies).
+
+    Below 1: the key frequencies alone are already better than the whole network.
+    """
+    shares = []
+    for restricted, val in zip(
+        readings.each(runs, "restricted_loss"), readings.each(runs, "val_loss"), strict=True
+    ):
+        shares.append(_ratio_at(restricted, val, level))
+    return of_values(shares, show, "restricted_loss")
+
+
+def _ratio_at(restricted: tuple[Floats, Floats], val: tuple[Floats, Floats], level: float) -> float:
+    """The first restricted loss measured when the other loss is at or below the level, over that loss."""
+    losses = dict(zip(*val, strict=True))
+    for step, value in zip(*restricted, strict=True):
+        if losses.get(step, np.inf) <= level:
+            return value / losses[step]
+    return np.nan
+
+
+def falls_from_peak(runs: xr.Dataset, probe: str, level: float) -> Estimate:
+    """When a probe is first at or below a level, from its largest value on."""
+    history = readings.measured(runs, probe)
+    value = history.value.copy()
+    for row, done in zip(value, history.done, strict=True):
+        if done:
+            row[: int(row[:done].argmax())] = np.inf
+    outcome = first_hit(Series(-value, history.step, history.done, history.status), -level)
+    return of_times(outcome, runs.attrs["budget"])
+
+
+def peak_over_start(runs: xr.Dataset, probe: str, show: Format = plain) -> Estimate:
+    """The largest value over the first one."""
+    return of_values(readings.peak(runs, probe)[0] / readings.start(runs, probe), show, probe)
+
+
+def end_over_peak(runs: xr.Dataset, probe: str, show: Format = plain) -> Estimate:
+    """The last value over the largest one."""
+    return of_values(readings.end(runs, probe) / readings.peak(runs, probe)[0], show, probe)
+
+
+def digits(runs: xr.Dataset) -> list[str]:
+    """Names of the losses of single digits of the answer, the first digit first. Raises MissingError if none is there."""
+    names = [n for n in runs["probe"].to_numpy().tolist() if re.fullmatch(r"val_loss/digit_\d+", n)]
+    if not names:
+        raise MissingError(f"no digit was measured alone in {runs.attrs['name']}")
+    return sorted(names, key=lambda name: int(name.rsplit("_", 1)[1]))
+
+
+def last_digit(runs: xr.Dataset, level: float) -> Estimate:
+    """When the loss of the last of the digits is first at or below a level."""
+    times = np.stack([_times(readings.first_below(runs, n, level)) for n in digits(runs)])
+    return of_values(times.max(0), what=f"a loss of {level:g}")
+
+
+def digits_in_order(runs: xr.Dataset, level: float, show: Format = plain) -> Estimate:
+    """Share of neighbouring digits of which the earlier one is first at or below a level, or both at once."""
+    times = np.stack([_times(readings.first_below(runs, n, level)) for n in digits(runs)])
+    return of_values((times[1:] >= times[:-1]).mean(0), show, f"a loss of {level:g}")
+
+
+def in_context(runs: xr.Dataset, show: Format = plain) -> Estimate:
+    """Loss on the last copy minus that on the first, at the end: what the network learns within a row."""
+    end = {n: readings.end(runs, n) for n in copies(runs)}
+    first, *_, last = end
+    return of_values(end[last] - end[first], show, first)
+
+
+def copies(runs: xr.Dataset) -> list[str]:
+    """Names of the losses of single copies, the first copy first. Raises MissingError if none is there."""
+    names = [n for n in runs["probe"].to_numpy().tolist() if re.fullmatch(r"val_loss/copy_\d+", n)]
+    if not names:
+        raise MissingError(f"no copy was measured alone in {runs.attrs['name']}")
+    return sorted(names, key=lambda name: int(name.rsplit("_", 1)[1]))
+
+
+def with_in_context(runs: xr.Dataset) -> xr.Dataset:
+    """The runs with one more value, in_context: loss on the last copy minus that on the first."""
+    first, *_, last = copies(runs)
+    history = runs["history"]
+    own = history.sel(probe=last) - history.sel(probe=first)
+    added = own.expand_dims(probe=["in_context"]).transpose(*history.dims)
+    whole = xr.concat([history, added.assign_coords(probe=["in_context"])], "probe")
+    return runs.drop_dims("probe").assign(history=whole).assign_attrs(runs.attrs)
+
+
+def _times(outcome: FirstHit) -> Floats:
+    return np.where(outcome.hit, outcome.upper, np.inf)
+
+
+QUANTITIES = by_name(
+    *(gap, restricted_before, falls_from_peak, peak_over_start, end_over_peak),
+    *(last_digit, digits_in_order, in_context),
+)
+CHECKS: dict[str, Check] = {}
