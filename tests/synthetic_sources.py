@@ -49,7 +49,9 @@ EXTRA = {
     **{f"weight_squares/{name}": 100.0 for name in ("W_E", "W_U")},
     **{f"weight_squares/blocks.0.W_{name}": 100.0 for name in ("Q", "V", "in")},
     **{f"val_loss/digit_{i}": 0.5 for i in range(6)},
-    **{f"val_loss/copy_{i}": 2.0 for i in (1, 2, 3)},
+    "val_loss/copy_1": 4.0,
+    "val_loss/copy_2": 1.0,
+    "val_loss/copy_3": 0.5,
 }
 Axes = dict[str, Sequence[Any]]
 ARMS = [("False", 2.0), ("True", 1.5), ("True", 2.0), ("True", 4.0)]

@@ -66,7 +66,7 @@ def end_over_peak(runs: xr.Dataset, probe: str, show: Format = plain) -> Estimat
 
 
 def digits(runs: xr.Dataset) -> list[str]:
-    """Names of the losses of single digits of the answer, the first digit first. Raises MissingError if none is there."""
+    """Names of the losses of single digits, the first digit first. Raises MissingError if none is there."""
     names = [n for n in runs["probe"].to_numpy().tolist() if re.fullmatch(r"val_loss/digit_\d+", n)]
     if not names:
         raise MissingError(f"no digit was measured alone in {runs.attrs['name']}")
@@ -103,11 +103,11 @@ def copies(runs: xr.Dataset) -> list[str]:
 def with_in_context(runs: xr.Dataset) -> xr.Dataset:
     """The runs with one more value, in_context: loss on the last copy minus that on the first."""
     first, *_, last = copies(runs)
-    history = runs["history"]
+    history = runs["value"]
     own = history.sel(probe=last) - history.sel(probe=first)
     added = own.expand_dims(probe=["in_context"]).transpose(*history.dims)
     whole = xr.concat([history, added.assign_coords(probe=["in_context"])], "probe")
-    return runs.drop_dims("probe").assign(history=whole).assign_attrs(runs.attrs)
+    return runs.drop_dims("probe").assign(value=whole).assign_attrs(runs.attrs)
 
 
 def _times(outcome: FirstHit) -> Floats:
