@@ -229,7 +229,7 @@ def test_attention_has_two_forms(n_queries):
             return (mixed * weights).sum()
 
         with forms.using(form):
-            return jax.value_and_grad(loss, argnums=(0, 1, 2))(q, k, v)
+            return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))(q, k, v)
 
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6),
@@ -323,14 +323,23 @@ def test_no_rows_of_a_stream_are_kept_in_the_state():
     assert own == {(12,), (52,)}  # the numbers of a step's rows, and which rows train
 
 
+def losses(one, params):
+    """The data of step 0, and the loss of each row and answer by the dense forward pass."""
+
+    @jax.jit
+    def compute(params, data, hyper):
+        data = passes.data_of(one.setup, data, hyper, 0)
+        return data, cross_entropy(one.setup.model.dense(params, data.table_input), data.targets_NA)
+
+    return compute(params, one.data, one.hyper)
+
+
 def test_each_answer_is_measured_alone():
     one = OneRun(**STREAM)
     state = one.start()
     found = one.evaluate(state)[1]
-    data = passes.data_of(one.setup, one.data, one.hyper, 0)
-    rows = data.table_input
-    assert isinstance(rows, Sequences)
-    loss_NA = cross_entropy(one.setup.model.dense(state.params, rows), data.targets_NA)
+    data, loss_NA = losses(one, state.params)
+    assert isinstance(data.table_input, Sequences)
     for i in range(3):
         np.testing.assert_allclose(found[f"val_loss/digit_{i}"], loss_NA[12:, i].mean(), rtol=1e-5)
         np.testing.assert_allclose(
@@ -350,22 +359,24 @@ def test_the_first_copy_is_measured_and_not_trained():
     one = OneRun(**(STREAM | REPEATED))
     state = one.start()
     found = one.evaluate(state)[1]
-    data = passes.data_of(one.setup, one.data, one.hyper, 0)
-    loss_NA = cross_entropy(one.setup.model.dense(state.params, data.table_input), data.targets_NA)
+    data, loss_NA = losses(one, state.params)
     np.testing.assert_allclose(found["val_loss"], loss_NA[12:, :4].mean(), rtol=1e-5)
     np.testing.assert_allclose(found["val_loss/copy_1"], loss_NA[12:, 4:].mean(), rtol=1e-5)
     batch = passes.batch_of(data, data.targets_NA, jnp.arange(12), jnp.ones(12))
-    loss, grads = passes.loss_and_gradient(one.setup, data, one.hyper, state.params, batch)
-    expected = jax.grad(
-        lambda p: cross_entropy(one.setup.model.dense(p, data.table_input), data.targets_NA)[
-            :12, :4
-        ].mean()
-    )(state.params)
+
+    @jax.jit
+    def both(params, data, batch):
+        dense = lambda p: cross_entropy(one.setup.model.dense(p, data.table_input), data.targets_NA)  # noqa: E731
+        ours = passes.loss_and_gradient(one.setup, data, one.hyper, params, batch)
+        return ours, jax.grad(lambda p: dense(p)[:12, :4].mean())(params)
+
+    (loss, grads), expected = both(state.params, data, batch)
     np.testing.assert_allclose(loss, loss_NA[:12, :4].mean(), rtol=1e-5)
     for name, g in tensor_names(expected).items():
         np.testing.assert_allclose(tensor_names(grads)[name], g, atol=1e-5)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("n_train", ["stream", 20])
 def test_parts_of_rows_change_nothing_but_rounding(n_train):
     train = STREAM["train"] | {"eval_every": 4, "steps": 32}
@@ -393,6 +404,7 @@ axes:
 """
 
 
+@pytest.mark.soak
 def test_a_larger_budget_continues_a_stream_and_chunks_do_not_matter(tmp_path):
     def train_in(name, *words):
         experiment, places = load_with_places(config, [*words, f"execution.out={tmp_path / name}"])

@@ -12,6 +12,7 @@ from grokjax.keys import order_of
 from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model, Params
 from grokjax.settings import execution
+from grokjax.tasks import Sequences
 
 MOST = 2**24
 """Largest number of entries of one block of gradients (64 MiB). A few such blocks exist at the same time."""
@@ -79,9 +80,11 @@ def gradients(saved: Saved, params: Params, rows_n: Array, real_n: Array) -> Arr
     """Gradient (n, parameters) of the sum of each row's logits with respect to all parameters; 0 for padding."""
     model = saved.view.model
 
-    def total(params: Params, row: Array) -> Array:
-        return _summed(model, model.dense(params, row[None])) * saved.scale
+    def total(params: Params, row: Array | Sequences) -> Array:
+        alone = jax.tree.map(lambda x: x[None], row)
+        return _summed(model, model.dense(params, alone)) * saved.scale
 
-    each = jax.vmap(jax.grad(total), (None, 0))(params, saved.inputs[rows_n])
+    inputs = jax.tree.map(lambda x: x[rows_n], saved.inputs)
+    each = jax.vmap(jax.grad(total), (None, 0))(params, inputs)
     flat = jnp.concatenate([g.reshape(len(rows_n), -1) for g in jax.tree.leaves(each)], 1)
     return jnp.where(real_n[:, None], flat, 0)

@@ -15,7 +15,7 @@ from jax import Array
 from grokjax.losses import is_answer
 from grokjax.measurements.saved import At, Measurement, Saved
 from grokjax.models import Model, Params
-from grokjax.probes.metrics import first_largest, masked_mean
+from grokjax.probes.metrics import first_largest, scored_mean
 from grokjax.settings import execution
 
 PARTS = ("generalising", "complement", "control")
@@ -107,7 +107,8 @@ def fewest_neurons(saved: Saved, params: Params) -> Fewest:
     real_B1, most = saved.real_B[:, None], len(place_F)
 
     def n_right(answers_BA: Array) -> Array:
-        return ((answers_BA == labels_BA) & real_B1).sum()
+        right_BA = (answers_BA == labels_BA) & real_B1
+        return right_BA[:, : model.table.n_scored].sum()
 
     def attempt(s: Fewest) -> Fewest:
         answers_BA = saved.answers_BA(only(model, params, place_F < s.tried))
@@ -166,7 +167,7 @@ def _alone(saved: Saved, mask_F: Array, full_NA: Array) -> dict[str, Array]:
         "size": mask_F.sum(),
         "norm": jnp.sqrt(jnp.where(mask_F, squares_F, 0).sum()),
         "faithfulness": (first_largest(logits_NAC) == full_NA).mean(),
-        "train_accuracy": masked_mean(fitted_NA, view.rows.train_N),
-        "val_accuracy": masked_mean(right_NA, view.val_N),
+        "train_accuracy": scored_mean(view, fitted_NA, view.rows.train_N),
+        "val_accuracy": scored_mean(view, right_NA, view.val_N),
     }
     return {name: jnp.where(_finite(saved.params), x, jnp.nan) for name, x in numbers.items()}

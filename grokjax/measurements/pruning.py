@@ -12,7 +12,7 @@ from pydantic import Field
 from grokjax.losses import is_answer
 from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model
-from grokjax.probes.metrics import masked_mean
+from grokjax.probes.metrics import scored_mean
 from grokjax.settings import execution
 
 THRESHOLDS = tuple(float(f"{10 ** (i / 3 - 4):.2g}") for i in range(13))
@@ -54,6 +54,8 @@ def _pruned(saved: Saved, threshold: Array) -> dict[str, Array]:
     }
     for side, (mask_N, wanted_NA) in sides.items():
         right_NA = is_answer(logits_NAC, wanted_NA).astype(jnp.float32)
-        measured[f"{side}_loss"] = masked_mean(view.per_row_loss(logits_NAC, wanted_NA), mask_N)
-        measured[f"{side}_accuracy"] = masked_mean(right_NA, mask_N)
+        measured[f"{side}_loss"] = scored_mean(
+            view, view.per_row_loss(logits_NAC, wanted_NA), mask_N
+        )
+        measured[f"{side}_accuracy"] = scored_mean(view, right_NA, mask_N)
     return measured

@@ -16,6 +16,7 @@ from grokjax.models.kind import MEANING, check_words
 from grokjax.probes.metrics import first_largest
 from grokjax.probes.view import View
 from grokjax.settings import Settings, execution
+from grokjax.tasks import Sequences
 
 Steps = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
 At = Literal["final", "all"] | Steps
@@ -54,7 +55,7 @@ class Saved:
     """The view that a probe has. Gradients, updates and steps are missing, because only training knows them."""
     final: Params | None
     """Weights at the end of the run (requires 'final')."""
-    inputs: Float[Array, "N D"] | Int[Array, "N T"]
+    inputs: Float[Array, "N D"] | Int[Array, "N T"] | Sequences
     """All rows as the plain forward pass reads them."""
     scale: ArrayLike
     """Readout scale: a factor on the logits."""

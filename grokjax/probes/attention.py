@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from grokjax.models import Model, Params
 from grokjax.models.transformer import UNIT_INPUT
-from grokjax.probes.metrics import masked_mean
+from grokjax.probes.metrics import scored_mean
 from grokjax.probes.view import Probe, View
 from grokjax.settings import shape
 
@@ -74,4 +74,6 @@ def _losses(view: View, placement: str, suffix: str) -> dict[str, Array]:
     loss_NA = view.per_row_loss(view.apply(view.params, changed), view.labels_NA)
     loss_NA = jax.lax.stop_gradient(loss_NA)
     sides = {"train": view.rows.train_N, "val": view.val_N}
-    return {f"sr_{side}{suffix}": masked_mean(loss_NA, mask_N) for side, mask_N in sides.items()}
+    return {
+        f"sr_{side}{suffix}": scored_mean(view, loss_NA, mask_N) for side, mask_N in sides.items()
+    }

@@ -43,6 +43,11 @@ def masked_mean(values_NA: Array, mask_N: Array) -> Array:
     return jnp.where(mask_N[:, None], values_NA, 0).sum() / n
 
 
+def scored_mean(view: View, values_NA: Array, mask_N: Array) -> Array:
+    """Mean over the rows of a mask and the answers that are in the loss."""
+    return masked_mean(values_NA[:, : view.model.table.n_scored], mask_N)
+
+
 def first_largest(x: Array) -> Array:
     """Index of the largest value over the last axis, the first of equal ones. With a NaN it is the number of values.
 
@@ -57,20 +62,15 @@ def metrics(s: Metrics, view: View) -> dict[str, Array]:
     """Training metrics for the labels used in training and (`_clean`) for the true ones; validation metrics for the
     true ones."""
     train_N, val_N = view.rows.train_N, view.val_N
-    scored = view.model.table.n_scored
-    right_NA, clean_NA = (x[:, :scored] for x in judge(view, view.targets_NA))
-    fitted_NA, loss_NA = (
-        (x[:, :scored] for x in judge(view, view.labels_NA))
-        if view.label_noise
-        else (right_NA, clean_NA)
-    )
+    right_NA, clean_NA = judge(view, view.targets_NA)
+    fitted_NA, loss_NA = judge(view, view.labels_NA) if view.label_noise else (right_NA, clean_NA)
     out = {
-        "train_loss": masked_mean(loss_NA, train_N),
-        "train_accuracy": masked_mean(fitted_NA, train_N),
-        "train_loss_clean": masked_mean(clean_NA, train_N),
-        "train_accuracy_clean": masked_mean(right_NA, train_N),
-        "val_loss": masked_mean(clean_NA, val_N),
-        "val_accuracy": masked_mean(right_NA, val_N),
+        "train_loss": scored_mean(view, loss_NA, train_N),
+        "train_accuracy": scored_mean(view, fitted_NA, train_N),
+        "train_loss_clean": scored_mean(view, clean_NA, train_N),
+        "train_accuracy_clean": scored_mean(view, right_NA, train_N),
+        "val_loss": scored_mean(view, clean_NA, val_N),
+        "val_accuracy": scored_mean(view, right_NA, val_N),
     }
     return out | (_by_mirror(view, right_NA) if view.model.table.commutative else {})
 
