@@ -60,9 +60,9 @@ ALPHAS = (0.5, 0.75, 1.0, 1.25, 1.5)
 EXPERIMENTS: dict[str, Axes] = {
     "s001_train_fraction": {"split.train_fraction": [0.95, 0.6, 0.5, 0.4, 0.3, 0.2]},
     "s001_weight_decay": {"optimizer.weight_decay": [0.0, 0.3, 1.0, 3.0]},
-    "s001_addition_stream": {},
+    "s001_addition_stream": {"optimizer.learning_rate": [1e-4, 1e-3]},
     "s001_addition_wide": {},
-    "s001_addition_sample": {},
+    "s001_addition_sample": {"optimizer.learning_rate": [1e-4, 1e-3]},
     "s001_repetition_stream": {"model.n_layers": [1, 2, 3]},
     "s001_repetition_doubled": {},
     "s001_repetition_sample": {},

@@ -96,9 +96,9 @@ def pictures(sets: Sets) -> dict[str, Picture]:
         **_both_ways("addition", addition),
         **_both_ways("addition_wide", wide),
         **_both_ways("addition_sample", sample),
-        "addition_digits": _single(addition[0], "digits"),
+        "addition_digits": _single(addition[-1], "digits"),
         "addition_wide_digits": _single(wide[0], "digits"),
-        "addition_sample_digits": _single(sample[0], "digits"),
+        "addition_sample_digits": _single(sample[-1], "digits"),
         **_both_ways("repetition", repetition),
         **_both_ways("repetition_sample", sets["repetition_sample"]),
         "repetition_doubled": curves(
