@@ -65,7 +65,7 @@ def fault(settings: Settings, table: TaskData) -> SettingError | None:
         model = Model(settings, table)
     except SettingError as error:  # these settings do not fit the task
         return error
-    lacks = model.kind.unkept(settings) or _lost_method(model) or _lost_matrix(model)
+    lacks = model.kind.unkept(settings) or _lost_matrix(model) or _lost_method(model)
     return SettingError("kind", f"{kind_of(type(settings))} {lacks}") if lacks else None
 
 
