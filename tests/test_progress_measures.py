@@ -342,7 +342,7 @@ def test_the_frequency_of_a_planted_neuron_is_found(p) -> None:
             1e-25 * wave(3, x - y),
             wave(1, x) * wave(3, y),  # of two frequencies: in neither
             noise,
-            np.full(p * p, 2.5),
+            np.full(p * p, 0.3),  # whose mean is rounded
             wave(4, x),
         ],
         1,
