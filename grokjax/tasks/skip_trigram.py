@@ -68,9 +68,7 @@ def skip_trigram_sample(settings: SkipTrigram) -> Sample:
         middle_NL = jnp.where(is_special, first_value + value_N1, fillers_NL)
         begin, query = (jnp.full((n, 1), token) for token in (BEGIN, QUERY))
         tokens_NT = jnp.concatenate([begin, middle_NL, query], 1).astype(jnp.int32)
-        return Sequences(tokens_NT, jnp.full((n, 1), settings.length - 1)), value_N1.astype(
-            jnp.int32
-        )
+        return Sequences(tokens_NT, jnp.full((n, 1), settings.length - 1)), value_N1.astype(jnp.int32)
 
     return Sample(
         draw_rows=draw_rows,
