@@ -92,7 +92,7 @@ def files() -> dict[str, bytes]:
         ("eval_every: 50", "stop: 0.9", "x.yaml:14: train.stop: needs {val_accuracy: n, hold: 1, then: 0}, got 0.9"),
         ("name: q", "name: a/b", "x.yaml:1: name: may contain letters, digits, '.', '_' and '-' and must begin with a letter or digit, got 'a/b'"),
         ("name: q", "name: q\nprobes: norms", "x.yaml:2: probes: needs a list, got 'norms'"),
-        ("name: q", "name: q\nprobes: [norms]", "x.yaml:2: probes.0: needs a mapping whose kind is metrics, training_loss, norms, updates, update_speed, output_layer, sparsity, structural_sparsity, fourier, feature_rank, feature_spectrum, feature_change, attention_entropy or shortcut, got 'norms'"),
+        ("name: q", "name: q\nprobes: [norms]", "x.yaml:2: probes.0: needs a mapping whose kind is metrics, training_loss, norms, weight_squares, updates, update_speed, output_layer, sparsity, structural_sparsity, fourier, progress, feature_rank, feature_spectrum, feature_change, attention_entropy or shortcut, got 'norms'"),
         # out of range
         ("p: 13", "p: 1", "x.yaml:2: task.p: must be at least 2, got 1"),
         ("p: 13", "p: 5000", "x.yaml:2: task.p: must be at most 4096, got 5000"),

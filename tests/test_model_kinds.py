@@ -198,6 +198,7 @@ def test_an_offer_that_depends_on_a_setting_is_refused_when_the_experiment_is_re
         ("embedding", {}, "offers 'embedding', but has no matrix W_E"),
         ("token_mlp", {}, "offers 'token_mlp', but has no matrix W_E"),
         ("attention", {}, "offers 'attention', but its module has no method patterns(tokens_NT)"),
+        ("neurons", {}, "offers 'neurons', but its module has no method neurons(tokens_NT, answer_positions)"),
         ("hidden_layer", {"hidden": lambda s: (None, "W_0", "W_U")}, "offers 'hidden_layer', but has no matrix W_0"),
         ("hidden_layer", {"hidden": lambda s: ("block", "W_U", "W_U")}, "but has no matrix W_U"),
     ],

@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax import Array
 
-from grokjax.measurements import attention, kernel, neurons, projection, pruning, spectra
+from grokjax.measurements import (
+    attention,
+    kernel,
+    neuron_waves,
+    neurons,
+    progress,
+    projection,
+    pruning,
+    spectra,
+)
 from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model
 from grokjax.models.checks import lacking, not_offered, offering
@@ -41,6 +50,10 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
     "pca": MeasurementKind(projection.PCA, projection.pca, projection.labels, projection.project),
     "embedding_fourier": MeasurementKind(
         spectra.EmbeddingFourier, spectra.embedding_fourier, spectra.fourier_labels
+    ),
+    "progress": MeasurementKind(progress.Progress, progress.progress, progress.labels),
+    "neuron_frequencies": MeasurementKind(
+        neuron_waves.NeuronFrequencies, neuron_waves.neuron_frequencies, neuron_waves.labels
     ),
     "effective_sparsity": MeasurementKind(
         neurons.EffectiveSparsity, neurons.effective_sparsity, neurons.no_labels

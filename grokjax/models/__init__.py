@@ -18,6 +18,7 @@ from grokjax.models.counting import Forward, count_program
 from grokjax.models.init import draw_all, scale_weights
 from grokjax.models.kind import ModelKind, ModelPlan, ModelSettings, ModelTables, Shared
 from grokjax.models.transformer_count import count_transformer
+from grokjax.models.transformer_paths import token_maps_of_transformer
 from grokjax.settings import Settings, kind_of
 from grokjax.tasks import Sequences, Table, TaskData
 
@@ -62,6 +63,7 @@ MODELS: dict[str, ModelKind] = {
         count=count_transformer,
         offers=transformer.offers,
         hidden=transformer.hidden,
+        token_maps=token_maps_of_transformer,
         tied=lambda s: s.tied,
     ),
     "mlp": ModelKind(
@@ -76,6 +78,7 @@ MODELS: dict[str, ModelKind] = {
         count=mlp.count_mlp,
         offers=mlp.offers,
         hidden=lambda s: (None, "W_0", "W_U"),
+        token_maps=mlp.token_maps,
     ),
     "quadratic": ModelKind(
         quadratic.QuadraticSettings,
@@ -87,7 +90,7 @@ MODELS: dict[str, ModelKind] = {
             quadratic.QuadraticModule.read_features,
         ),
         count=quadratic.count_quadratic,
-        offers=lambda s: frozenset({"features", "hidden_layer"}),
+        offers=lambda s: frozenset({"features", "hidden_layer", "neurons"}),
         hidden=lambda s: (None, "W_in", "W_U"),
     ),
     "perceptron": ModelKind(

@@ -9,6 +9,12 @@ from grokjax.models.kind import MEANING, OF_MODELS, OF_TASKS, has_defaults
 from grokjax.settings import SettingError, Settings, kind_of
 from grokjax.tasks import TaskData
 
+METHODS = {
+    "attention": ("patterns", "tokens_NT"),
+    "neurons": ("neurons", "tokens_NT, answer_positions"),
+}
+"""For each word that obliges to a method of the module: its name and what it takes."""
+
 
 def lacking(requires: frozenset[str], model: Settings, table: TaskData) -> str | None:
     """One word of MEANING that is required, but offered by neither the model nor the task; None if there is none."""
@@ -59,13 +65,15 @@ def fault(settings: Settings, table: TaskData) -> SettingError | None:
         model = Model(settings, table)
     except SettingError as error:  # these settings do not fit the task
         return error
-    lacks = model.kind.unkept(settings) or _lost_method(model) or _lost_matrix(model)
+    lacks = model.kind.unkept(settings) or _lost_matrix(model) or _lost_method(model)
     return SettingError("kind", f"{kind_of(type(settings))} {lacks}") if lacks else None
 
 
 def _lost_method(model: Model) -> str | None:
-    if "attention" in model.kind.offers(model.settings) and not hasattr(model.module, "patterns"):
-        return "offers 'attention', but its module has no method patterns(tokens_NT); write it, or do not offer it"
+    offered = model.kind.offers(model.settings)
+    for word, (name, takes) in METHODS.items():
+        if word in offered and not hasattr(model.module, name):
+            return f"offers '{word}', but its module has no method {name}({takes}); write it, or do not offer it"
     return None
 
 

@@ -26,6 +26,7 @@ OF_MODELS = {
     "embedding": "a model with an embedding",
     "features": "a model whose features can be read",
     "hidden_layer": "a transformer or one hidden layer",
+    "neurons": "a model whose neurons can be read",
 }
 """What a model can offer (`ModelKind.offers`), in words. docs/extending.md says what each word obliges to."""
 OF_TASKS = {
@@ -68,6 +69,9 @@ class ModelKind:
     hidden: Callable[[Any], tuple[str | None, str, str]] | None = None
     """Where the weights into and out of the last hidden layer are: section of the parameters (None: no section), and
     two names in it."""
+    token_maps: Callable[[Any, Any, PyTree], jax.Array | None] | None = None
+    """(settings, table, parameters) -> linear maps M V F from tokens to the input of the last hidden layer, one for
+    each path between them; None if there are none."""
     tied: Callable[[Any], bool] = lambda settings: False
     """Whether the first n_classes rows of the parameter W_E are the output matrix."""
 

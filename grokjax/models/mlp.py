@@ -122,12 +122,19 @@ class MLPModule(nn.Module):
 
     def dense(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
         """Logits N A C by the plain forward pass."""
-        x_NF = rows_of(self.W_E, tokens_NT).reshape(len(tokens_NT), -1)
-        W, b = self.layers[0]
-        return self.after_first(affine(x_NF, (W, b)))[:, None]
+        pre_NF = affine(self.concatenated(tokens_NT), self.layers[0])
+        return self.after_first(pre_NF)[:, None]
 
     def after_first(self, pre_NF: jax.Array) -> jax.Array:
         return affine(self.hidden(pre_NF), self.layers[-1])
+
+    def neurons(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
+        """Last hidden activations N A F by the plain forward pass."""
+        return self.hidden(affine(self.concatenated(tokens_NT), self.layers[0]))[:, None]
+
+    def concatenated(self, tokens_NT: jax.Array) -> jax.Array:
+        """Embeddings of the tokens of each row, side by side."""
+        return rows_of(self.W_E, tokens_NT).reshape(len(tokens_NT), -1)
 
     def hidden(self, pre_NF: jax.Array) -> jax.Array:
         """From the first pre-activations to the last hidden activations."""
@@ -149,7 +156,16 @@ def mlp_module(s: MLPSettings, table: Table) -> MLPModule:
 def offers(s: MLPSettings) -> frozenset[str]:
     """What the model offers to probes and measurements (models.MEANING)."""
     one = {"hidden_layer"} if len(s.hidden) == 1 else set()
-    return frozenset({"features", "embedding", "token_mlp", *one})
+    return frozenset({"features", "embedding", "token_mlp", "neurons", *one})
+
+
+def token_maps(s: MLPSettings, table: Table, params: dict[str, jax.Array]) -> jax.Array | None:
+    """Linear maps M V F from tokens to neurons, one for each operand; None with several hidden layers."""
+    if len(s.hidden) > 1:
+        return None
+    varying = [t for t, column in enumerate(table.tokens_NT.T) if len(np.unique(column)) > 1]
+    W_TDF = params["W_0"].reshape(table.n_positions, s.d_model, -1)
+    return jnp.matmul(params["W_E"], W_TDF[np.array(varying)], precision="highest")
 
 
 def count_mlp(s: MLPSettings, table: Table, n: int) -> Forward:

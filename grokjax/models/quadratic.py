@@ -60,11 +60,18 @@ class QuadraticModule(nn.Module):
 
     def dense(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
         """Logits N A C from explicit one-hot inputs."""
-        one_hot = [
+        return self.read(self.one_hot(tokens_NT) @ self.W_in)
+
+    def neurons(self, tokens_NT: jax.Array, answer_positions: tuple[int, ...]) -> jax.Array:
+        """Hidden activations N A F from explicit one-hot inputs."""
+        return self.hidden(self.one_hot(tokens_NT) @ self.W_in)[:, None]
+
+    def one_hot(self, tokens_NT: jax.Array) -> jax.Array:
+        columns = [
             (tokens_NT[:, t, None] == jnp.asarray(tokens)).astype(jnp.float32)
             for t, tokens in self.varying
         ]
-        return self.read(jnp.concatenate(one_hot, 1) @ self.W_in)
+        return jnp.concatenate(columns, 1)
 
     def read(self, pre_NF: jax.Array) -> jax.Array:
         return (product(self.hidden(pre_NF), self.W_U) / self.s.d_mlp)[:, None]

@@ -250,17 +250,20 @@ class TransformerBlock(nn.Module):
     def values(self, x: jax.Array) -> jax.Array:
         return affine(self.ln1(x) if self.norms.v else x, self.v)
 
-    def finish(self, resid_pre: jax.Array, z: jax.Array) -> jax.Array:
-        """From the residual stream ... D and the mixed values of all heads to the layer's output ... D."""
+    def middle(self, resid_pre: jax.Array, z: jax.Array) -> jax.Array:
+        """The residual stream ... D after attention, from the one before and the mixed values of all heads."""
         attn_out = affine(z, self.o)
         if self.norms.after:
             attn_out = self.ln1_out(attn_out)
         resid_mid = (2 * resid_pre if self.s.double_residual else resid_pre) + attn_out
-        if self.norms.post:
-            resid_mid = self.ln1(resid_mid)
+        return self.ln1(resid_mid) if self.norms.post else resid_mid
+
+    def finish(self, resid_pre: jax.Array, z: jax.Array) -> jax.Array:
+        """From the residual stream ... D and the mixed values of all heads to the layer's output ... D."""
+        resid_mid = self.middle(resid_pre, z)
         if self.s.d_mlp is None:
             return resid_mid
-        mlp_out = self.mlp(self.mlp_input(resid_mid))
+        mlp_out = affine(self.neurons(resid_mid), self.mlp_out)
         if self.norms.after:
             mlp_out = self.ln2_out(mlp_out)
         resid_post = resid_mid + mlp_out
@@ -272,10 +275,10 @@ class TransformerBlock(nn.Module):
             return scale_rows(resid_mid, jax.lax.rsqrt(squares + jnp.finfo(jnp.float32).tiny))
         return self.ln2(resid_mid) if self.norms.mlp else resid_mid
 
-    def mlp(self, x: jax.Array) -> jax.Array:
-        pre = affine(x, self.mlp_in)
-        hidden = nn.relu(pre) if self.s.activation == "relu" else nn.gelu(pre, approximate=False)
-        return affine(hidden, self.mlp_out)
+    def neurons(self, resid_mid: jax.Array) -> jax.Array:
+        """Activations ... F of the MLP."""
+        pre = affine(self.mlp_input(resid_mid), self.mlp_in)
+        return nn.relu(pre) if self.s.activation == "relu" else nn.gelu(pre, approximate=False)
 
 
 class TransformerModule(nn.Module):
@@ -325,17 +328,27 @@ class TransformerModule(nn.Module):
 
     def residuals(self, tokens_NT: jax.Array) -> jax.Array:
         """The last residual stream N T D, by the dense forward pass."""
-        return self.dense_layers(tokens_NT)[0]
+        return self.dense_layers(tokens_NT, self.s.n_layers)[0]
 
     def patterns(self, tokens_NT: jax.Array) -> list[jax.Array]:
         """Attention pattern N H T T of each layer, by the dense forward pass."""
-        return self.dense_layers(tokens_NT)[1]
+        return self.dense_layers(tokens_NT, self.s.n_layers)[1]
 
-    def dense_layers(self, tokens_NT: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
+    def neurons(self, tokens_NT: jax.Array, at: tuple[int, ...]) -> jax.Array:
+        """Activations N A F of the last MLP at the positions `at`, by the dense forward pass."""
+        x_NTD, _ = self.dense_layers(tokens_NT, self.s.n_layers - 1)
+        block = self.blocks[-1]
+        z_NTD = self.attend(block, self.pattern(block, x_NTD), x_NTD)
+        return block.neurons(block.middle(x_NTD, z_NTD)[:, list(at)])
+
+    def dense_layers(
+        self, tokens_NT: jax.Array, n_layers: int
+    ) -> tuple[jax.Array, list[jax.Array]]:
+        """The residual stream N T D after the first layers, and the attention pattern N H T T of each of them."""
         columns = enumerate(tokens_NT.T)
         x_NTD = jnp.stack([self.embed_tokens(tokens_N, t) for t, tokens_N in columns], axis=1)
         patterns = []
-        for block in self.blocks:
+        for block in self.blocks[:n_layers]:
             patterns.append(self.pattern(block, x_NTD))
             x_NTD = block.finish(x_NTD, self.attend(block, patterns[-1], x_NTD))
         return x_NTD, patterns
@@ -386,7 +399,7 @@ def transformer_module(s: TransformerSettings, table: TaskData) -> TransformerMo
 def offers(s: TransformerSettings) -> frozenset[str]:
     """What the model offers to probes and measurements (models.MEANING)."""
     pre = {"pre_norm"} if s.ln in UNIT_INPUT else set()
-    mlp = {"hidden_layer"} if s.d_mlp else set()
+    mlp = {"hidden_layer", "neurons"} if s.d_mlp else set()
     return frozenset({"features", "embedding", "attention", *mlp, *(pre if s.d_mlp else ())})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from jax import Array
 
 from grokjax.models.checks import lacking, not_offered
-from grokjax.probes import attention, features, fourier, metrics, norms, sparsity
+from grokjax.probes import attention, features, fourier, metrics, norms, progress, sparsity
 from grokjax.probes.view import Probe, View
 from grokjax.settings import Kind, Settings, kind_of
 from grokjax.tasks import TaskData
@@ -18,12 +18,14 @@ PROBES: dict[str, Kind] = {
     "training_loss": Kind(metrics.TrainingLoss, metrics.training_loss),
     "answers": Kind(metrics.Answers, metrics.answers),
     "norms": Kind(norms.Norms, norms.norms),
+    "weight_squares": Kind(norms.WeightSquares, norms.weight_squares),
     "updates": Kind(norms.Updates, norms.updates),
     "update_speed": Kind(norms.UpdateSpeed, norms.update_speed),
     "output_layer": Kind(norms.OutputLayer, norms.output_layer),
     "sparsity": Kind(sparsity.Sparsity, sparsity.sparsity),
     "structural_sparsity": Kind(sparsity.StructuralSparsity, sparsity.structural_sparsity),
     "fourier": Kind(fourier.Fourier, fourier.fourier),
+    "progress": Kind(progress.Progress, progress.progress),
     "feature_rank": Kind(features.FeatureRank, features.feature_rank),
     "feature_spectrum": Kind(features.FeatureSpectrum, features.feature_spectrum),
     "feature_change": Kind(features.FeatureChange, features.feature_change),

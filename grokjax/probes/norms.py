@@ -22,6 +22,14 @@ class Norms(Probe):
     kind: Literal["norms"] = shape("norms")
 
 
+class WeightSquares(Probe):
+    """weight_squares: sum of squares of all parameters; weight_squares/<tensor>: of each tensor.
+
+    What Nanda et al. 2023 (arXiv 2301.05217) show; `norms` gives the roots."""
+
+    kind: Literal["weight_squares"] = shape("weight_squares")
+
+
 class Updates(Probe):
     """Norms of the last step's gradient and update, and of the update relative to the parameters before it."""
 
@@ -46,6 +54,12 @@ class OutputLayer(Probe):
 def norms(s: Norms, view: View) -> dict[str, Array]:
     each = {f"param_norm/{name}": tree_norm(x) for name, x in tensor_names(view.params).items()}
     return {"param_norm": tree_norm(view.params), **each}
+
+
+def weight_squares(s: WeightSquares, view: View) -> dict[str, Array]:
+    squares = {name: (x**2).sum() for name, x in tensor_names(view.params).items()}
+    each = {f"weight_squares/{name}": x for name, x in squares.items()}
+    return {"weight_squares": jnp.stack([*squares.values()]).sum(), **each}
 
 
 def updates(s: Updates, view: View) -> dict[str, Array]:
