@@ -49,7 +49,8 @@ def labels(s: NeuronFrequencies, model: Model) -> dict[str, Any]:
 
 def neuron_frequencies(s: NeuronFrequencies, saved: Saved) -> dict[str, Array]:
     model = saved.view.model
-    hidden_NF = activations(model, saved.params, saved.inputs)[:, 0]
+    assert saved.view.tokens_NT is not None, "a model with neurons reads tokens"
+    hidden_NF = activations(model, saved.params, saved.view.tokens_NT)[:, 0]
     share_KF = frequency_shares(hidden_NF[_by_pair(model.token_table)], model.table.n_answers)
     largest_F, best_F = share_KF.max(0), first_largest(share_KF.T)
     belongs_KF = (best_F == jnp.arange(len(share_KF))[:, None]) & (largest_F >= s.share)

@@ -5,6 +5,7 @@ A new probe needs its settings and its function in such a file, and one line in 
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 from jax import Array
 
 from grokjax.models.checks import lacking, not_offered
@@ -59,7 +60,8 @@ def measure(probes: tuple[Probe, ...], view: View) -> dict[str, Array]:
     """The values of all probes as scalars by name. The entries of a vector are named name/0, name/1, ..."""
     measured: dict[str, Array] = {}
     for probe in probes:
-        for name, value in PROBES[kind_of(type(probe))].build(probe, view).items():
+        for name, given in PROBES[kind_of(type(probe))].build(probe, view).items():
+            value = given.astype(jnp.float32)  # counts too: a history has one type
             if value.ndim == 0:
                 measured[name] = value
             else:
