@@ -92,7 +92,7 @@ def files() -> dict[str, bytes]:
         ("eval_every: 50", "stop: 0.9", "x.yaml:14: train.stop: needs {val_accuracy: n, hold: 1, then: 0}, got 0.9"),
         ("name: q", "name: a/b", "x.yaml:1: name: may contain letters, digits, '.', '_' and '-' and must begin with a letter or digit, got 'a/b'"),
         ("name: q", "name: q\nprobes: norms", "x.yaml:2: probes: needs a list, got 'norms'"),
-        ("name: q", "name: q\nprobes: [norms]", "x.yaml:2: probes.0: needs a mapping whose kind is metrics, training_loss, norms, weight_squares, updates, update_speed, output_layer, sparsity, structural_sparsity, fourier, progress, feature_rank, feature_spectrum, feature_change, attention_entropy or shortcut, got 'norms'"),
+        ("name: q", "name: q\nprobes: [norms]", "x.yaml:2: probes.0: needs a mapping whose kind is metrics, training_loss, answers, norms, weight_squares, updates, update_speed, output_layer, sparsity, structural_sparsity, fourier, progress, feature_rank, feature_spectrum, feature_change, attention_entropy or shortcut, got 'norms'"),
         # out of range
         ("p: 13", "p: 1", "x.yaml:2: task.p: must be at least 2, got 1"),
         ("p: 13", "p: 5000", "x.yaml:2: task.p: must be at most 4096, got 5000"),
@@ -104,11 +104,11 @@ def files() -> dict[str, bytes]:
         # missing, unknown kinds
         (", weight_decay: 1.0", "", "x.yaml:11: optimizer.weight_decay: is missing and has no default; give it a value"),
         ("  steps: 400\n", "", "x.yaml:12: train.steps: is missing and has no default; give it a value"),
-        ("task: {kind: modular, operation: x+y, p: 13}\n", "", "x.yaml: task: is missing and has no default; give it a mapping whose kind is modular, permutation or sparse_parity"),
+        ("task: {kind: modular, operation: x+y, p: 13}\n", "", "x.yaml: task: is missing and has no default; give it a mapping whose kind is modular, permutation, sparse_parity, addition, repeated_subsequence or skip_trigram"),
         ("  kind: transformer\n", "", "x.yaml:6: model.kind: is missing; use transformer, mlp, quadratic or perceptron"),
         ("kind: transformer", "kind: transfomer", "x.yaml:7: model.kind: unknown kind 'transfomer'; use transformer, mlp, quadratic or perceptron (did you mean 'transformer'?)"),
         # several settings together
-        ("n_heads: 2", "n_heads: 3", "x.yaml:9: model.n_heads: 3 does not divide d_model = 16; use 2"),
+        ("n_heads: 2", "n_heads: 3", "x.yaml:9: model.n_heads: 3 does not divide d_model = 16; use 2, or set d_head"),
         ("operation: x+y, p: 13", "operation: x/y, p: 15", "x.yaml:2: task.p: 15 is not prime, but x/y needs a modular inverse; use 13 or 17"),
         ("p: 13", "p: 13, table_seed: 3", "x.yaml:2: task.table_seed: 3 has no effect on x+y, only on the operation random; use 0"),
         ("0.5", "0.005", "x.yaml:5: split.train_fraction: 0.005 leaves no row of 169 to train; at least 1 row must train and at least 1 must validate"),
@@ -161,8 +161,8 @@ LENGTH = "is a setting with the role extendable; only settings with the role hyp
         (f"{JOINT}: [[0.1, 1], [0.2]]", f"axes.{JOINT}: changes 2 settings together, so each value must be a list of 2, got [0.2]"),
         (f"{JOINT}: [0.1, 0.2]", f"axes.{JOINT}: changes 2 settings together, so each value must be a list of 2, got 0.1"),
         # values
-        ("model.n_heads: [2, 3]", "axes.model.n_heads: 3 does not divide d_model = 16; use 2"),
-        ("model.n_heads, model.d_model: [[2, 16], [5, 16]]", "axes.model.n_heads, model.d_model: model.n_heads: 5 does not divide d_model = 16; use 4"),
+        ("model.n_heads: [2, 3]", "axes.model.n_heads: 3 does not divide d_model = 16; use 2, or set d_head"),
+        ("model.n_heads, model.d_model: [[2, 16], [5, 16]]", "axes.model.n_heads, model.d_model: model.n_heads: 5 does not divide d_model = 16; use 4, or set d_head"),
         ("task.p, task.operation: [[7, x/y], [9, x/y]]", "axes.task.p, task.operation: task.p: 9 is not prime, but x/y needs a modular inverse; use 7 or 11"),
         (f"{JOINT}: [[0.1, 1], [0.2, -1]]", f"axes.{JOINT}: optimizer.weight_decay: must be at least 0, got -1"),
         ("task.p: [13, '17']", "axes.task.p: needs a whole number, got '17', which is text; write it without quotes"),
@@ -178,7 +178,7 @@ def test_a_wrong_axis(told, axis: str, sentence: str) -> None:
 
 def test_an_axis_that_makes_another_setting_wrong_is_named(told) -> None:
     assert told("axes.model.d_model=[16, 17]") == (
-        "x.yaml:9: model.n_heads: 2 does not divide d_model = 17; use 1 (where axes.model.d_model is 17)"
+        "x.yaml:9: model.n_heads: 2 does not divide d_model = 17; use 1, or set d_head (where axes.model.d_model is 17)"
     )
     words = told(
         "axes.split.train_fraction=[0.3, 0.9]",

@@ -133,7 +133,7 @@ class Made:
         """Inputs, targets, labels and training mask of a run, alone and unbatched."""
         setup, data, hyper = self.setups[run.group], self.data[run.group], runstate.make_hyper(run)
         rows = jax.jit(one_run.init_rows, static_argnums=0)(setup, data, hyper)
-        own = jax.jit(passes.data_of, static_argnums=0)(setup, data, hyper)
+        own = jax.jit(passes.data_of, static_argnums=0)(setup, data, hyper, 0)
         table = run.table
         inputs = getattr(table, "tokens_NT", None)
         inputs = np.asarray(own.table_input) if inputs is None else inputs

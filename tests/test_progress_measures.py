@@ -303,7 +303,10 @@ def test_the_probes_of_a_run_are_numpys() -> None:
     split = {"kind": "random", "train_fraction": 0.6, "label_noise": 0.2}
     run = OneRun(split=split, probes=[{"kind": k} for k in kinds])
     state = run.start()
-    found = {n: float(x) for n, x in run.evaluate(state)[1].items()}
+    measured = run.evaluate(state)[1]
+    # Counts too: the branch of an evaluation that is not due has numbers of this type.
+    assert {x.dtype for x in measured.values()} == {jnp.dtype(jnp.float32)}
+    found = {n: float(x) for n, x in measured.items()}
     weights = reference.as_float64(tensor_names(state.params))
     logits = reference.logits(weights, run.settings.model, run.table)[:, 0]
     train, labels = np.asarray(state.rows.train_N), np.asarray(state.rows.labels_NA)[:, 0]

@@ -56,21 +56,21 @@ def make_tables(module: TransformerModule, rows: Sequences) -> FirstLayer | None
 
 
 def read_rows(
-    module: TransformerModule, rows: Sequences, tables: FirstLayer | None, index_N: Any
+    module: TransformerModule, rows: Sequences, tables: FirstLayer | None, index_N: jax.Array | None
 ) -> jax.Array:
     """Logits N A C of the rows `index_N` (None: all)."""
     return module.unembed(_last_residuals(module, rows, tables, index_N))
 
 
 def read_features(
-    module: TransformerModule, rows: Sequences, tables: FirstLayer | None, index_N: Any
+    module: TransformerModule, rows: Sequences, tables: FirstLayer | None, index_N: jax.Array | None
 ) -> jax.Array:
     """Features N A D of the rows `index_N` (None: all): what the unembedding is multiplied with."""
     return module.normalise(_last_residuals(module, rows, tables, index_N))
 
 
 def _last_residuals(
-    module: TransformerModule, rows: Sequences, tables: FirstLayer | None, index_N: Any
+    module: TransformerModule, rows: Sequences, tables: FirstLayer | None, index_N: jax.Array | None
 ) -> jax.Array:
     """The residual stream N A D after the last layer, at the positions that are read."""
     tokens_NT, at_NA = rows.tokens_NT, rows.at_NA
