@@ -64,6 +64,7 @@ EXPERIMENTS: dict[str, Axes] = {
     "s001_addition_wide": {},
     "s001_addition_sample": {"optimizer.learning_rate": [1e-4, 1e-3]},
     "s001_repetition_stream": {"model.n_layers": [1, 2, 3]},
+    "s001_in_context": {"model.n_layers": [1, 2, 3]},
     "s001_repetition_doubled": {},
     "s001_repetition_sample": {},
     "s001_skip_trigram": {

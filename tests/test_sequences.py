@@ -376,6 +376,12 @@ def test_the_first_copy_is_measured_and_not_trained():
         np.testing.assert_allclose(tensor_names(grads)[name], g, atol=1e-5)
 
 
+def test_the_first_copy_can_be_scored_too():
+    sample = make_table(Repetition(subsequence=4, interval=6, intervals=3, score_first=True))
+    assert sample.n_scored == 9 == len(sample.answer_names)
+    assert make_table(Repetition(subsequence=4, interval=6, intervals=3)).n_scored == 6
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("n_train", ["stream", 20])
 def test_parts_of_rows_change_nothing_but_rounding(n_train):

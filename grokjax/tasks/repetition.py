@@ -37,6 +37,8 @@ class Repetition(SequenceSettings):
     """Tokens of an interval."""
     subsequence: int = shape(16, ge=2)
     """Tokens of the subsequence; at most those of an interval."""
+    score_first: bool = shape(False)
+    """true: the first copy is in the loss too, so that its loss is that of guessing. The source scores later copies."""
     n_train: Literal["stream"] | Annotated[int, Field(ge=1)] = shape("stream")
     """stream: every step draws train.batch_size new rows; or the number of rows that a run draws once."""
     n_test: int = shape(512, ge=1)
@@ -71,7 +73,8 @@ def repetition_size(settings: Repetition) -> Size:
 def repetition_sample(settings: Repetition) -> Sample:
     """The rows of these settings. Answers: the second copy's tokens from the second on, the third's, ..., the first's.
 
-    The first copy is not scored: its loss says how well tokens are predicted without an earlier copy.
+    The first copy comes last, because it is not scored unless `score_first`. A network not trained on it becomes
+    sure of wrong tokens there, so only a scored first copy says what can be had without an earlier one.
     """
     n_copies, length, width = settings.intervals, settings.interval, settings.subsequence
     order = [*range(1, n_copies), 0]
@@ -109,5 +112,5 @@ def repetition_sample(settings: Repetition) -> Sample:
         answer_positions=tuple(range(len(names))),
         fixed_positions=False,
         answer_names=tuple(names),
-        n_scored=(n_copies - 1) * (width - 1),
+        n_scored=(n_copies - 1 + settings.score_first) * (width - 1),
     )

@@ -104,6 +104,6 @@ def pictures(sets: Sets) -> dict[str, Picture]:
         "repetition_doubled": curves(
             (*sets["repetition_doubled"], repetition[1]), [LOSS, LOG_LOSS]
         ),
-        "in_context": _in_context(repetition),
+        "in_context": _in_context(sets["in_context"]),
         **_both_ways("skip_trigram", sets["trigram"]),
     }
