@@ -18,12 +18,12 @@ Floats = NDArray[np.float64]
 
 
 def in_epochs(dataset: xr.Dataset) -> xr.Dataset:
-    """The dataset with `step` and attrs budget in epochs (one step each for full-batch runs), and attrs unit."""
+    """The dataset with `step` and attrs budget in epochs, and attrs unit. Where each epoch is one step: steps."""
     per_epoch = dataset["steps_per_epoch"].to_numpy().astype(float)
     step = dataset["step"].to_numpy() / per_epoch[:, None]
     scaled = dataset.assign_coords(step=(("run", "eval"), step))
     budget = dataset.attrs["budget"] / per_epoch.min()
-    return scaled.assign_attrs(budget=budget, unit="epochs")
+    return scaled.assign_attrs(budget=budget, unit="epochs" if (per_epoch > 1).any() else "steps")
 
 
 def measured(dataset: xr.Dataset, probe: str) -> Series:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from grokjax.models.mlp import MLPSettings
-from grokjax.models.transformer import TransformerSettings
+from grokjax.models.transformer_settings import TransformerSettings
 from grokjax.tasks.table import Table
 
 

@@ -13,7 +13,7 @@ from benchmarks.torch_models import Block
 from benchmarks.torch_peers import Loop, batches_of, data_of, model_of, optimizer_of
 from benchmarks.workloads import Workload
 from grokjax.models.mlp import MLPSettings
-from grokjax.models.transformer import TransformerSettings
+from grokjax.models.transformer_settings import TransformerSettings
 
 Stacked = dict[str, torch.Tensor]
 """Parameters by their names in the module of one run, with the runs R in front."""

@@ -18,7 +18,7 @@ from grokjax.measurements.saved import OF_WEIGHTS, Measurement
 from grokjax.models import MODELS, Model, ModelKind, ModelSettings
 from grokjax.models.checks import fault, lacking, not_offered, offering
 from grokjax.models.kind import MEANING, OF_MODELS
-from grokjax.models.transformer import TransformerSettings
+from grokjax.models.transformer_settings import TransformerSettings
 from grokjax.probes import PROBES
 from grokjax.probes.view import KEPT, Probe, View
 from grokjax.settings import Settings, execution, hyper, leaves, shape

@@ -16,7 +16,7 @@ from grokjax.models import Model, n_parameters, tensor_names
 from grokjax.models.init import SCHEMES
 from grokjax.models.mlp import MLPSettings
 from grokjax.models.quadratic import QuadraticSettings
-from grokjax.models.transformer import Placement, TransformerSettings
+from grokjax.models.transformer_settings import Placement, TransformerSettings
 from grokjax.tasks import make_table
 from grokjax.tasks.modular import Modular
 from tests import reference

@@ -18,7 +18,7 @@ from grokjax.models import Model, tensor_names
 from grokjax.models.mlp import MLPSettings
 from grokjax.models.quadratic import QuadraticSettings
 from grokjax.models.sharing import make_plan, n_rows_executed
-from grokjax.models.transformer import Placement, TransformerSettings
+from grokjax.models.transformer_settings import Placement, TransformerSettings
 from grokjax.tasks import make_table
 from grokjax.tasks.modular import Modular
 from grokjax.tasks.permutation import Permutation

@@ -13,13 +13,13 @@ from tests.harness import ROOT
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 ONE_OF_EACH = {
-    "transformer, with all that probes see": "source_004/layernorm",
+    "transformer": "quickstart",
     "mlp": "source_002/random_split",
     "perceptron": "source_002/sparse_parity",
     "intervention": "source_002/scale_output",
     "stream": "source_001/addition_stream",
 }
-"""A configuration of each kind: models, batches full and small, a Sample, an intervention, the expensive probes."""
+"""A configuration of each kind: models, batches full and small, a Sample, a stream, an intervention."""
 
 EVERY = 2
 """Steps between two evaluations; epochs, where a configuration counts in epochs."""

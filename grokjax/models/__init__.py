@@ -19,6 +19,7 @@ from grokjax.models.init import draw_all, scale_weights
 from grokjax.models.kind import ModelKind, ModelPlan, ModelSettings, ModelTables, Shared
 from grokjax.models.transformer_count import count_transformer
 from grokjax.models.transformer_paths import token_maps_of_transformer
+from grokjax.models.transformer_settings import TransformerSettings
 from grokjax.settings import Settings, kind_of
 from grokjax.tasks import Sequences, Table, TaskData
 
@@ -38,9 +39,7 @@ Params = dict[str, Any]
 have the same form."""
 
 
-def _transformer_plan(
-    s: transformer.TransformerSettings, table: TaskData, n: int
-) -> sharing.Plan | None:
+def _transformer_plan(s: TransformerSettings, table: TaskData, n: int) -> sharing.Plan | None:
     # Sequences that a run draws are their own plan.
     return sharing.make_plan(table, s.n_layers, s.causal, n) if isinstance(table, Table) else None
 
@@ -51,7 +50,7 @@ def _column_plan(s: Settings, table: Table, n: int) -> mlp.ColumnPlan:
 
 MODELS: dict[str, ModelKind] = {
     "transformer": ModelKind(
-        transformer.TransformerSettings,
+        TransformerSettings,
         transformer.transformer_module,
         Shared(
             _transformer_plan,

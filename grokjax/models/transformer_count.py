@@ -6,7 +6,7 @@ import numpy as np
 
 from grokjax.models import sharing
 from grokjax.models.counting import Forward
-from grokjax.models.transformer import TransformerSettings
+from grokjax.models.transformer_settings import TransformerSettings
 from grokjax.tasks import Sample, Table, TaskData
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grokjax.models.transformer import TransformerSettings
+from grokjax.models.transformer_settings import TransformerSettings
 from grokjax.tasks.table import Table
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from grokjax.models import Model, Params
-from grokjax.models.transformer import UNIT_INPUT
+from grokjax.models.transformer_settings import UNIT_INPUT
 from grokjax.probes.metrics import scored_mean
 from grokjax.probes.view import Probe, View
 from grokjax.settings import shape

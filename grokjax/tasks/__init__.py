@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from grokjax.settings import SettingError, Settings, kind_of
-from grokjax.tasks.addition import Addition, addition_sample, addition_size
+from grokjax.tasks.addition import Addition, addition_sample
 from grokjax.tasks.modular import Modular, modular_size, modular_table
 from grokjax.tasks.parity import SparseParity, sparse_parity_sample, sparse_parity_size
 from grokjax.tasks.permutation import Permutation, permutation_table
-from grokjax.tasks.repetition import Repetition, repetition_sample, repetition_size
+from grokjax.tasks.repetition import Repetition, repetition_sample
 from grokjax.tasks.sample import Sample, Sequences
+from grokjax.tasks.sequences import sequence_size
 from grokjax.tasks.size import MAX_BYTES, SizeOf, too_large
-from grokjax.tasks.skip_trigram import SkipTrigram, skip_trigram_sample, skip_trigram_size
+from grokjax.tasks.skip_trigram import SkipTrigram, skip_trigram_sample
 from grokjax.tasks.table import Table
 
 TaskData = Table | Sample
@@ -33,9 +34,9 @@ TASKS: dict[str, TaskKind] = {
     "modular": TaskKind(Modular, modular_table, modular_size),
     "permutation": TaskKind(Permutation, permutation_table),
     "sparse_parity": TaskKind(SparseParity, sparse_parity_sample, sparse_parity_size),
-    "addition": TaskKind(Addition, addition_sample, addition_size),
-    "repeated_subsequence": TaskKind(Repetition, repetition_sample, repetition_size),
-    "skip_trigram": TaskKind(SkipTrigram, skip_trigram_sample, skip_trigram_size),
+    "addition": TaskKind(Addition, addition_sample, sequence_size),
+    "repeated_subsequence": TaskKind(Repetition, repetition_sample, sequence_size),
+    "skip_trigram": TaskKind(SkipTrigram, skip_trigram_sample, sequence_size),
 }
 
 

@@ -13,13 +13,7 @@ from pydantic import Field, model_validator
 
 from grokjax.settings import shape
 from grokjax.tasks.sample import Sample, Sequences
-from grokjax.tasks.sequences import (
-    SequenceSettings,
-    check_distinct,
-    check_length,
-    sequence_size,
-)
-from grokjax.tasks.size import Size
+from grokjax.tasks.sequences import SequenceSettings, sequence_sample
 
 PLUS, EQUALS = 10, 11
 
@@ -32,12 +26,6 @@ class Addition(SequenceSettings):
     """Digits of each operand."""
     answer_digits: Annotated[int, Field(ge=1)] | None = shape(None)
     """Digits of the answer, the last ones of the sum, with leading zeros; null: digits + 1, so that all sums fit."""
-    n_train: Literal["stream"] | Annotated[int, Field(ge=1)] = shape("stream")
-    """stream: every step draws train.batch_size new rows; or the number of rows that a run draws once."""
-    n_test: int = shape(512, ge=1)
-    """Number of validation rows, the same for all runs. With few digits, some can be training rows too."""
-    test_seed: int = shape(0, ge=0, lt=2**31)
-    """Seed of the validation rows."""
 
     @property
     def n_digits_of_answer(self) -> int:
@@ -50,15 +38,9 @@ class Addition(SequenceSettings):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Addition:
-        check_length("digits", self.digits, 3 * self.digits + 3)
-        check_length("answer_digits", self.n_digits_of_answer, self.length)
-        check_distinct(self, 100**self.digits)
+        longest = "digits" if self.n_digits_of_answer <= self.digits + 1 else "answer_digits"
+        self.refuse(longest, lambda: 100**self.digits)
         return self
-
-
-def addition_size(settings: Addition) -> Size:
-    """Size of the rows that a run keeps."""
-    return sequence_size(settings, settings.length)
 
 
 def addition_sample(settings: Addition) -> Sample:
@@ -76,16 +58,10 @@ def addition_sample(settings: Addition) -> Sample:
         at_NA = jnp.broadcast_to(jnp.array(before), (n, n_answers))
         return Sequences(tokens_NT.astype(jnp.int32), at_NA), answers_NA.astype(jnp.int32)
 
-    return Sample(
-        draw_rows=draw_rows,
-        n_train=settings.rows_of_a_run,
-        n_test=settings.n_test,
-        test_seed=settings.test_seed,
-        n_inputs=settings.length,
+    return sequence_sample(
+        settings,
+        draw_rows,
         n_classes=10,
-        n_answers=10,
-        form="sequences",
-        stream=settings.n_train == "stream",
         n_vocab=12,
         answer_positions=before,
         answer_names=tuple(f"digit_{i}" for i in range(n_answers)),

@@ -6,21 +6,15 @@ second token on, a copy can be predicted from an earlier copy, and nothing else 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from grokjax.settings import SettingError, shape
 from grokjax.tasks.sample import Sample, Sequences
-from grokjax.tasks.sequences import (
-    SequenceSettings,
-    check_distinct,
-    check_length,
-    sequence_size,
-)
-from grokjax.tasks.size import Size
+from grokjax.tasks.sequences import SequenceSettings, sequence_sample
 
 BEGIN = 0
 
@@ -39,17 +33,16 @@ class Repetition(SequenceSettings):
     """Tokens of the subsequence; at most those of an interval."""
     score_first: bool = shape(False)
     """true: the first copy is in the loss too, so that its loss is that of guessing. The source scores later copies."""
-    n_train: Literal["stream"] | Annotated[int, Field(ge=1)] = shape("stream")
-    """stream: every step draws train.batch_size new rows; or the number of rows that a run draws once."""
-    n_test: int = shape(512, ge=1)
-    """Number of validation rows, the same for all runs."""
-    test_seed: int = shape(0, ge=0, lt=2**31)
-    """Seed of the validation rows."""
 
     @property
     def length(self) -> int:
         """Tokens in a row."""
         return 1 + self.intervals * self.interval
+
+    def _n_distinct(self) -> int:
+        own = self.intervals * (self.interval - self.subsequence)
+        places = (self.interval - self.subsequence + 1) ** self.intervals
+        return places * self.symbols ** (self.subsequence + own)
 
     @model_validator(mode="after")
     def _is_possible(self) -> Repetition:
@@ -58,16 +51,10 @@ class Repetition(SequenceSettings):
                 "subsequence",
                 f"{self.subsequence} is longer than interval = {self.interval}; use at most {self.interval}",
             )
-        check_length("interval", self.interval, self.length)
-        own = self.intervals * (self.interval - self.subsequence)
-        places = (self.interval - self.subsequence + 1) ** self.intervals
-        check_distinct(self, places * self.symbols ** (self.subsequence + own))
+        self.refuse(
+            "interval" if self.interval >= self.intervals else "intervals", self._n_distinct
+        )
         return self
-
-
-def repetition_size(settings: Repetition) -> Size:
-    """Size of the rows that a run keeps."""
-    return sequence_size(settings, settings.length)
 
 
 def repetition_sample(settings: Repetition) -> Sample:
@@ -98,19 +85,12 @@ def repetition_sample(settings: Repetition) -> Sample:
         return Sequences(tokens_NT, at_NIW.reshape(n, -1)), targets_NA.astype(jnp.int32)
 
     names = [f"copy_{i + 1}" for i in order for _ in range(width - 1)]
-    return Sample(
-        draw_rows=draw_rows,
-        n_train=settings.rows_of_a_run,
-        n_test=settings.n_test,
-        test_seed=settings.test_seed,
-        n_inputs=settings.length,
+    return sequence_sample(
+        settings,
+        draw_rows,
         n_classes=settings.symbols + 1,
-        n_answers=settings.symbols + 1,
-        form="sequences",
-        stream=settings.n_train == "stream",
         n_vocab=settings.symbols + 1,
         answer_positions=tuple(range(len(names))),
-        fixed_positions=False,
         answer_names=tuple(names),
         n_scored=(n_copies - 1 + settings.score_first) * (width - 1),
     )

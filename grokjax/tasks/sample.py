@@ -54,8 +54,6 @@ class Sample:
     n_vocab: int = 0
     answer_positions: tuple[int, ...] = (0,)
     """Positions at which the answers are read; where they differ from row to row, those of an example."""
-    fixed_positions: bool = True
-    """Whether all rows are read at answer_positions."""
     answer_names: tuple[str, ...] = ("answer",)
     """A name for each answer. The values of answers with one name are averaged."""
     n_scored: int = 1

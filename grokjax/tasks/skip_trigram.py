@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from grokjax.settings import shape
 from grokjax.tasks.sample import Sample, Sequences
-from grokjax.tasks.sequences import (
-    SequenceSettings,
-    check_distinct,
-    check_length,
-    sequence_size,
-)
-from grokjax.tasks.size import Size
+from grokjax.tasks.sequences import SequenceSettings, sequence_sample
 
 BEGIN, QUERY = 0, 1
 
@@ -31,12 +25,6 @@ class SkipTrigram(SequenceSettings):
     """Number of different tokens without a value; they have the ids 2 to fillers + 1."""
     values: int = shape(10, ge=2)
     """Number of different values; the token with value v has the id fillers + 2 + v."""
-    n_train: Literal["stream"] | Annotated[int, Field(ge=1)] = shape("stream")
-    """stream: every step draws train.batch_size new rows; or the number of rows that a run draws once."""
-    n_test: int = shape(512, ge=1)
-    """Number of validation rows, the same for all runs. With few tokens, some can be training rows too."""
-    test_seed: int = shape(0, ge=0, lt=2**31)
-    """Seed of the validation rows."""
 
     @property
     def length(self) -> int:
@@ -45,14 +33,11 @@ class SkipTrigram(SequenceSettings):
 
     @model_validator(mode="after")
     def _is_possible(self) -> SkipTrigram:
-        check_length("n_tokens", self.n_tokens, self.length)
-        check_distinct(self, self.n_tokens * self.values * self.fillers ** (self.n_tokens - 1))
+        self.refuse(
+            "n_tokens",
+            lambda: self.n_tokens * self.values * self.fillers ** (self.n_tokens - 1),
+        )
         return self
-
-
-def skip_trigram_size(settings: SkipTrigram) -> Size:
-    """Size of the rows that a run keeps."""
-    return sequence_size(settings, settings.length)
 
 
 def skip_trigram_sample(settings: SkipTrigram) -> Sample:
@@ -72,16 +57,10 @@ def skip_trigram_sample(settings: SkipTrigram) -> Sample:
             jnp.int32
         )
 
-    return Sample(
-        draw_rows=draw_rows,
-        n_train=settings.rows_of_a_run,
-        n_test=settings.n_test,
-        test_seed=settings.test_seed,
-        n_inputs=settings.length,
+    return sequence_sample(
+        settings,
+        draw_rows,
         n_classes=settings.values,
-        n_answers=settings.values,
-        form="sequences",
-        stream=settings.n_train == "stream",
         n_vocab=first_value + settings.values,
         answer_positions=(settings.length - 1,),
     )

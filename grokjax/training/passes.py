@@ -46,7 +46,11 @@ def data_of(setup: Setup, data: Data, hyper: Hyper, age: ArrayLike) -> Data:
             table_input=_executing(rows, task.n_rows),
             targets_NA=targets_NA,
         )
-    return _with_initial(setup, data, hyper)
+    if setup.settings.train.subtract_initial:
+        with precision(setup):
+            initial_NAC = table_logits(setup, data, setup.model, init_params(setup, hyper))
+        data = data.replace(initial_NAC=initial_NAC)  # type: ignore[attr-defined]
+    return data
 
 
 def fresh_rows(setup: Setup, data: Data, hyper: Hyper, age: ArrayLike) -> Data:
@@ -56,7 +60,11 @@ def fresh_rows(setup: Setup, data: Data, hyper: Hyper, age: ArrayLike) -> Data:
     rows, targets_BA = task.draw_rows(_rows_key(task, hyper, age), task.n_train)
     rows = _executing(rows, task.n_train)
     data = data.replace(train_input=rows, table_input=rows, targets_NA=targets_BA)  # type: ignore[attr-defined]
-    return _with_initial(setup, data, hyper)
+    if setup.settings.train.subtract_initial:
+        with precision(setup):
+            initial_BAC = setup.model.apply(init_params(setup, hyper), rows)
+        data = data.replace(initial_NAC=initial_BAC)  # type: ignore[attr-defined]
+    return data
 
 
 def tokens_of(setup: Setup, data: Data) -> jax.Array | None:
@@ -74,14 +82,6 @@ def _rows_key(task: Sample, hyper: Hyper, age: ArrayLike) -> jax.Array:
 
 def _executing(rows: Any, n: int) -> Any:
     return rows.replace(executed=n) if isinstance(rows, Sequences) else rows  # type: ignore[attr-defined]
-
-
-def _with_initial(setup: Setup, data: Data, hyper: Hyper) -> Data:
-    if setup.settings.train.subtract_initial:
-        with precision(setup):
-            initial_NAC = table_logits(setup, data, setup.model, init_params(setup, hyper))
-        data = data.replace(initial_NAC=initial_NAC)  # type: ignore[attr-defined]
-    return data
 
 
 @struct.dataclass
