@@ -239,6 +239,7 @@ def test_figures_that_are_a_file(results: Path, capsys: pytest.CaptureFixture[st
     assert "figures: cannot be written (File exists)" in refused(results, capsys, loads=True)
 
 
+@pytest.mark.soak
 def test_a_figure_that_is_a_directory(
     results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,7 @@ def test_devices_never_talk_and_the_state_stays_split(group):
         assert x.addressable_shards[0].data.shape[0] == 2
 
 
+@pytest.mark.soak
 def test_products_are_asked_for_in_float32(group):
     program = make_program(group, 1, 2, 2)
     hyper = stacked(program, group.runs[:2])

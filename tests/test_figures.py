@@ -360,6 +360,7 @@ def test_lines_of_probes_are_the_runs_and_their_medians_in_the_colour_of_their_v
     assert legend_texts(found["probes"]) == ["weight decay 0.3", "weight decay 1"]
 
 
+@pytest.mark.soak
 def test_a_probe_that_is_measured_seldom_has_lines_without_gaps(tmp_path):
     _, found = probe_figures(tmp_path / "x", {DECAY: [0.3, 1.0]})
     ax = panels_of(found["probes"])[MANY.index("probe_01")]

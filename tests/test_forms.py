@@ -138,6 +138,7 @@ def test_programs_lower_for_accelerators(kind, platform) -> None:
     check_lowered(exported(program, platform), bool(eigen))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("precision", "words"),
     [

@@ -267,6 +267,7 @@ def test_subnetworks_are_numpys(made, model) -> None:
         assert one["size"].sel(part="control") == n
 
 
+@pytest.mark.soak
 def test_the_control_is_drawn_anew_for_each_run_and_stays_the_same_for_its_snapshots(made) -> None:
     directory = made["perceptron"]
     into, out = layer_names("perceptron")
@@ -501,6 +502,7 @@ def test_many_sets_of_weights_go_in_several_calls_of_one_program(made, monkeypat
     xr.testing.assert_identical(directory.measure(kind="pruning", at="all"), whole)
 
 
+@pytest.mark.soak
 def test_groups_of_different_shape_are_padded_with_nan(tmp_path) -> None:
     models = [TRANSFORMER, TRANSFORMER | {"n_layers": 2}]
     directory = Made(tmp_path / "x", axes={"model": models})

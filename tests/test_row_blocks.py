@@ -30,9 +30,7 @@ def group_of(**changes):
     return group
 
 
-@pytest.mark.parametrize(
-    "model", [pytest.param(m, marks=pytest.mark.soak if "mlp" not in m else ()) for m in MODELS]
-)
+@pytest.mark.parametrize("model", [pytest.param(m, marks=pytest.mark.soak) for m in MODELS])
 def test_parts_change_nothing_but_the_order_of_sums(model):
     group = group_of(model=MODELS[model], task={"p": 7}, split={"train_fraction": 0.7})
     whole = runstate.make_setup(group)

@@ -30,6 +30,7 @@ def subtracted(**changes):
     return OneRun(train=SUBTRACTED, **changes)
 
 
+@pytest.mark.soak
 def test_every_run_starts_with_the_loss_of_equal_logits():
     one = subtracted()
     _, found = one.evaluate(one.start())

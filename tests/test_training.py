@@ -300,6 +300,7 @@ def test_metrics_are_those_of_brute_force(noisy):
     assert any(m["val_accuracy_mirror_seen"] != m["val_accuracy_mirror_unseen"] for m in found)
 
 
+@pytest.mark.soak
 def test_norms_of_the_steps_between_evaluations(noisy):
     one, states, found = noisy
     rows, labels_NA = np.flatnonzero(states[0].rows.train_N), np.asarray(states[0].rows.labels_NA)
