@@ -338,6 +338,7 @@ def test_small_grids_get_the_figures_that_make_sense(tmp_path, axes, expected):
     assert {name for kind in FIGURES.values() for name, _ in kind(study)} == expected
 
 
+@pytest.mark.soak
 def test_a_directory_where_nothing_has_been_evaluated_yet_can_be_drawn(tmp_path):
     write_results(
         tmp_path / "new", AXES, lambda point: Row(point, np.empty((0, 4), np.float32), "waiting")

@@ -332,6 +332,7 @@ def thick(ax):
     return [line for line in ax.lines if line.get_linewidth() > 1]
 
 
+@pytest.mark.soak
 def test_every_recorded_number_has_a_panel_and_vectors_have_none(tmp_path):
     _, found = probe_figures(tmp_path / "x", {DECAY: [0.3, 1.0]})
     assert list(found) == ["probes", "probes_2"]
@@ -343,6 +344,7 @@ def test_every_recorded_number_has_a_panel_and_vectors_have_none(tmp_path):
         assert "n = 6 runs" in caption_of(figure) and "Colours: weight decay." in caption_of(figure)
 
 
+@pytest.mark.soak
 def test_lines_of_probes_are_the_runs_and_their_medians_in_the_colour_of_their_value(tmp_path):
     study, found = probe_figures(tmp_path / "x", {DECAY: [0.3, 1.0], FRACTION: [0.5, 0.8]})
     ax = panels_of(found["probes"])[MANY.index("probe_00")]
