@@ -1,34 +1,51 @@
 """`python -m benchmarks.gpu`: what an accelerator does with workload A, in one command of at most ten minutes.
 
-Resumable: a measurement that is in the results file is not made again, so a second call goes on where the time ran out.
-`--small` shrinks everything, to try the command itself on a laptop.
+All programs are compiled first, several at a time, because compiling takes longer than measuring; what is measured runs
+alone. Resumable: a measurement that is in the results file is not made again, so a second call goes on where the time
+ran out. `--small` shrinks everything, to try the command itself on a laptop.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import dataclasses
+import functools
 import json
+import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
+from jax.sharding import AxisType, Mesh
 
 from benchmarks import gather, jax_peers, limits, report
 from benchmarks.timing import Peer, measure
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.workloads import STREAMS, WORKLOADS, Workload
 from grokjax.engine import devices
 from grokjax.engine.executables import compiled_text
 from grokjax.engine.program import Program
 from grokjax.models.forms import CPU, Forms, by_platform
+from grokjax.training import runstate
 
 DIAGRAM = {"fractions": 10, "decays": 10, "seeds": 10, "steps": 25_000}
 """The phase diagram that is planned from the measured rate."""
+
+
+COMPILING = 6
+"""Programs that are compiled at a time."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "the compiler's defaults": {},
+    "no Triton products": {"xla_gpu_enable_triton_gemm": False},
+}
+"""Options of the compiler that are compared with grokjax's (`devices.compiler_options`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,31 +54,35 @@ class Size:
 
     workload: Workload
     tiles: tuple[int, ...]
-    others: tuple[Workload, ...]
-    """Small models, which need wide tiles."""
-    wide: tuple[int, ...]
-    """Tiles of these."""
+    tile: int
+    """Tile of what is measured at one tile only."""
+    others: tuple[tuple[Workload, tuple[int, ...]], ...]
+    """Other workloads and their tiles."""
     precisions: tuple[str, ...]
+    compared: Workload
+    """What is trained on the accelerator and on the CPU, and compared."""
     product: int
     eigen: tuple[int, int]
     """Number and width of the matrices whose eigenvalues are computed."""
+    seconds: float
+    """Of a measurement of a rate; three are made."""
 
 
 def size(small: bool) -> Size:
-    """On an accelerator workloads A, B and D; small: the quickstart's model, narrow tiles, float32."""
+    """On an accelerator workloads A, B, D, F and G; small: the quickstart's model, narrow tiles, float32."""
     if small:
         tiny = dataclasses.replace(WORKLOADS["D"], steps=20)
-        return Size(tiny, (1, 2), (), (), ("float32",), 256, (4, 16))
-    few = {name: dataclasses.replace(WORKLOADS[name], steps=20) for name in ("A", "B", "D")}
+        return Size(tiny, (1, 2), 2, (), (), tiny, 256, (4, 16), 0.2)
+    few = {name: dataclasses.replace(w, steps=50) for name, w in (WORKLOADS | STREAMS).items()}
+    others = (
+        (few["D"], (64, 256, 512)),
+        (few["B"], (64, 512)),
+        (few["F"], (64,)),
+        (few["G"], (64,)),
+    )
     precisions = ("float32x3", "tf32", "bfloat16")
     return Size(
-        few["A"],
-        (16, 32, 64, 128),
-        (few["B"], few["D"]),
-        (64, 128, 256, 512),
-        precisions,
-        8192,
-        (64, 128),
+        few["A"], (4, 16, 32, 64, 128), 64, others, precisions, few["D"], 8192, (64, 128), 0.5
     )
 
 
@@ -69,55 +90,82 @@ def with_precision(w: Workload, precision: str) -> Workload:
     return dataclasses.replace(w, precision=precision)
 
 
-def measurements(s: Size) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Name and function of each, in the order in which they decide what has to be changed."""
-    here = by_platform(jax.devices()[0].platform)
-    yield "gradient of a gather", lambda: gather.compare(inner=20)
-    for tile in s.tiles:
-        yield f"float32, tile {tile}", lambda tile=tile: _rate(s.workload, tile)
-        yield (
-            f"float32, tile {tile}, all forms of the CPU",
-            lambda tile=tile: _rate(s.workload, tile, CPU),
-        )
-    tile = s.tiles[-1]
-    for name in ("gather_gradient", "sums", "wide_gradients"):
-        one = dataclasses.replace(here, **{name: getattr(CPU, name)})
-        yield (
-            f"float32, tile {tile}, {name} as on the CPU",
-            lambda one=one: _rate(s.workload, tile, one),
-        )
-    yield f"float32, tile {tile}, two tiles a device", lambda: _rate(s.workload, tile, tiles=2)
-    yield f"kernels in the program, tile {tile}", lambda: kernels(s.workload, tile)
-    yield f"milliseconds until advance returns, tile {tile}", lambda: returns(s.workload, tile)
-    for other in s.others:
-        for wide in s.wide:
-            yield f"{other.name}, float32, tile {wide}", lambda w=other, t=wide: _rate(w, t)
-    for precision in s.precisions:
-        w = with_precision(s.workload, precision)
-        yield f"{precision}, tile {tile}", lambda w=w: _rate(w, tile)
-    yield "milliseconds of eigvalsh", lambda: eigenvalues(*s.eigen)
-    yield "peak, GFLOP/s", lambda: round(limits.peak(size=s.product) / 1e9)
-    yield f"seconds to compile again, tile {tile}", lambda: compile_seconds(s.workload, tile)
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One line of the results. `prepare` compiles; `make` measures."""
+
+    name: str
+    make: Callable[[], Any]
+    prepare: Callable[[], None] = lambda: None
 
 
-def _rate(w: Workload, tile: int, forms: Forms | None = None, tiles: int = 1) -> dict[str, Any]:
+def rate(
+    name: str,
+    s: Size,
+    w: Workload,
+    tile: int,
+    forms: Forms | None = None,
+    tiles: int = 1,
+    options: dict[str, Any] | None = None,
+) -> Measurement:
+    """Run-steps per second of a workload; how long compiling took is told too, several programs at a time."""
     slots = tile * tiles * jax.device_count()
-    peer = Peer(
-        f"{w.name}, {slots} slots, tile {tile}", lambda: jax_peers.engine(w, slots, tile, forms)
-    )
-    measure([peer], repeats=3)
-    return {
-        "rate": round(peer.rate, 1),
-        "first_seconds": round(peer.first_seconds, 1),
-        "failed": peer.failed,
-    }
+    program = functools.cache(lambda: jax_peers.make_program(w, slots, tile, forms, options))
+    seconds: list[float] = []
+
+    def prepare() -> None:
+        began = time.perf_counter()
+        program().compile()
+        seconds.append(round(time.perf_counter() - began, 1))
+        print(f"compiled in {seconds[0]} s: {name}", flush=True)
+
+    def make() -> dict[str, Any]:
+        peer = Peer(name, lambda: jax_peers.loop_of(jax_peers.Full(w, program())))
+        measure([peer], repeats=3, seconds=s.seconds, rest=0.0)
+        best = round(peer.rate, 1)
+        return {"rate": best, "compile_seconds": sum(seconds), "failed": peer.failed}
+
+    return Measurement(name, make, prepare)
+
+
+def measurements(s: Size) -> list[Measurement]:
+    """All of them, in the order in which they decide what has to be changed."""
+    here = by_platform(jax.devices()[0].platform)
+    tile, w = s.tile, s.workload
+    found = [Measurement("gradient of a gather", lambda: gather.compare(inner=20))]
+    found += [rate(f"float32, tile {t}", s, w, t) for t in s.tiles]
+    for told, options in OPTIONS.items():
+        found.append(rate(f"float32, tile {tile}, {told}", s, w, tile, options=options))
+    for precision in s.precisions:
+        found.append(rate(f"{precision}, tile {tile}", s, with_precision(w, precision), tile))
+    for other, tiles in s.others:
+        found += [rate(f"{other.name}, float32, tile {t}", s, other, t) for t in tiles]
+    found += [
+        Measurement(f"kernels in the program, tile {tile}", lambda: kernels(w, tile)),
+        Measurement(f"milliseconds until advance returns, tile {tile}", lambda: returns(w, tile)),
+        Measurement("peak, GFLOP/s", lambda: round(limits.peak(size=s.product) / 1e9)),
+        Measurement("milliseconds of eigvalsh", lambda: eigenvalues(*s.eigen)),
+    ]
+    # Last, because in some releases the forms of the CPU are a thousand times slower on a GPU.
+    for name in ("sums", "wide_gradients", "gather_gradient"):
+        one = dataclasses.replace(here, **{name: getattr(CPU, name)})
+        found.append(rate(f"float32, tile {tile}, {name} as on the CPU", s, w, tile, one))
+    found.append(rate(f"float32, tile {tile}, all forms of the CPU", s, w, tile, CPU))
+    found.append(rate(f"float32, tile {tile}, two tiles a device", s, w, tile, tiles=2))
+    for precision in ("float32", *s.precisions):
+        found.append(
+            Measurement(
+                f"relative difference of weights to the CPU, {precision}",
+                lambda p=precision: difference(with_precision(s.compared, p)),
+            )
+        )
+    again = f"seconds to compile again, tile {tile}"
+    found.append(Measurement(again, lambda: compile_seconds(w, tile)))
+    return found
 
 
 def _program(w: Workload, tile: int) -> Program:
-    mesh = devices.make_mesh()
-    group = w.group(tile)
-    setup = w.setup(group, devices.platform(mesh))
-    return Program(setup, mesh, tile * mesh.devices.size, tile)
+    return jax_peers.make_program(w, tile * jax.device_count(), tile, None)
 
 
 def kernels(w: Workload, tile: int) -> int:
@@ -131,13 +179,44 @@ def kernels(w: Workload, tile: int) -> int:
 
 def returns(w: Workload, tile: int) -> dict[str, float]:
     """Milliseconds until a call comes back, and until its work is done. Equal: the host cannot run ahead."""
-    full = jax_peers.Full(w, tile * jax.device_count(), tile, None)
+    full = jax_peers.Full(w, _program(w, tile))
     jax.block_until_ready(full.state)
     began = time.perf_counter()
     full.advance()
     back = time.perf_counter() - began
     jax.block_until_ready(full.state)
     return {"back": 1e3 * back, "done": 1e3 * (time.perf_counter() - began)}
+
+
+def difference(w: Workload, runs: int = 4) -> dict[str, float]:
+    """Largest relative difference, over runs, to the same runs in float32 on this machine's CPU, 100 steps on."""
+    here = _trained(w, make_mesh("default"), runs)
+    there = _trained(with_precision(w, "float32"), make_mesh("cpu"), runs)
+    weights = zip(jax.tree.leaves(here.params), jax.tree.leaves(there.params), strict=True)
+    square = lambda x: np.square(x).reshape(runs, -1).sum(1)  # noqa: E731
+    parts = [(square(a - b), square(b)) for a, b in weights]
+    over = sum(a for a, _ in parts) / sum(b for _, b in parts)
+    return {"weights": float(np.sqrt(over).max())}
+
+
+def make_mesh(backend: str) -> Mesh:
+    """One device of a backend; 'default': the one that is measured."""
+    device = jax.devices()[0] if backend == "default" else jax.devices(backend)[0]
+    return Mesh(np.array([device]), (devices.RUN,), axis_types=(AxisType.Auto,))
+
+
+def _trained(w: Workload, mesh: Mesh, runs: int) -> Any:
+    """States as NumPy after 100 steps."""
+    group = w.group(runs)
+    setup = dataclasses.replace(w, steps=50).setup(group, devices.platform(mesh))
+    program = Program(setup, mesh, runs, runs)
+    hyper = program.place(
+        jax.tree.map(lambda *x: np.stack(x), *map(runstate.make_hyper, group.runs))
+    )
+    state = program.admit(program.empty(), hyper, np.ones(runs, bool))
+    for _ in range(2):
+        state, _ = program.advance(state, hyper, np.array([1]), 1)
+    return jax.tree.map(np.asarray, jax.device_get(state))
 
 
 def eigenvalues(n: int, width: int) -> float:
@@ -186,11 +265,11 @@ def write(found: dict[str, Any], file: Path) -> None:
     file.write_text(json.dumps(found, indent=1) + "\n")
     done = found["measured"]
     lines = [f"Machine: {', '.join(f'{k} {v}' for k, v in found['machine'].items())}.", ""]
-    lines += ["| measurement | run-steps/s | first call, s |", "|---|---|---|"]
+    lines += ["| measurement | run-steps/s | compiling, s |", "|---|---|---|"]
     for name, value in done.items():
         if isinstance(value, dict) and "rate" in value:
             lines.append(
-                f"| {name} | {value['failed'] or value['rate']} | {value['first_seconds']} |"
+                f"| {name} | {value['failed'] or value['rate']} | {value['compile_seconds']} |"
             )
         elif isinstance(value, dict):
             told = ", ".join(f"{key} {number:.3g}" for key, number in value.items())
@@ -206,10 +285,29 @@ def write(found: dict[str, Any], file: Path) -> None:
     file.with_suffix(".md").write_text("\n".join(lines))
 
 
+def compile_all(wanted: list[Measurement], seconds: float) -> list[Measurement]:
+    """Prepare all of them, several at a time, and return those that were prepared in so many seconds."""
+    pool = concurrent.futures.ThreadPoolExecutor(COMPILING)
+    jobs = {pool.submit(m.prepare): m for m in wanted}
+    done, late = concurrent.futures.wait(jobs, timeout=seconds)
+    pool.shutdown(wait=False, cancel_futures=True)
+    for job in late:
+        print(f"not compiled in {seconds:.0f} s, left for the next call: {jobs[job].name}")
+    for job in done:
+        if job.exception():
+            print(f"does not compile: {jobs[job].name}: {job.exception()}")
+    return [m for job, m in jobs.items() if job in done and not job.exception()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/performance/gpu.json"))
     parser.add_argument("--seconds", type=float, default=540.0, help="no measurement begins later")
+    parser.add_argument(
+        "--compile-seconds", type=float, default=300.0, help="for compiling, of these"
+    )
+    parser.add_argument("--only", default="", help="a regular expression that a name must contain")
+    parser.add_argument("--label", default="", help="what is added to each name in the results")
     parser.add_argument("--small", action="store_true", help="to try the command on a CPU")
     words = parser.parse_args()
     devices.set_up()
@@ -217,14 +315,24 @@ def main() -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     known = json.loads(file.read_text()) if file.exists() else {}
     found = {"machine": report.machine(), "measured": known.get("measured", {})}
-    for name, measurement in measurements(size(words.small)):
-        if name in found["measured"]:
-            continue
+    wanted = [
+        m
+        for m in measurements(size(words.small))
+        if m.name + words.label not in found["measured"] and re.search(words.only, m.name)
+    ]
+    wanted = compile_all(wanted, words.compile_seconds)
+    print(f"compiled all in {time.monotonic() - began:.0f} s", flush=True)
+    for m in wanted:
         if time.monotonic() - began > words.seconds:
-            print(f"{words.seconds:.0f} s are over; run the command again to go on with '{name}'")
+            print(f"{words.seconds:.0f} s are over; run the command again to go on with '{m.name}'")
             break
-        print(name, flush=True)
-        found["measured"][name] = measurement()
+        print(f"{m.name} ({time.monotonic() - began:.0f} s)", flush=True)
+        try:
+            found["measured"][m.name + words.label] = m.make()
+        except (
+            Exception
+        ):  # the other measurements are made all the same, and a second call tries it again
+            traceback.print_exc()
         write(found, file)
     print(file.with_suffix(".md").read_text())
 

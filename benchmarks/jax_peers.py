@@ -21,20 +21,33 @@ from grokjax.training import costs, runstate
 Loop = Callable[[], int]
 
 
-class Full:
-    """grokjax's program with all slots full, on all devices, behind the first evaluations."""
+def make_program(
+    workload: Workload,
+    slots: int,
+    tile: int | None,
+    forms: Forms | None,
+    options: dict[str, Any] | None = None,
+) -> Program:
+    """grokjax's program of a workload on all devices; nothing is compiled yet."""
+    mesh = devices.make_mesh()
+    platform = devices.platform(mesh)
+    group = workload.group(slots)
+    if tile is None:
+        flops = costs.cost(group.first, platform).step_flops
+        tile = devices.default_tile(platform, flops, slots // mesh.devices.size)
+    return Program(workload.setup(group, platform), mesh, slots, tile, forms, options)
 
-    def __init__(self, workload: Workload, slots: int, tile: int | None, forms: Forms | None):
-        mesh = devices.make_mesh()
-        platform = devices.platform(mesh)
-        group = workload.group(slots)
-        tile = tile or devices.default_tile(platform, costs.cost(group.first, platform).step_flops)
-        self.setup = workload.setup(group, platform)
-        self.program = Program(self.setup, mesh, slots, tile, forms)
-        numbers = [runstate.make_hyper(run) for run in group.runs]
-        self.hyper = self.program.place(jax.tree.map(lambda *x: np.stack(x), *numbers))
-        self.live = np.full(mesh.devices.size, self.program.slots_per_device // tile)
-        self.state = self.program.admit(self.program.empty(), self.hyper, np.ones(slots, bool))
+
+class Full:
+    """A program with all slots full, behind the first evaluations."""
+
+    def __init__(self, workload: Workload, program: Program):
+        self.program, self.setup = program, program.setup
+        numbers = [runstate.make_hyper(run) for run in workload.group(program.slots).runs]
+        self.hyper = program.place(jax.tree.map(lambda *x: np.stack(x), *numbers))
+        tiles = program.slots_per_device // program.tile
+        self.live = np.full(program.mesh.devices.size, tiles)
+        self.state = program.admit(program.empty(), self.hyper, np.ones(program.slots, bool))
         for _ in range(2):  # evaluations at steps 0 and `unit`: the next one is far away
             self.advance()
 
@@ -48,13 +61,17 @@ def engine(
     workload: Workload, slots: int, tile: int | None = None, forms: Forms | None = None
 ) -> Loop:
     """grokjax's program with all slots full, on all devices, evaluations left out."""
-    full = Full(workload, slots, tile, forms)
+    return loop_of(Full(workload, make_program(workload, slots, tile, forms)))
+
+
+def loop_of(full: Full) -> Loop:
+    """A timed call: one block of all slots."""
 
     def loop() -> int:
         records = full.advance()
         jax.block_until_ready(full.state)
         assert (np.asarray(records.evaluation) < 0).all(), "an evaluation was timed"
-        return slots * full.setup.cadence.unit
+        return full.program.slots * full.setup.cadence.unit
 
     return loop
 

@@ -33,7 +33,13 @@ class Peer:
         return statistics.median(self.rates) if self.rates else float("nan")
 
 
-def measure(peers: list[Peer], repeats: int = REPEATS, note: Callable[[str], None] = print) -> None:
+def measure(
+    peers: list[Peer],
+    repeats: int = REPEATS,
+    note: Callable[[str], None] = print,
+    seconds: float = SECONDS,
+    rest: float = REST,
+) -> None:
     """Fill in the rates. A peer that fails says why and is left out."""
     calls = {}
     for peer in peers:
@@ -47,14 +53,14 @@ def measure(peers: list[Peer], repeats: int = REPEATS, note: Callable[[str], Non
     for _ in range(repeats):
         for peer in peers:
             if peer.name in calls:
-                time.sleep(REST)
-                peer.rates.append(_rate(calls[peer.name]))
+                time.sleep(rest)
+                peer.rates.append(_rate(calls[peer.name], seconds))
     for peer in peers:
         note(f"  {peer.name}: {peer.failed or f'{peer.rate:.1f} run-steps/s'}")
 
 
-def _rate(call: Callable[[], int]) -> float:
+def _rate(call: Callable[[], int], seconds: float) -> float:
     began, steps = time.perf_counter(), 0
-    while time.perf_counter() - began < SECONDS:
+    while time.perf_counter() - began < seconds:
         steps += call()
     return steps / (time.perf_counter() - began)

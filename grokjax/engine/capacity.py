@@ -15,7 +15,8 @@ def choose_slots(group: Group, execution: Execution, mesh: Mesh) -> tuple[int, i
     """Width of a tile and number of slots. Raises SettingError if they do not fit into memory."""
     where, n = devices.platform(mesh), mesh.devices.size
     cost, limit = costs.cost(group.first, where), devices.memory_limit(where)
-    tile = execution.tile or devices.default_tile(where, cost.step_flops)
+    runs = -(-len(group.runs) // n)
+    tile = execution.tile or devices.default_tile(where, cost.step_flops, runs)
     step, fitting = tile * n, costs.fitting_slots(cost, limit, tile, n)
     if execution.slots is None:
         slots = devices.default_slots(tile, n, len(group.runs), fitting)

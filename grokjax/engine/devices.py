@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -92,16 +93,33 @@ _TILES = (16, 512)
 _TILES_PER_DEVICE = 16
 
 
-def default_tile(platform: str, step_flops: float) -> int:
-    """Width of a tile. It must depend on the platform and the shapes only, because results depend on it.
+_COMPILER_OPTIONS: dict[str, dict[str, Any]] = {
+    "gpu": {"xla_gpu_enable_triton_gemm": False, "xla_gpu_autotune_level": 0}
+}
 
-    On an accelerator: so many runs that a step computes ten times as long as its kernels take to start.
+
+def compiler_options(platform: str) -> dict[str, Any]:
+    """What the compiler is asked for beside its defaults. On a GPU it does not try out kernels: that takes longer than
+    many a grid trains, and another compilation can choose another kernel, so other bits."""
+    return _COMPILER_OPTIONS.get(platform, {})
+
+
+def default_tile(platform: str, step_flops: float, runs: int) -> int:
+    """Width of a tile. It must depend only on platform, shapes and the number of runs of a device: results depend on it.
+
+    On an accelerator: so many runs that a step computes ten times as long as its kernels take to start, but hardly more
+    than there are, because a tile's empty slots are computed too.
     """
     if platform == "cpu":
         return _CPU_TILE
     seconds = step_flops / _ACCELERATOR_RATE
     wanted = 10 * _LAUNCHES / max(seconds, 1e-12)
-    return int(min(max(2 ** math.ceil(math.log2(wanted)), _TILES[0]), _TILES[1]))
+    tile = min(max(_power_of_two(wanted), _TILES[0]), _TILES[1])
+    return min(tile, _power_of_two(runs))
+
+
+def _power_of_two(least: float) -> int:
+    return 2 ** max(0, math.ceil(math.log2(least)))
 
 
 def default_slots(tile: int, n_devices: int, n_runs: int, fitting: int) -> int:

@@ -32,8 +32,16 @@ host costs some time, however small it is."""
 class Program:
     """A group's program on a mesh: admit runs to slots, advance all of them, take states out and put them back."""
 
-    def __init__(self, setup: Setup, mesh: Mesh, slots: int, tile: int, forms: Forms | None = None):
-        """`forms`: those of the mesh's platform, if not given."""
+    def __init__(
+        self,
+        setup: Setup,
+        mesh: Mesh,
+        slots: int,
+        tile: int,
+        forms: Forms | None = None,
+        options: dict[str, Any] | None = None,
+    ):
+        """`forms`, and `options` of the compiler: those of the mesh's platform, if not given."""
         assert slots % (tile * mesh.devices.size) == 0
         self.setup, self.mesh, self.slots, self.tile = setup, mesh, slots, tile
         self.slots_per_device = slots // mesh.devices.size
@@ -42,6 +50,8 @@ class Program:
         self.lift = make_lift(setup, self.data, self.slots_per_device, tile)
         run, all_ = P(RUN), P()
         own_forms = forms or by_platform(devices.platform(mesh))
+        if options is None:
+            options = devices.compiler_options(devices.platform(mesh))
 
         def compiled(f: Callable, *inputs: P, donated: int | None = None) -> Wrapped:
             @functools.wraps(f)  # its name is what a profile and a log of compilations show
@@ -52,7 +62,7 @@ class Program:
             on_all = jax.shard_map(
                 traced, mesh=mesh, in_specs=inputs, out_specs=run, check_vma=False
             )
-            return jax.jit(on_all, donate_argnums=donated)
+            return jax.jit(on_all, donate_argnums=donated, compiler_options=options)
 
         self._advance = compiled(self._advance_device, all_, run, run, run, all_, donated=2)
         self._admit = compiled(self.lift.admit, all_, run, run, run, donated=2)
