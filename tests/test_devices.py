@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import jax
 import pytest
 
 from grokjax.driver import session
@@ -42,3 +43,33 @@ def test_it_is_told_once_at_the_start(jaxlib, lines, tmp_path, monkeypatch, capl
     with caplog.at_level(logging.WARNING, "grokjax"):
         session.prepare(experiment)
     assert sum("39103" in line for line in caplog.messages) == lines
+
+
+@pytest.mark.parametrize(
+    ("platform", "step_flops", "runs", "tile"),
+    [
+        ("cpu", 4e9, 100, 1),
+        (
+            "gpu",
+            4.2e9,
+            1000,
+            128,
+        ),  # workload A: a tenth of a step's time is left for starting kernels
+        ("gpu", 4.2e9, 16, 16),  # no wider than the runs there are
+        ("gpu", 1.5e8, 20, 32),
+        ("gpu", 1e6, 10**5, 512),
+        ("gpu", 1e12, 10**5, 16),
+        ("gpu", 1e12, 1, 1),
+    ],
+)
+def test_a_tile_on_an_accelerator_is_as_wide_as_pays(platform, step_flops, runs, tile):
+    assert devices.default_tile(platform, step_flops, runs) == tile
+
+
+def test_only_a_gpu_has_options_of_the_compiler():
+    assert devices.compiler_options("cpu") == {} == devices.compiler_options("tpu")
+    options = devices.compiler_options("gpu")
+    answer = jax.jit(lambda x: x + 1, compiler_options=options)(
+        1
+    )  # it refuses names that it does not know
+    assert int(answer) == 2

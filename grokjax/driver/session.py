@@ -183,17 +183,21 @@ def _train_group(
             tally = begin_tally(group, store, [])
             display(tally)
             return tally
+        began = time.monotonic()
         program = ahead.program(group)
         if following is not None and _left(following, path):
             ahead.begin(following)
         while True:
             trainer = GroupTrainer(group, store, execution, program, display)
             _note_start(path, group, trainer, ahead.mesh)
+            # On an accelerator the program is compiled by now: ahead, or for the hash that the note has.
+            trainer.tally.compile_seconds += time.monotonic() - began
             try:
                 return _train(trainer, stop)
             except jax.errors.JaxRuntimeError as error:
                 slots = _fewer_slots(trainer, ahead.mesh, error)
                 store = _open(directory)
+                began = time.monotonic()
                 program = make_program(group, execution, ahead.mesh, slots)
 
 

@@ -86,9 +86,10 @@ def platform(mesh: Mesh) -> str:
 
 _CPU_TILE = 1
 """Measured (docs/performance.md): one run keeps a core busy, and its activations stay in the core's cache."""
-# Estimates, none of them measured yet: 90 kernels a step at 2.5 microseconds each, and what an H100 reaches in float32.
-_LAUNCHES = 90 * 2.5e-6
-_ACCELERATOR_RATE = 31e12
+# Measured on an H100 (docs/performance.md): a step of a tile takes 1.4 ms (workload A) or 0.4 ms (D), and then as long
+# as its operations do at 33 or 22 TFLOP/s.
+_LAUNCHES = 1e-3
+_ACCELERATOR_RATE = 33e12
 _TILES = (16, 512)
 _TILES_PER_DEVICE = 16
 
@@ -105,10 +106,10 @@ def compiler_options(platform: str) -> dict[str, Any]:
 
 
 def default_tile(platform: str, step_flops: float, runs: int) -> int:
-    """Width of a tile. It must depend only on platform, shapes and the number of runs of a device: results depend on it.
+    """Width of a tile. It must depend only on platform, shapes and the runs of a device: results depend on it.
 
     On an accelerator: so many runs that a step computes ten times as long as its kernels take to start, but hardly more
-    than there are, because a tile's empty slots are computed too.
+    than there are, because a tile's empty slots are computed too (16 runs in a tile of 512: a sixth of the speed).
     """
     if platform == "cpu":
         return _CPU_TILE
@@ -118,7 +119,7 @@ def default_tile(platform: str, step_flops: float, runs: int) -> int:
     return min(tile, _power_of_two(runs))
 
 
-def _power_of_two(least: float) -> int:
+def _power_of_two(least: float | int) -> int:
     return 2 ** max(0, math.ceil(math.log2(least)))
 
 
