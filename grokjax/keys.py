@@ -28,6 +28,10 @@ class Purpose(enum.IntEnum):
     """Random choices of a measurement (split_seed)."""
     TEST_ROWS = 7
     """A Sample's test rows (the task's test_seed)."""
+    OPTIMIZER = 8
+    """Noise on weights and updates, and on their decay (noise_seed)."""
+    DROPOUT = 9
+    """Which numbers dropout sets to 0 (noise_seed)."""
 
 
 def key_for(purpose: Purpose, seed: ArrayLike) -> jax.Array:

@@ -6,7 +6,7 @@ rate (strength lr x weight_decay, as in PyTorch and optax). `l2` times the param
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Literal
 
 import jax
@@ -39,6 +39,11 @@ class Schedule(Settings):
     """Learning rate after warm-up: constant, or half a cosine that reaches 0 at `horizon`."""
     horizon: int = hyper(100_000, ge=1)
     """Update at which the cosine reaches 0. Unlike train.steps it is part of the run's id."""
+    noise: Literal["none", "update", "weights"] = shape("none", introduced="none")
+    """update: normal numbers times `noise_scale` are added to each update before it is multiplied by the learning rate;
+    weights: the gradient is that of weights to which they are added (Power et al. 2022)."""
+    noise_scale: float = hyper(0.0, introduced=0.0, ge=0)
+    """Standard deviation of the noise."""
 
     @model_validator(mode="after")
     def _horizon_has_an_effect(self) -> Schedule:
@@ -53,6 +58,15 @@ class Schedule(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _noise_has_an_effect(self) -> Schedule:
+        if self.noise == "none" and self.noise_scale:
+            raise SettingError(
+                "noise_scale",
+                f"{self.noise_scale} has no effect with noise: none; set noise: update or weights",
+            )
+        return self
+
 
 class Decaying(Schedule):
     """Settings of every optimiser with a decay: which parameters decay. Its function must use `decay`.
@@ -60,6 +74,9 @@ class Decaying(Schedule):
     An optimiser without a decay extends Schedule, so that it has no settings without an effect.
     """
 
+    decay_form: Literal["to_zero", "to_initial", "jiggle"] = shape("to_zero", introduced="to_zero")
+    """to_zero: weights shrink; to_initial: what differs from the initial weights shrinks; jiggle: each update
+    multiplies each tensor's decay by a normal number (Power et al. 2022)."""
     decays: Literal["all", "matrices", "by_group"] = shape("all")
     """Which parameters decay: all (as in the sources), matrices (two or more dimensions), or by_group: each group with
     its own factor."""
@@ -194,15 +211,68 @@ def decay(s: Decaying, n: Numbers, strength: float | jax.Array) -> optax.Gradien
 
     After the rest of an optimiser it is decoupled (as in `adamw`), before it a part of the gradient (l2).
     """
+    form = DECAY_FORMS[s.decay_form]
     if s.decays == "all":
-        return optax.add_decayed_weights(strength)
+        return form(strength, n, 0)
     if s.decays == "matrices":
         mask = lambda params: jax.tree.map(lambda w: w.ndim >= 2, params)  # noqa: E731
-        return optax.add_decayed_weights(strength, mask)
+        return optax.masked(form(strength, n, 0), mask)
     each: dict[Hashable, optax.GradientTransformation] = {
-        g: optax.add_decayed_weights(strength * n[f"decay_{g}"]) for g in GROUPS
+        g: form(strength * n[f"decay_{g}"], n, i) for i, g in enumerate(GROUPS)
     }
     return optax.partition(each, groups_of)
+
+
+Strength = float | jax.Array
+
+
+def _to_zero(strength: Strength, n: Numbers, part: int) -> optax.GradientTransformation:
+    return optax.add_decayed_weights(strength)
+
+
+def _to_initial(strength: Strength, n: Numbers, part: int) -> optax.GradientTransformation:
+    """The state is the parameters that it was made from."""
+
+    def update(updates: Any, state: OptState, params: Any = None) -> tuple[Any, OptState]:
+        pull = lambda u, w, initial: u + strength * (w - initial)  # noqa: E731
+        return jax.tree.map(pull, updates, params, state), state
+
+    return optax.GradientTransformation(lambda params: params, update)
+
+
+def _jiggle(strength: Strength, n: Numbers, part: int) -> optax.GradientTransformation:
+    """Published is a factor exp(-lr decay z) on weights; 1 - lr decay z differs from it by (lr decay z)²/2."""
+
+    def update(updates: Any, state: OptState, params: Any = None) -> tuple[Any, OptState]:
+        leaves, tree = jax.tree.flatten(params)
+        drawn = jax.random.normal(jax.random.fold_in(n["key"], part), (len(leaves),))
+        scaled = jax.tree.unflatten(
+            tree, [strength * z * w for z, w in zip(drawn, leaves, strict=True)]
+        )
+        return jax.tree.map(jnp.add, updates, scaled), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+DECAY_FORMS: dict[str, Callable[[Strength, Numbers, int], optax.GradientTransformation]] = {
+    "to_zero": _to_zero,
+    "to_initial": _to_initial,
+    "jiggle": _jiggle,
+}
+"""(strength, numbers, number of the part of the parameters) -> what adds the decay to updates."""
+
+
+def add_noise(tree: PyTree, scale: ArrayLike, key: jax.Array) -> PyTree:
+    """Each number plus `scale` times a normal number of its own."""
+    leaves, form = jax.tree.flatten(tree)
+    keys = jax.random.split(key, len(leaves))
+    noisy = [x + scale * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(form, noisy)
+
+
+def seen_weights(s: Schedule, n: Numbers, params: Params) -> Params:
+    """The weights that an update's gradient is taken at."""
+    return add_noise(params, n["noise_scale"], n["key"]) if s.noise == "weights" else params
 
 
 def learning_rate(s: Schedule, n: Numbers, step: ArrayLike) -> jax.Array:
@@ -230,7 +300,12 @@ def init_optimizer(s: Schedule, params: Params) -> OptState:
 def update(
     s: Schedule, n: Numbers, step: ArrayLike, grads: Params, state: OptState, params: Params
 ) -> tuple[Params, OptState]:
-    """(updates, new optimiser state): the updates are to be added to the parameters."""
+    """(updates, new optimiser state): the updates are to be added to the parameters.
+
+    n["key"] is a random key of this update, which only noise and a decay that jiggles need.
+    """
     direction, state = make_optimizer(s, n).update(grads, state, params)
+    if s.noise == "update":
+        direction = add_noise(direction, n["noise_scale"], n["key"])
     lr = learning_rate(s, n, step)
     return jax.tree.map(lambda d: -lr * d, direction), state

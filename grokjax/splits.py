@@ -69,6 +69,14 @@ class AnswerSplit(SplitSettings):
     """Share of the training rows that get a wrong label."""
 
 
+class BlanksSplit(SplitSettings):
+    """For tables that are written out: all entries train, and what is blank is left to be filled in."""
+
+    kind: Literal["blanks"] = shape("blanks")
+    label_noise: float = hyper(0.0, ge=0, le=1)
+    """Share of the training rows that get a wrong label."""
+
+
 class DrawnSplit(SplitSettings):
     """For tasks that draw their own training rows for each run."""
 
@@ -124,6 +132,12 @@ def _by_answer(s: AnswerSplit, table: Table) -> tuple[list[np.ndarray], list[int
     return [rows[~held_out], rows[held_out]], [int((~held_out).sum()), 0]
 
 
+def _blanks(s: BlanksSplit, table: Table) -> tuple[list[np.ndarray], list[int]]:
+    assert table.known_N is not None, "asked for by _check_task"
+    rows = np.arange(table.n_rows, dtype=np.int32)[:, None]
+    return [rows[table.known_N], rows[~table.known_N]], [int(table.known_N.sum()), 0]
+
+
 def _drawn(s: DrawnSplit, sample: Sample) -> tuple[list[np.ndarray], list[int]]:
     rows = np.arange(sample.n_rows, dtype=np.int32)[:, None]
     return [rows[: sample.n_train], rows[sample.n_train :]], [sample.n_train, 0]
@@ -133,6 +147,7 @@ SPLITS: dict[str, Kind] = {
     "random": Kind(RandomSplit, _random),
     "pairs": Kind(PairSplit, _pairs),
     "by_answer": Kind(AnswerSplit, _by_answer),
+    "blanks": Kind(BlanksSplit, _blanks),
     "drawn": Kind(DrawnSplit, _drawn),
 }
 
@@ -149,6 +164,14 @@ def _check_task(kind: str, table: TaskData) -> None:
             "kind",
             "drawn needs a task that draws its own training rows, but this task is a table; "
             "use random",
+        )
+    has_blanks = getattr(table, "known_N", None) is not None
+    if has_blanks != (kind == "blanks"):
+        raise SettingError(
+            "kind",
+            f"{kind} would train on entries that are blank; use blanks"
+            if has_blanks
+            else "blanks needs a table with entries that are '?', but all answers of this task are known; use random",
         )
 
 
@@ -210,12 +233,14 @@ def add_label_noise(
     n_noisy: ArrayLike,
     n_answers: int,
 ) -> Int[Array, "N A"]:
-    """Give n_noisy training rows, drawn at random, an answer drawn uniformly from the wrong ones."""
+    """Give n_noisy training rows, drawn at random, an answer drawn uniformly from the wrong ones. A target that is no
+    answer (an end token) stays."""
     which, what = jax.random.split(key)
     score = jnp.where(train_N, jax.random.uniform(which, train_N.shape), 2.0)
     rank = jnp.argsort(order_of(score))
     shift = jax.random.randint(what, targets_NA.shape, 1, max(n_answers, 2))
-    return jnp.where((rank < n_noisy)[:, None], (targets_NA + shift) % n_answers, targets_NA)
+    wrong = (rank < n_noisy)[:, None] & (targets_NA < n_answers)
+    return jnp.where(wrong, (targets_NA + shift) % n_answers, targets_NA)
 
 
 def training_index(train_N: Bool[Array, " N"], bucket: int) -> Int[Array, " B"]:

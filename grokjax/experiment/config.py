@@ -153,7 +153,7 @@ class RunSettings(Settings):
     order_seed: Seed | None = hyper(None)
     """Seed of the order of the rows in batches; null: seed."""
     noise_seed: Seed | None = hyper(None)
-    """Seed of the label noise; null: seed."""
+    """Seed of the label noise, and of dropout and the noise of optimisers; null: seed."""
     probes: tuple[ProbeSettings, ...] = extendable(DEFAULT_PROBES, strict=False)  # type: ignore[valid-type]
     """Which values an evaluation records. Replaces the default probes; metrics is always there."""
 

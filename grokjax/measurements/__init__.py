@@ -13,13 +13,16 @@ from jax import Array
 
 from grokjax.measurements import (
     attention,
+    cosets,
     kernel,
     neuron_waves,
     neurons,
+    predictions,
     progress,
     projection,
     pruning,
     spectra,
+    tsne,
 )
 from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model
@@ -48,6 +51,17 @@ class MeasurementKind(NamedTuple):
 MEASUREMENTS: dict[str, MeasurementKind] = {
     "pruning": MeasurementKind(pruning.Pruning, pruning.pruning, pruning.labels),
     "pca": MeasurementKind(projection.PCA, projection.pca, projection.labels, projection.project),
+    "circles": MeasurementKind(
+        projection.Circles,
+        projection.circles,
+        projection.circle_labels,
+        projection.shares_of_frequencies,
+    ),
+    "tsne": MeasurementKind(tsne.TSNE, tsne.tsne, tsne.labels, tsne.embed),
+    "cosets": MeasurementKind(cosets.Cosets, cosets.cosets, cosets.labels, cosets.score),
+    "predictions": MeasurementKind(
+        predictions.Predictions, predictions.predictions, predictions.labels
+    ),
     "embedding_fourier": MeasurementKind(
         spectra.EmbeddingFourier, spectra.embedding_fourier, spectra.fourier_labels
     ),
@@ -82,6 +96,8 @@ def _no_such_rows(s: Any, table: TaskData) -> str | None:
 def unmet(measurement: Measurement, model: Settings, table: TaskData) -> str | None:
     """What a measurement needs but this model and task do not offer, in words; None if nothing."""
     word = lacking(measurement.requires, model, table)
+    if word is None and isinstance(measurement, cosets.Cosets):
+        return cosets.misfit(measurement, table.permutations)  # type: ignore[union-attr, arg-type]
     if word is None:
         return _no_such_rows(measurement, table) if "rows_y" in measurement.requires else None
     others = offering(measurement.requires)

@@ -1,4 +1,4 @@
-"""First two principal components of the embedding and of logits (source 002)."""
+"""First two principal components of the embedding, of logits (source 002) and of the output matrix (source 001)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from grokjax.measurements.saved import Measurement, Saved
-from grokjax.models import Model
+from grokjax.models import Model, Params
 from grokjax.settings import execution
 
 
@@ -65,6 +65,48 @@ def project(s: PCA, by_name: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name, points in by_name.items():
         out[name], out[f"{name}_share"] = principal_components(points)
     return out
+
+
+class Circles(Measurement):
+    """First two principal components of the output matrix of residues, and which frequencies are in this plane.
+
+    share: part of the plane's energy that each frequency has, by a Fourier transform of the points over the residues.
+    One frequency k with nearly all of it means a circle, on which n and n+s are neighbours if k s = ±1 modulo p.
+    """
+
+    kind: Literal["circles"] = execution("circles")
+    requires: ClassVar[frozenset[str]] = frozenset({"modular"})
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "points": ("element", "component"),
+        "points_share": ("component",),
+        "share": ("frequency",),
+    }
+
+
+def circle_labels(s: Circles, model: Model) -> dict[str, Any]:
+    n = model.table.n_answers
+    return {"element": range(n), "component": [0, 1], "frequency": range(1, n // 2 + 1)}
+
+
+def circles(s: Circles, saved: Saved) -> dict[str, Array]:
+    return {"points": output_rows(saved.view.model, saved.params)}
+
+
+def shares_of_frequencies(s: Circles, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Coordinates, their shares of the variance, and the share of each frequency in them; NaN if not finite."""
+    xy_N2, share_2 = principal_components(found["points"])
+    energy_K = (np.abs(np.fft.fft(xy_N2, axis=0)) ** 2).sum(1)
+    half = len(xy_N2) // 2
+    # The other half of the transform is the conjugate of this one; only n/2 has no partner.
+    twice_K = np.where(2 * np.arange(1, half + 1) == len(xy_N2), 1, 2) * energy_K[1 : half + 1]
+    return {"points": xy_N2, "points_share": share_2, "share": twice_K / energy_K[1:].sum()}
+
+
+def output_rows(model: Model, params: Params) -> Array:
+    """The row of the output matrix for each possible answer (answers, D)."""
+    matrix = model.output_matrix(params)
+    rows = matrix if model.output_name == "W_E" else matrix.T
+    return rows[: model.table.n_answers]
 
 
 def principal_components(points_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -138,6 +138,10 @@ class Model:
         """Costs of a forward pass over n rows."""
         if self.kind.count is not None:
             return self.kind.count(self.settings, self.table, n_rows)
+        return self.count_dense(n_rows)
+
+    def count_dense(self, n_rows: int) -> Forward:
+        """Costs of the plain forward pass over n rows."""
         params = jax.eval_shape(self.init, jax.random.key(0))
         row = jnp.asarray(self.table.example)
         rows = jnp.broadcast_to(row, (n_rows, *row.shape[1:]))
@@ -193,10 +197,22 @@ class Model:
 
     def dense(self, params: Params, rows: jax.Array | Sequences) -> jax.Array:
         """Logits N A C of rows (tokens N T, numbers N D or Sequences) by the plain forward pass, the reference."""
+        return self._dense(params, rows)
+
+    def _dense(self, params: Params, rows: jax.Array | Sequences, *key: jax.Array) -> jax.Array:
         at: Any = self.table.answer_positions
         if isinstance(rows, Sequences):
             rows, at = rows.tokens_NT, rows.at_NA
-        return self.module.apply({"params": params}, rows, at, method="dense")  # type: ignore[return-value]
+        return self.module.apply({"params": params}, rows, at, *key, method="dense")  # type: ignore[return-value]
+
+    @property
+    def drops(self) -> bool:
+        """Whether training sets numbers to 0 at random."""
+        return getattr(self.settings, "dropout", 0.0) > 0
+
+    def dropping(self, params: Params, rows: jax.Array | Sequences, key: jax.Array) -> jax.Array:
+        """Logits N A C of rows by the plain forward pass, with dropout."""
+        return self._dense(params, rows, key)
 
     @property
     def output_name(self) -> str:

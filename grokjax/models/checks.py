@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from grokjax.models import MODELS, Model, Params
 from grokjax.models.kind import MEANING, OF_MODELS, OF_TASKS, has_defaults
 from grokjax.settings import SettingError, Settings, kind_of
-from grokjax.tasks import TaskData
+from grokjax.tasks import Table, TaskData
 
 METHODS = {
     "attention": ("patterns", "tokens_NT"),
@@ -22,6 +22,8 @@ def lacking(requires: frozenset[str], model: Settings, table: TaskData) -> str |
     offered |= {"modular"} if table.cyclic else set()
     offered |= {"commutative"} if table.commutative else set()
     offered |= {"additive"} if table.additive else set()
+    offered |= {"table"} if isinstance(table, Table) else set()
+    offered |= {"permutations"} if getattr(table, "permutations", None) is not None else set()
     return min(requires & MEANING.keys() - offered, default=None)
 
 

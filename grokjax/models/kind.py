@@ -32,9 +32,12 @@ OF_MODELS = {
 OF_TASKS = {
     "modular": "a task of kind modular, whose tokens are numbers modulo p",
     "commutative": "a commutative operation",
+    "table": "a task whose rows are a table",
+    "permutations": "a task of kind permutation, whose elements are permutations",
     "additive": "the operation x+y or x-y of a task of kind modular, which is cyclic",
 }
-"""What a task can offer: `commutative` and `additive` if its operation is, and `modular` if it is `cyclic`."""
+"""What a task can offer: `commutative` and `additive` if its operation is, `modular` if it is `cyclic`, `table` if it
+is a Table, and `permutations` if that says which ones they are."""
 MEANING = {**OF_MODELS, **OF_TASKS}
 
 

@@ -8,6 +8,7 @@ checkpoint does not depend on which of them was used.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -34,6 +35,24 @@ from grokjax.models.transformer_settings import (
 )
 from grokjax.settings import SettingError
 from grokjax.tasks import TaskData
+
+Drop = Callable[[jax.Array, int], jax.Array]
+"""Dropout of what a sublayer adds: 0 for attention, 1 for the MLP."""
+
+
+def keep_all(x: jax.Array, sublayer: int) -> jax.Array:
+    """No dropout."""
+    return x
+
+
+def dropout(rate: float, key: jax.Array) -> Drop:
+    """Sets a share of the numbers to 0 and divides the others by the share that is kept."""
+
+    def drop(x: jax.Array, sublayer: int) -> jax.Array:
+        kept = jax.random.bernoulli(jax.random.fold_in(key, sublayer), 1 - rate, x.shape)
+        return jnp.where(kept, x / (1 - rate), 0)
+
+    return drop
 
 
 class Norm(nn.Module):
@@ -105,23 +124,23 @@ class TransformerBlock(nn.Module):
     def values(self, x: jax.Array) -> jax.Array:
         return affine(self.ln1(x) if self.norms.v else x, self.v)
 
-    def middle(self, resid_pre: jax.Array, z: jax.Array) -> jax.Array:
+    def middle(self, resid_pre: jax.Array, z: jax.Array, drop: Drop = keep_all) -> jax.Array:
         """The residual stream ... D after attention, from the one before and the mixed values of all heads."""
         attn_out = affine(z, self.o)
         if self.norms.after:
             attn_out = self.ln1_out(attn_out)
-        resid_mid = (2 * resid_pre if self.s.double_residual else resid_pre) + attn_out
+        resid_mid = (2 * resid_pre if self.s.double_residual else resid_pre) + drop(attn_out, 0)
         return self.ln1(resid_mid) if self.norms.post else resid_mid
 
-    def finish(self, resid_pre: jax.Array, z: jax.Array) -> jax.Array:
+    def finish(self, resid_pre: jax.Array, z: jax.Array, drop: Drop = keep_all) -> jax.Array:
         """From the residual stream ... D and the mixed values of all heads to the layer's output ... D."""
-        resid_mid = self.middle(resid_pre, z)
+        resid_mid = self.middle(resid_pre, z, drop)
         if self.s.d_mlp is None:
             return resid_mid
         mlp_out = affine(self.neurons(resid_mid), self.mlp_out)
         if self.norms.after:
             mlp_out = self.ln2_out(mlp_out)
-        resid_post = resid_mid + mlp_out
+        resid_post = resid_mid + drop(mlp_out, 1)
         return self.ln2(resid_post) if self.norms.post else resid_post
 
     def mlp_input(self, resid_mid: jax.Array) -> jax.Array:
@@ -197,13 +216,17 @@ class TransformerModule(nn.Module):
         return block.neurons(block.middle(x_NTD, z_NTD)[:, list(at)])
 
     def dense_layers(
-        self, tokens_NT: jax.Array, n_layers: int
+        self, tokens_NT: jax.Array, n_layers: int, key: jax.Array | None = None
     ) -> tuple[jax.Array, list[jax.Array]]:
-        """The residual stream N T D after the first layers, and the attention pattern N H T T of each of them."""
+        """The residual stream N T D after the first layers, and the attention pattern N H T T of each of them. `key`:
+        with dropout."""
         x_NTD, patterns = self.embed_sequences(tokens_NT), []
-        for block in self.blocks[:n_layers]:
+        for depth, block in enumerate(self.blocks[:n_layers]):
+            drop = keep_all
+            if key is not None:
+                drop = dropout(self.s.dropout, jax.random.fold_in(key, depth))
             patterns.append(self.pattern(block, x_NTD))
-            x_NTD = block.finish(x_NTD, self.attend(block, patterns[-1], x_NTD))
+            x_NTD = block.finish(x_NTD, self.attend(block, patterns[-1], x_NTD), drop)
         return x_NTD, patterns
 
     def attend(
@@ -224,9 +247,12 @@ class TransformerModule(nn.Module):
             scores = jnp.where(jnp.tril(jnp.ones((n, n), bool)), scores, -jnp.inf)
         return jax.nn.softmax(scores, -1)
 
-    def dense(self, tokens_NT: jax.Array, at: tuple[int, ...] | jax.Array) -> jax.Array:
-        """Logits N A C by the plain forward pass, at positions that are the same for all rows, or of each row N A."""
-        x_NTD = self.residuals(tokens_NT)
+    def dense(
+        self, tokens_NT: jax.Array, at: tuple[int, ...] | jax.Array, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Logits N A C by the plain forward pass, at positions that are the same for all rows, or of each row N A.
+        `key`: with dropout."""
+        x_NTD, _ = self.dense_layers(tokens_NT, self.s.n_layers, key)
         if isinstance(at, tuple):
             return self.unembed(x_NTD[:, list(at)])
         return self.unembed(jnp.take_along_axis(x_NTD, at[..., None], 1))

@@ -66,6 +66,9 @@ class TransformerSettings(Settings):
     double_residual: bool = shape(False, introduced=False)
     """true: a block adds its input twice, x -> 2x + ..., as a published model does by mistake (Nanda et al.
     2023, repeated subsequence)."""
+    dropout: float = shape(0.0, introduced=0.0, ge=0, lt=1)
+    """Share of the numbers that are set to 0, while training, in what attention and MLP add to the residual stream; the
+    others grow so that the mean stays. Rows then share nothing, so training costs as much as the plain forward pass."""
     init: Literal[tuple(SCHEMES)] = shape("nanda")  # type: ignore[valid-type]
     """Initialisation scheme, named after what it reproduces."""
     init_scale: float = hyper(1.0, gt=0)

@@ -48,6 +48,13 @@ def scored_mean(view: View, values_NA: Array, mask_N: Array) -> Array:
     return masked_mean(values_NA[:, : view.model.table.n_scored], mask_N)
 
 
+def accuracy(view: View, right_NA: Array, mask_N: Array) -> Array:
+    """Share of the scored answers of a mask's rows that are right; of its rows, where only whole rows count."""
+    if not getattr(view.model.table, "whole_rows", False):
+        return scored_mean(view, right_NA, mask_N)
+    return masked_mean(right_NA[:, : view.model.table.n_scored].min(1, keepdims=True), mask_N)
+
+
 def first_largest(x: Array) -> Array:
     """Index of the largest value over the last axis, the first of equal ones. With a NaN it is the number of values.
 
@@ -66,11 +73,11 @@ def metrics(s: Metrics, view: View) -> dict[str, Array]:
     fitted_NA, loss_NA = judge(view, view.labels_NA) if view.label_noise else (right_NA, clean_NA)
     out = {
         "train_loss": scored_mean(view, loss_NA, train_N),
-        "train_accuracy": scored_mean(view, fitted_NA, train_N),
+        "train_accuracy": accuracy(view, fitted_NA, train_N),
         "train_loss_clean": scored_mean(view, clean_NA, train_N),
-        "train_accuracy_clean": scored_mean(view, right_NA, train_N),
+        "train_accuracy_clean": accuracy(view, right_NA, train_N),
         "val_loss": scored_mean(view, clean_NA, val_N),
-        "val_accuracy": scored_mean(view, right_NA, val_N),
+        "val_accuracy": accuracy(view, right_NA, val_N),
     }
     return out | (_by_mirror(view, right_NA) if view.model.table.commutative else {})
 
@@ -99,8 +106,8 @@ def _by_mirror(view: View, right_NA: Array) -> dict[str, Array]:
     """
     seen_N = view.rows.train_N[view.mirror_N] & (view.mirror_N >= 0)
     return {
-        "val_accuracy_mirror_seen": masked_mean(right_NA, view.val_N & seen_N),
-        "val_accuracy_mirror_unseen": masked_mean(right_NA, view.val_N & ~seen_N),
+        "val_accuracy_mirror_seen": accuracy(view, right_NA, view.val_N & seen_N),
+        "val_accuracy_mirror_unseen": accuracy(view, right_NA, view.val_N & ~seen_N),
     }
 
 

@@ -89,7 +89,9 @@ class View:
 
     @property
     def val_N(self) -> Bool[Array, " N"]:
-        return ~self.rows.train_N
+        """Rows that do not train, and whose answer is known."""
+        known_N = getattr(self.model.table, "known_N", None)
+        return ~self.rows.train_N if known_N is None else ~self.rows.train_N & known_N
 
 
 def tree_norm(tree: PyTree) -> Array:

@@ -7,15 +7,18 @@ from typing import Any, NamedTuple
 
 from grokjax.settings import SettingError, Settings, kind_of
 from grokjax.tasks.addition import Addition, addition_sample
+from grokjax.tasks.characters import Characters, characters_size, characters_table
 from grokjax.tasks.modular import Modular, modular_size, modular_table
 from grokjax.tasks.parity import SparseParity, sparse_parity_sample, sparse_parity_size
 from grokjax.tasks.permutation import Permutation, permutation_table
 from grokjax.tasks.repetition import Repetition, repetition_sample
+from grokjax.tasks.rot13 import Rot13, Rot13Strings, rot13_sample, rot13_table
 from grokjax.tasks.sample import Sample, Sequences
 from grokjax.tasks.sequences import sequence_size
 from grokjax.tasks.size import MAX_BYTES, SizeOf, too_large
 from grokjax.tasks.skip_trigram import SkipTrigram, skip_trigram_sample
 from grokjax.tasks.table import Table
+from grokjax.tasks.written import Written, written_table
 
 TaskData = Table | Sample
 """The data of a task. What both classes have, has the same name in both."""
@@ -33,10 +36,14 @@ class TaskKind(NamedTuple):
 TASKS: dict[str, TaskKind] = {
     "modular": TaskKind(Modular, modular_table, modular_size),
     "permutation": TaskKind(Permutation, permutation_table),
+    "characters": TaskKind(Characters, characters_table, characters_size),
+    "rot13": TaskKind(Rot13, rot13_table),
+    "written": TaskKind(Written, written_table),
     "sparse_parity": TaskKind(SparseParity, sparse_parity_sample, sparse_parity_size),
     "addition": TaskKind(Addition, addition_sample, sequence_size),
     "repeated_subsequence": TaskKind(Repetition, repetition_sample, sequence_size),
     "skip_trigram": TaskKind(SkipTrigram, skip_trigram_sample, sequence_size),
+    "rot13_strings": TaskKind(Rot13Strings, rot13_sample, sequence_size),
 }
 
 

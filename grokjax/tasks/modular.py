@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from grokjax.settings import SettingError, Settings, shape
 from grokjax.tasks.size import Size
@@ -22,8 +22,10 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "a b =": ("a", "b", "="),
     "a op b =": ("a", "op", "b", "="),
     "a b": ("a", "b"),
+    "| a op b = c |": ("|", "a", "op", "b", "=", "c", "|"),
 }
-"""The tokens of a row. Tokens that are not operands get the ids after those of the elements, in this order."""
+"""The tokens of a row. Tokens that are neither operands nor the answer c get the ids after those of the elements, in
+this order. A format with c ends with a token that is an answer too (Power et al. 2022, openai/grok)."""
 Elements = Int[np.ndarray, "*shape"]
 
 MAX_MODULUS = 4096
@@ -57,6 +59,7 @@ OPERATIONS: dict[str, Operation] = {
     "x+y": Operation(lambda x, y, _: x + y),
     "x-y": Operation(lambda x, y, _: x - y),
     "x*y": Operation(lambda x, y, _: x * y),
+    "x*y, y != 0": Operation(lambda x, y, _: x * y, skips_zero=True),
     "x/y": Operation(_divide, divides=True, skips_zero=True),
     "x/y if y odd else x-y": Operation(_divide_or_subtract, divides=True),
     "x^2+y^2": Operation(lambda x, y, _: x**2 + y**2),
@@ -77,9 +80,12 @@ class Modular(Settings):
     p: int = shape(113, ge=2, le=MAX_MODULUS)
     """The modulus; operands and answers are 0 to p-1."""
     format: Literal[tuple(FORMATS)] = shape("a b =")  # type: ignore[valid-type]
-    """Tokens of a row: `a b`, `a b =` ('=' has the id p), or `a op b =` (op and '=' have the ids p and p+1)."""
+    """Tokens of a row: `a b`, `a b =` ('=' has the id p), or `a op b =` (op and '=' have the ids p and p+1). In
+    `| a op b = c |` answer and end token (id p; then op and `=`) are answers, and a row is right if both are."""
     classes: Literal["p", "p+1", "vocabulary"] = shape("vocabulary")
     """Number of logits. Those from p on are never the right answer, but are part of the loss."""
+    n_vocab: Annotated[int, Field(ge=1)] | None = shape(None, introduced=None)
+    """Number of tokens; null: those that occur. openai/grok has 239, most of which do not occur."""
     table_seed: int = shape(0, ge=0, lt=2**31)
     """Seed of the answers of the operation `random`; must be 0 for all others."""
 
@@ -91,6 +97,11 @@ class Modular(Settings):
                 f"{self.p} is not prime, but {self.operation} needs a modular inverse; use "
                 f"{_nearest_primes(self.p)}",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_fit(self) -> Modular:
+        check_tokens(self.format, self.p, self.n_vocab, self.classes == "p")
         return self
 
     @model_validator(mode="after")
@@ -128,7 +139,8 @@ def modular_table(settings: Modular) -> Table:
         x_N, y_N = x_N[y_N != 0], y_N[y_N != 0]
     answers_N = operation.answer(x_N, y_N, settings) % p
     n_classes = {"p": p, "p+1": p + 1, "vocabulary": None}[settings.classes]
-    table = equation_table(np.stack([x_N, y_N], 1), answers_N, p, settings.format, n_classes)
+    operands_N2 = np.stack([x_N, y_N], 1)
+    table = equation_table(operands_N2, answers_N, p, settings.format, n_classes, settings.n_vocab)
     additive = settings.operation in ("x+y", "x-y")
     return dataclasses.replace(table, cyclic=True, additive=additive)
 
@@ -139,24 +151,50 @@ def equation_table(
     n_elements: int,
     format: str,
     n_classes: int | None,
+    n_vocab: int | None = None,
 ) -> Table:
-    """The table of equations, with the answer at the last token. n_classes None: one class for each token."""
+    """The table of equations, with the answer at the last token; in a format with c at the two last ones. n_classes
+    None: one class for each token. n_vocab None: the tokens that occur."""
     x_N, y_N = operands_N2.T
-    symbols = [s for s in FORMATS[format] if s not in ("a", "b")]
-    columns = {"a": x_N, "b": y_N}
+    words, symbols = FORMATS[format], symbols_of(format)
+    columns = {"a": x_N, "b": y_N, "c": answers_N}
     columns |= {s: np.full_like(x_N, n_elements + i) for i, s in enumerate(symbols)}
-    tokens_NT = np.stack([columns[s] for s in FORMATS[format]], 1)
-    n_vocab = n_elements + len(symbols)
+    row_NT = np.stack([columns[s] for s in words], 1)
+    n_vocab = n_vocab or n_elements + len(symbols)
+    # Every token answers the one before it; without c the answer comes after the row.
+    at = words.index("c") - 1 if "c" in words else len(words) - 1
+    tokens_NT = row_NT[:, :-1] if "c" in words else row_NT
+    targets_NA = row_NT[:, at + 1 :] if "c" in words else answers_N[:, None]
     return Table(
         tokens_NT=tokens_NT.astype(np.int32),
-        targets_NA=answers_N[:, None].astype(np.int32),
-        answer_positions=(tokens_NT.shape[1] - 1,),
+        targets_NA=targets_NA.astype(np.int32),
+        answer_positions=tuple(range(at, tokens_NT.shape[1])),
+        whole_rows="c" in words,
         n_vocab=n_vocab,
         n_classes=n_vocab if n_classes is None else n_classes,
         n_answers=n_elements,
         operands_N2=operands_N2.astype(np.int32),
         commutative=_is_commutative(operands_N2, answers_N, n_elements),
     )
+
+
+def symbols_of(format: str) -> list[str]:
+    """The tokens of a format that are no elements, in the order of their ids."""
+    return list(dict.fromkeys(s for s in FORMATS[format] if s not in ("a", "b", "c")))
+
+
+def check_tokens(format: str, n_elements: int, n_vocab: int | None, elements_only: bool) -> None:
+    """Raises SettingError if there are fewer tokens than occur, or no class for the end token."""
+    used = n_elements + len(symbols_of(format))
+    if n_vocab is not None and n_vocab < used:
+        raise SettingError(
+            "n_vocab", f"{n_vocab} is less than the {used} tokens that occur; use {used} or more"
+        )
+    if elements_only and "c" in FORMATS[format]:
+        raise SettingError(
+            "classes",
+            f"there is no class for the end token, which is an answer in the format {format!r}; use vocabulary",
+        )
 
 
 def _is_commutative(

@@ -6,15 +6,17 @@ identity. Products are read from left to right, as in the authors' code: (xy)(i)
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int
+from pydantic import Field, model_validator
 
 from grokjax.settings import Settings, shape
-from grokjax.tasks.modular import FORMATS, equation_table
+from grokjax.tasks.modular import FORMATS, check_tokens, equation_table
 from grokjax.tasks.table import Table
 
 Elements = Int[np.ndarray, "*shape"]
@@ -30,9 +32,18 @@ class Permutation(Settings):
     operation: Literal["xy", "xyx^-1", "xyx"] = shape("xy")
     """The operation; products are read from left to right."""
     format: Literal[tuple(FORMATS)] = shape("a b =")  # type: ignore[valid-type]
-    """Tokens of a row: `a b`, `a b =` or `a op b =`; the ids of op and '=' come after those of the elements."""
+    """Tokens of a row: `a b`, `a b =`, `a op b =`, or `| a op b = c |`, where the answer and the end token are
+    answers; the ids of tokens that are no elements come after those of the elements."""
     classes: Literal["elements", "elements+1", "vocabulary"] = shape("vocabulary")
     """Number of logits. Those beyond the elements are never the right answer."""
+    n_vocab: Annotated[int, Field(ge=1)] | None = shape(None, introduced=None)
+    """Number of tokens; null: those that occur. openai/grok has 239, most of which do not occur."""
+
+    @model_validator(mode="after")
+    def _tokens_fit(self) -> Permutation:
+        n = len(group_elements(self.group))
+        check_tokens(self.format, n, self.n_vocab, self.classes == "elements")
+        return self
 
 
 OPERATIONS: dict[str, Callable[[Elements, Elements, Elements, Product], Elements]] = {
@@ -67,11 +78,14 @@ def product_table(
 
 def permutation_table(settings: Permutation) -> Table:
     """Rows in row-major order of (x, y)."""
-    products = product_table(group_elements(settings.group))
+    elements = group_elements(settings.group)
+    products = product_table(elements)
     n = len(products)
     inverse = np.argmax(products == 0, axis=1)
     x_N, y_N = np.divmod(np.arange(n * n), n)
     operation = OPERATIONS[settings.operation]
     answers_N = operation(x_N, y_N, inverse, lambda a, b: products[a, b])
     n_classes = {"elements": n, "elements+1": n + 1, "vocabulary": None}[settings.classes]
-    return equation_table(np.stack([x_N, y_N], 1), answers_N, n, settings.format, n_classes)
+    operands_N2 = np.stack([x_N, y_N], 1)
+    table = equation_table(operands_N2, answers_N, n, settings.format, n_classes, settings.n_vocab)
+    return dataclasses.replace(table, permutations=elements)

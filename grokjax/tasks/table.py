@@ -37,6 +37,12 @@ class Table:
     """Whether the tokens 0 .. n_answers-1 are residues, so that a Fourier transform over them has a meaning."""
     additive: bool = False
     """Whether all pairs of residues are there, and the answer is their sum or difference modulo p."""
+    whole_rows: bool = False
+    """Whether a row counts as right only if all its answers are; else each answer counts alone."""
+    permutations: np.ndarray | None = None
+    """(elements, points) images of the points under each element, where elements are permutations."""
+    known_N: np.ndarray | None = None
+    """Which rows have an answer that is known; None: all. The others neither train nor validate."""
 
     @property
     def n_rows(self) -> int:

@@ -144,10 +144,19 @@ def step(
     labels_NA = data.targets_NA if state.rows.labels_NA is None else state.rows.labels_NA
     assert labels_NA is not None, "of a stream, put there by fresh_rows"
     batch = passes.batch_of(data, labels_NA, index_B, weights_B)
+    kind = setup.settings.optimizer
+    numbers = hyper.optimizer | {"key": _key_of_step(Purpose.OPTIMIZER, hyper, state)}
     with passes.precision(setup):
-        loss, grads = passes.loss_and_gradient(setup, data, hyper, state.params, batch)
+        loss, grads = passes.loss_and_gradient(
+            setup,
+            data,
+            hyper,
+            optim.seen_weights(kind, numbers, state.params),
+            batch,
+            _key_of_step(Purpose.DROPOUT, hyper, state),
+        )
     updates, opt_state = optim.update(
-        setup.settings.optimizer, hyper.optimizer, state.age, grads, state.opt_state, state.params
+        kind, numbers, state.age, grads, state.opt_state, state.params
     )
     needs = setup.requires
     return state.replace(  # type: ignore[attr-defined]
@@ -162,6 +171,11 @@ def step(
         if "update_length" in needs
         else None,
     )
+
+
+def _key_of_step(purpose: Purpose, hyper: Hyper, state: RunState) -> jax.Array:
+    """A random key of this step. Where nothing is drawn from it, the compiler leaves it out."""
+    return jax.random.fold_in(key_for(purpose, hyper.seeds["noise_seed"]), state.age)
 
 
 def is_due(setup: Setup, state: RunState) -> jax.Array:

@@ -119,23 +119,33 @@ def row_logits(
 
 
 def loss_and_gradient(
-    setup: Setup, data: Data, hyper: Hyper, params: Params, batch: Batch
+    setup: Setup,
+    data: Data,
+    hyper: Hyper,
+    params: Params,
+    batch: Batch,
+    key: jax.Array | None = None,
 ) -> tuple[jax.Array, Params]:
-    """Mean loss over the scored answers of a batch, and its gradient.
+    """Mean loss over the scored answers of a batch, and its gradient. `key`: for dropout.
 
     What examples share is computed once. The rest is computed in parts that fit in a core's cache (`setup.blocks`).
+    With dropout nothing is shared, because every row drops numbers of its own.
     """
     plan, batch = _only_scored(setup.model.table.n_scored, data.train_input, batch)
+    if setup.model.drops:
+        assert key is not None, "dropout needs one"
+        rows = _batch_rows(setup, plan, batch)
+
+        def dropping_loss(params: Params) -> jax.Array:
+            logits_BAC = setup.model.dropping(params, rows, key)
+            return _mean_loss(setup, hyper, logits_BAC, batch)
+
+        return jax.value_and_grad(dropping_loss)(params)
     tables, pull_back = jax.vjp(lambda p: setup.model.tables(p, plan), params)
 
     def rows_loss(params: Params, tables: ModelTables, rows: Batch) -> jax.Array:
         logits_BAC = setup.model.read_rows(params, plan, tables, rows.index_B)
-        if rows.initial_BAC is not None:
-            logits_BAC -= rows.initial_BAC
-        per_row = LOSSES[setup.settings.train.loss](
-            logits_BAC * hyper.model["readout_scale"], rows.labels_BA
-        )
-        return (per_row.mean(-1) * rows.share_B).sum()
+        return _mean_loss(setup, hyper, logits_BAC, rows)
 
     gradient = jax.value_and_grad(rows_loss, argnums=(0, 1))
     if setup.blocks.train == 1:
@@ -144,6 +154,22 @@ def loss_and_gradient(
         blocks = jax.tree.map(lambda x: x.reshape(setup.blocks.train, -1, *x.shape[1:]), batch)
         loss, (direct, through_tables) = _sum_over(lambda b: gradient(params, tables, b), blocks)
     return loss, jax.tree.map(jnp.add, direct, pull_back(through_tables)[0])
+
+
+def _mean_loss(setup: Setup, hyper: Hyper, logits_BAC: jax.Array, rows: Batch) -> jax.Array:
+    if rows.initial_BAC is not None:
+        logits_BAC -= rows.initial_BAC
+    per_row = LOSSES[setup.settings.train.loss](
+        logits_BAC * hyper.model["readout_scale"], rows.labels_BA
+    )
+    return (per_row.mean(-1) * rows.share_B).sum()
+
+
+def _batch_rows(setup: Setup, plan: ModelPlan, batch: Batch) -> jax.Array | Sequences:
+    """The rows of a batch as the plain forward pass reads them."""
+    if isinstance(plan, Sequences):
+        return Sequences(plan.tokens_NT[batch.index_B], plan.at_NA[batch.index_B])
+    return jnp.asarray(setup.model.token_table.tokens_NT)[batch.index_B]
 
 
 def _only_scored(n: int, plan: ModelPlan, batch: Batch) -> tuple[ModelPlan, Batch]:
