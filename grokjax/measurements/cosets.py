@@ -79,24 +79,22 @@ def score(s: Cosets, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     rows, permutations = found["rows"].astype(np.float64), found["permutations"]
     partitions = list(partitions_of(permutations, s.generators))
     if not np.isfinite(rows).all():
-        nothing = {name: np.float64(np.nan) for name in s.dims if name != "coset"}
-        return nothing | {"coset": np.full(len(rows), -1)}  # type: ignore[return-value]
+        nothing = dict.fromkeys(s.dims, np.asarray(np.nan))
+        return nothing | {"coset": np.full(len(rows), -1)}
     clusters = _clusters(rows, 1 + int(partitions[0][1].max()))
     purity, silhouette, best = _best(rows, clusters, partitions)
     random = np.random.default_rng(0)
-    chance = []
-    for _ in range(PERMUTED):
-        order = random.permutation(len(rows))
-        chance.append(_best(rows[order], clusters[order], partitions)[:2])
+    orders = [random.permutation(len(rows)) for _ in range(PERMUTED)]
+    chance = np.array([_best(rows[o], clusters[o], partitions)[:2] for o in orders]).mean(0)
     left, coset = partitions[best]
-    return {
-        "purity": np.float64(purity),
-        "silhouette": np.float64(silhouette),
-        "chance_purity": np.float64(np.mean([p for p, _ in chance])),
-        "chance_silhouette": np.float64(np.mean([s for _, s in chance])),
-        "left": np.float64(left),
-        "coset": coset,
-    }  # type: ignore[return-value]
+    scores = {
+        "purity": purity,
+        "silhouette": silhouette,
+        "chance_purity": chance[0],
+        "chance_silhouette": chance[1],
+        "left": left,
+    }
+    return {name: np.asarray(float(x)) for name, x in scores.items()} | {"coset": coset}
 
 
 def _clusters(rows: np.ndarray, k: int) -> Elements:
