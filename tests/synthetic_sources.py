@@ -53,6 +53,18 @@ EXTRA = {
     "val_loss/copy_2": 1.0,
     "val_loss/copy_3": 0.5,
 }
+POWER = (
+    "x+y",
+    "x-y",
+    "x*y",
+    "x/y",
+    "x/y if y odd else x-y",
+    "x^2+y^2",
+    "x^2+xy+y^2",
+    "x^2+xy+y^2+x",
+    "x^3+xy",
+    "x^3+xy^2+y",
+)
 Axes = dict[str, Sequence[Any]]
 ARMS = [("False", 2.0), ("True", 1.5), ("True", 2.0), ("True", 4.0)]
 """Stores keep true and false as words."""
@@ -70,6 +82,24 @@ EXPERIMENTS: dict[str, Axes] = {
     "s001_skip_trigram": {
         "task.n_train, train.batch_size": [("stream", "256"), *((str(n), "full") for n in (100, 200, 500, 1000))]
     },
+    "s000_rot13": {},
+    "s000_rot13_strings": {},
+    "s000_weight_decay": {"optimizer.weight_decay": [0.0, 0.1, 0.3, 1.0, 3.0, 10.0]},
+    "s000_vocabulary_size": {"task.n": [13, 26, 41, 61, 97]},
+    "s000_layers": {"model.n_layers": [1, 2, 3], "split.train_fraction": [0.4, 0.5, 0.6, 0.7, 0.8]},
+    "s000_slingshots": {"model.n_layers": [1, 2, 3]},
+    "s000_slingshots_exact": {"model.n_layers": [1, 2, 3]},
+    "s000_data": {"split.train_fraction": [0.2, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8]},
+    "s001_power_operations": {"task.operation": [*POWER], "split.train_fraction": [0.3, 0.5]},
+    "s001_power_s5": {"task.operation": ["xy", "xyx^-1", "xyx"], "split.train_fraction": [0.3, 0.5]},
+    "s001_power_division": {"optimizer.weight_decay": [0.0, 1.0]},
+    "s001_power_optimizers": {},
+    "s001_power_dropout": {},
+    "s001_power_rates": {},
+    "s001_power_full_batch": {},
+    "s001_power_outliers": {"split.label_noise": [0.0, 0.001389, 0.01389, 0.1389, 0.2778, 0.4167]},
+    "s001_power_addition": {},
+    "s001_table": {},
     "s002_random_split": {},
     "s002_label_split": {},
     "s002_weight_decay": {"optimizer.weight_decay": [0.0, 0.01, 0.1, 1.0]},
@@ -109,6 +139,13 @@ MEASURED: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
         "effective_sparsity": {"neurons_same_accuracy": ()},
         "subnetworks": {"norm": ("part",)},
     },
+    "s001_power_s5": {
+        "cosets": dict.fromkeys(("purity", "chance_purity", "silhouette", "chance_silhouette", "left"), ())
+        | {"coset": ("element",)},
+        "tsne": {"points": ("element", "component")},
+    },
+    "s001_power_addition": {"circles": {"share": ("frequency",), "points": ("element", "component")}},
+    "s001_table": {"predictions": dict.fromkeys(("answer", "probability", "x", "y", "known"), ("row",))},
     "s004_layernorm": {"spectrum": {"eigenvalue": ("rows", "rank")}},
     "s004_readout_scale": {"ntk": {"distance": ()}},
     "s004_readout_scale_lr": {"ntk": {"distance": ()}},
@@ -126,6 +163,8 @@ LABELS: dict[str, Sequence[Any]] = {
     "part": ["generalising", "complement", "control"],
     "rows": ["train", "val"],
     "rank": range(16),
+    "element": range(97),
+    "row": range(25),
 }
 
 

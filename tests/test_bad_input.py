@@ -104,7 +104,7 @@ def files() -> dict[str, bytes]:
         # missing, unknown kinds
         (", weight_decay: 1.0", "", "x.yaml:11: optimizer.weight_decay: is missing and has no default; give it a value"),
         ("  steps: 400\n", "", "x.yaml:12: train.steps: is missing and has no default; give it a value"),
-        ("task: {kind: modular, operation: x+y, p: 13}\n", "", "x.yaml: task: is missing and has no default; give it a mapping whose kind is modular, permutation, sparse_parity, addition, repeated_subsequence or skip_trigram"),
+        ("task: {kind: modular, operation: x+y, p: 13}\n", "", "x.yaml: task: is missing and has no default; give it a mapping whose kind is modular, permutation, characters, rot13, written, sparse_parity, addition, repeated_subsequence, skip_trigram or rot13_strings"),
         ("  kind: transformer\n", "", "x.yaml:6: model.kind: is missing; use transformer, mlp, quadratic or perceptron"),
         ("kind: transformer", "kind: transfomer", "x.yaml:7: model.kind: unknown kind 'transfomer'; use transformer, mlp, quadratic or perceptron (did you mean 'transformer'?)"),
         # several settings together

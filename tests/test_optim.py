@@ -220,5 +220,7 @@ def test_every_optimiser_keeps_the_order_of_its_settings():
     """In this order they stand in the experiment.yaml of directories that exist."""
     first = ["learning_rate", "warmup", "warmup_start", "schedule", "horizon", "decays"]
     factors = ["decay_embedding", "decay_matrices", "decay_unembedding", "decay_rest", "kind"]
+    later = {"noise", "noise_scale", "decay_form"}  # written only where they are not as before
     for name in ("adamw", "adam", "sgd", "rmsprop", "adagrad"):
-        assert list(OPTIMIZERS[name].settings.model_fields)[:11] == first + factors
+        names = [f for f in OPTIMIZERS[name].settings.model_fields if f not in later]
+        assert names[:11] == first + factors

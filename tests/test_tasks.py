@@ -28,6 +28,7 @@ def quotient(x, y, p):
 
 SPECIAL = {
     "x/y": quotient,
+    "x*y, y != 0": lambda x, y, p: x * y % p,
     "x/y if y odd else x-y": lambda x, y, p: quotient(x, y, p) if y % 2 else (x - y) % p,
 }
 """What an operation gives whose name is no polynomial. `random` has tests of its own."""
@@ -42,6 +43,8 @@ def polynomial(name):
     return lambda x, y, p: eval(written, {"x": x, "y": y}) % p
 
 
+REQUIRED = {"written": {"cells": [["a", "?"], ["b", "a"]]}}
+"""Settings of a task that have no default."""
 SMALL = [
     *(Modular(operation=name, p=p) for name in OPERATIONS for p in (7, 13)),
     *(Permutation(group=group, operation=name) for name in PRODUCTS for group in ("S3", "S4")),
@@ -170,14 +173,18 @@ def test_tables_keep_the_contract(task, format):
     assert {a.dtype for a in (table.tokens_NT, table.targets_NA, table.operands_N2)} == {
         np.dtype(np.int32)
     }
-    assert table.targets_NA.shape == (table.n_rows, 1)
+    words, ends = FORMATS[format], "c" in FORMATS[format]
+    assert table.targets_NA.shape == (table.n_rows, 1 + ends)
     assert table.tokens_NT.min() >= 0 and table.tokens_NT.max() == table.n_vocab - 1
-    assert table.targets_NA.min() >= 0 and table.targets_NA.max() < table.n_answers
+    assert table.targets_NA.min() >= 0 and table.targets_NA[:, 0].max() < table.n_answers
     assert table.n_answers <= table.n_classes
-    symbols = dict(zip(FORMATS[format], table.tokens_NT.T, strict=True))
-    assert (symbols.pop("a") == x_N).all() and (symbols.pop("b") == y_N).all()
-    for i, tokens_N in enumerate(symbols.values()):
-        assert (tokens_N == table.n_answers + i).all()
+    row_NT = (
+        np.concatenate([table.tokens_NT, table.targets_NA[:, -1:]], 1) if ends else table.tokens_NT
+    )
+    symbols = {"a": x_N, "b": y_N, "c": table.targets_NA[:, 0]}
+    for word, tokens_N in zip(words, row_NT.T, strict=True):
+        expected = symbols.setdefault(word, np.full_like(x_N, table.n_answers + len(symbols) - 3))
+        assert (tokens_N == expected).all(), word
     assert (np.diff(x_N * table.n_answers + y_N) > 0).all(), "rows ascend in (x, y)"
 
 
@@ -269,7 +276,7 @@ def test_values_out_of_range_are_refused(wrong):
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_settings_are_shapes_with_a_meaning(kind):
-    task = TASKS[kind].settings()
+    task = TASKS[kind].settings(**REQUIRED.get(kind, {}))
     assert [leaf.name for leaf in leaves(task) if leaf.role != "shape"] == []
     undocumented = [leaf.name for leaf in leaves(task) if not leaf.field.description]
     assert undocumented == ["kind"]

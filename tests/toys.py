@@ -26,6 +26,9 @@ EVERY = 2
 
 _SIZES: dict[str, dict[str, Any]] = {
     "modular": {"p": 11},
+    "characters": {"n": 11},
+    "permutation": {"group": "A5"},
+    "rot13_strings": {"letters": 3, "n_train": 20, "n_test": 20},
     "sparse_parity": {"n_bits": 10, "n_train": 64, "n_test": 16},
     "addition": {"digits": 2, "n_test": 20},
     "repeated_subsequence": {"symbols": 5, "interval": 4, "subsequence": 3, "n_test": 20},
@@ -35,7 +38,7 @@ _SIZES: dict[str, dict[str, Any]] = {
     "perceptron": {"hidden": [16]},
     "by_answer": {"validation_below": 2},
 }
-_OF_AXES: dict[str, list[Any]] = {"task.p": [5, 7]}
+_OF_AXES: dict[str, list[Any]] = {"task.p": [5, 7], "task.n": [5, 7]}
 
 
 def toy(config: Path, points: int, seeds: int = 1, evaluations: int = 2) -> list[str]:

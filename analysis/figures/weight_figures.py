@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from analysis.figures.probe_curves import colours, legend_columns
 from analysis.figures.style import PALETTE, TRAIN, VAL, add_caption, new_figure
@@ -111,4 +112,54 @@ def over_snapshots(
     figure.legend(loc="outside upper center", ncols=legend_columns(figure, labels))
     n = len(set(np.concatenate([measured["id"].to_numpy() for measured in groups.values()])))
     add_caption(figure, f"{name}: n = {n} runs, at their saved weights.", BAND)
+    return figure
+
+
+def filled_table(measured: xr.Dataset, name: str, letters: Sequence[str]) -> Figure:
+    """The table of a written task: known entries, and in the blanks what most runs put there and how many of them."""
+    last = at_the_end(measured).transpose("run", "row")
+    x, y, known = (last[k].to_numpy()[0].astype(int) for k in ("x", "y", "known"))
+    answers, n = last["answer"].to_numpy().astype(int), int(x.max()) + 1
+    figure = new_figure(1.6 + 0.8 * n, 1.9 + 0.8 * n)
+    ax = figure.subplots()
+    for i, j, sure, given in zip(x, y, known, answers.T, strict=True):
+        values, counts = np.unique(given, return_counts=True)
+        share = counts.max() / len(given)
+        colour = (1, 1, 1) if sure else (1 - 0.55 * share, 1 - 0.25 * share, 1)
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colour, edgecolor="#909090"))
+        most = values[counts.argmax()]
+        letter = str(letters[most]) if most < len(letters) else "·"
+        ax.text(j, i - (0 if sure else 0.12), letter, ha="center", va="center", fontsize=14,
+                color="#202020" if sure else PALETTE[0])  # fmt: skip
+        if not sure:
+            told = f"{counts.max()} of {len(given)}"
+            ax.text(j, i + 0.28, told, ha="center", va="center", fontsize=7, color="#303030")
+    ax.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal", xlabel="y", ylabel="x")
+    ax.set_xticks(range(n), letters[:n])
+    ax.set_yticks(range(n), letters[:n])
+    ax.grid(visible=False)
+    add_caption(figure, f"{name}: n = {answers.shape[0]} runs. White: entries that train, with what most runs answer. "
+                "Blue: blanks, with the letter that most runs put there and how many of them.")  # fmt: skip
+    return figure
+
+
+def output_map(
+    points: np.ndarray, colours: np.ndarray, steps: Sequence[int], title: str, caption: str
+) -> Figure:
+    """Rows of the output matrix on a plane (element, 2). A panel for each step, in which lines join n and n + step; no
+    steps: one panel without lines."""
+    panels = list(steps) or [0]
+    figure = new_figure(0.6 + 5.2 * len(panels), 5.4)
+    axes = np.atleast_1d(figure.subplots(1, len(panels)))
+    for ax, step in zip(axes, panels, strict=True):
+        if step:
+            ends = np.roll(points, -step, axis=0)
+            ax.plot(*np.stack([points, ends], 1).transpose(2, 1, 0), color="#b0b0b0", linewidth=0.6)
+            ax.set_title(f"lines join n and n + {step}")
+        else:
+            ax.set_title(title)
+        ax.scatter(points[:, 0], points[:, 1], c=colours, cmap="tab20", s=18, zorder=2)
+        ax.set_aspect("equal", adjustable="datalim")
+        ax.margins(0.08)
+    add_caption(figure, caption)
     return figure

@@ -144,7 +144,7 @@ class Program:
 
     def extract(self, state: RunState, slots: list[int]) -> list[SlotState]:
         """The states of some slots, without waiting for them. Entry i of the result belongs to slots[i]."""
-        longest = max(map(len, self._queues(slots).values()), default=0)
+        longest = max(map(len, queues_of(slots, self.slots_per_device).values()), default=0)
         width = min(MANY, self.slots_per_device) if longest >= MANY // 2 else 1
         taken: dict[int, SlotState] = {}
         for local, who in self._rounds(slots, width):
@@ -163,18 +163,11 @@ class Program:
             state = self._insert(state, self.place(tree), self.place(local))
         return state
 
-    def _queues(self, slots: list[int]) -> dict[int, list[int]]:
-        """Slots by their device."""
-        queues: dict[int, list[int]] = {}
-        for slot in slots:
-            queues.setdefault(slot // self.slots_per_device, []).append(slot)
-        return queues
-
     def _rounds(
         self, slots: list[int], width: int = 1
     ) -> Iterator[tuple[np.ndarray, dict[int, int]]]:
         """Slots in rounds of at most `width` per device: (local indices, -1 for none; row -> slot)."""
-        queues = self._queues(slots)
+        queues = queues_of(slots, self.slots_per_device)
         for first in range(0, max(map(len, queues.values()), default=0), width):
             local = np.full(self.mesh.devices.size * width, -1, np.int32)
             who = {}
@@ -183,6 +176,14 @@ class Program:
                     local[device * width + i] = slot % self.slots_per_device
                     who[device * width + i] = slot
             yield local, who
+
+
+def queues_of(slots: list[int], per_device: int) -> dict[int, list[int]]:
+    """Slots by their device."""
+    queues: dict[int, list[int]] = {}
+    for slot in slots:
+        queues.setdefault(slot // per_device, []).append(slot)
+    return queues
 
 
 class Rows:

@@ -109,6 +109,17 @@ def mean_low(runs: xr.Dataset, probe: str) -> Estimate:
     return estimates.of_mean_floor(runs, probe)
 
 
+def least_fraction(runs: xr.Dataset, share: float, level: float) -> Estimate:
+    """The smallest train fraction at which so large a share of the seeds reaches a validation accuracy; inf if none."""
+    name = "split.train_fraction"
+    if name not in runs:
+        raise MissingError(f"{runs.attrs['name']} has no train fractions")
+    fraction = runs[name].to_numpy().astype(float)
+    hit = np.isfinite(readings.first_above(runs, "val_accuracy", level).time)
+    enough = [f for f in np.unique(fraction) if hit[fraction == f].mean() >= share]
+    return of_values([min(enough, default=np.inf)])
+
+
 def weights(runs: xr.Dataset) -> list[Tensors]:
     """Tensors by name of every run that has ended. Raises MissingError if none has."""
     by_run = final_weights(runs)
@@ -136,4 +147,5 @@ QUANTITIES = by_name(
     *(at, start, end, peak, peak_time, trough, trough_time, settles),
     *(reaches, reaches_if_measured, falls, earliest),
     *(mean_rises, mean_falls, mean_peak, mean_low),
+    least_fraction,
 )

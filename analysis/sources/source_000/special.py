@@ -1,4 +1,4 @@
-"""Quantities of source 000 only: slingshots of a run, and how much data a depth needs."""
+"""Quantities of source 000 only: slingshots of a run, and how many runs arrive."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ import xarray as xr
 from analysis import readings
 from analysis.slingshots import slingshots_of
 from analysis.sources.core.checks import Check
-from analysis.sources.core.claims import MissingError
 from analysis.sources.core.estimates import Estimate, of_values, percent
 from analysis.sources.core.quantities import by_name
-
-FRACTION = "split.train_fraction"
 
 
 def slingshot_count(runs: xr.Dataset) -> Estimate:
@@ -32,15 +29,5 @@ def arrived(runs: xr.Dataset, level: float) -> Estimate:
     return of_values([hit.mean()], percent)
 
 
-def least_fraction(runs: xr.Dataset, share: float, level: float) -> Estimate:
-    """The smallest train fraction at which so large a share of the seeds reaches a validation accuracy; inf if none."""
-    if FRACTION not in runs:
-        raise MissingError(f"{runs.attrs['name']} has no train fractions")
-    fraction = runs[FRACTION].to_numpy().astype(float)
-    hit = np.isfinite(readings.first_above(runs, "val_accuracy", level).time)
-    enough = [f for f in np.unique(fraction) if hit[fraction == f].mean() >= share]
-    return of_values([min(enough, default=np.inf)])
-
-
-QUANTITIES = by_name(slingshot_count, spike_count, arrived, least_fraction)
+QUANTITIES = by_name(slingshot_count, spike_count, arrived)
 CHECKS: dict[str, Check] = {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from analysis.figures import weight_figures
 from analysis.figures.probe_curves import Curve, probe_curves
+from analysis.measured import at_the_end
 from analysis.sources.core.claims import Results
 from analysis.sources.core.configuration import Configuration, at_hand
 from analysis.sources.core.lookup import Sets
@@ -12,6 +15,7 @@ from analysis.sources.core.plots import Group, Picture, bars, curves
 from analysis.sources.core.quantities import falls
 from analysis.sources.source_001.special import copies, digits, with_in_context
 
+VAL = Curve("val_accuracy", "val accuracy", also="train_accuracy")
 LOSS = Curve("val_loss", "val loss", also="train_loss")
 LOG_LOSS = Curve("val_loss", "val loss (log)", True, "train_loss")
 TIMES = {
@@ -76,6 +80,56 @@ def _both_ways(name: str, group: Group) -> dict[str, Picture]:
     }
 
 
+def _table(one: Configuration) -> Picture:
+    letters = [chr(97 + i) for i in range(26)]
+    return lambda r: weight_figures.filled_table(
+        one.measured(r, "predictions"), one.experiment, letters
+    )
+
+
+def _circle(one: Configuration) -> Picture:
+    """Two components of the output matrix; lines join neighbours by the network's own frequency, and n and n + 8."""
+
+    def draw(results: Results) -> Figure:
+        last = at_the_end(one.measured(results, "circles"))
+        run = last.isel(run=0)
+        share = run["share"].to_numpy()
+        n, k = run.sizes["element"], int(run["frequency"].to_numpy()[share.argmax()])
+        own = [s for s in range(1, n) if k * s % n == 1]
+        caption = (
+            f"{one.experiment}: one run of n = {last.sizes['run']}. First two principal components of the rows of the "
+            f"output matrix; frequency {k} has {100 * share.max():.0f} % of the energy in this plane"
+            f"{f', so neighbours differ by {own[0]}' if own else ''}. Colour: the residue modulo 8."
+        )
+        points = run["points"].transpose("element", "component").to_numpy()
+        steps = [*own, 8] if n > 8 else own
+        return weight_figures.output_map(points, np.arange(n) % 8, steps, "", caption)
+
+    return draw
+
+
+def _coset_map(one: Configuration) -> Picture:
+    """t-SNE of the output matrix, coloured by the cosets that its clusters agree with best."""
+
+    def draw(results: Results) -> Figure:
+        scores = at_the_end(one.measured(results, "cosets"))
+        maps = at_the_end(one.measured(results, "tsne"))
+        best = int(scores["purity"].to_numpy().argmax())
+        score = scores.isel(run=best)
+        points = maps.isel(run=best)["points"].transpose("element", "component").to_numpy()
+        side = "left" if float(score["left"]) else "right"
+        caption = (
+            f"{one.experiment}, {one.name}: the run with the purest clusters of n = {scores.sizes['run']}. Colour: "
+            f"{side} cosets of the best of the conjugates. Purity {100 * float(score['purity']):.0f} %, by chance "
+            f"{100 * float(score['chance_purity']):.0f} %; silhouette {float(score['silhouette']):.2f}, by chance "
+            f"{float(score['chance_silhouette']):.2f}."
+        )
+        title = "t-SNE of the output matrix"
+        return weight_figures.output_map(points, score["coset"].to_numpy(), [], title, caption)
+
+    return draw
+
+
 def pictures(sets: Sets) -> dict[str, Picture]:
     """File stem -> function that draws the figure."""
     fractions, repetition = sets["fractions"], sets["repetition"]
@@ -106,4 +160,10 @@ def pictures(sets: Sets) -> dict[str, Picture]:
         ),
         "in_context": _in_context(sets["in_context"]),
         **_both_ways("skip_trigram", sets["trigram"]),
+        "power_operations": curves(sets["operations"], [VAL], log_time=True),
+        "power_division": curves(sets["division"], [VAL], log_time=True),
+        "power_outliers": curves(sets["outliers"], [VAL], log_time=True),
+        "power_circle": _circle(sets["circle"][0]),
+        **{f"power_cosets_{i}": _coset_map(one) for i, one in enumerate(sets["products"])},
+        "table": _table(sets["blanks"][0]),
     }

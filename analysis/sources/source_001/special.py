@@ -8,11 +8,19 @@ import numpy as np
 import xarray as xr
 
 from analysis import readings
+from analysis.measured import at_the_end
 from analysis.outcomes import FirstHit, Series, first_hit
 from analysis.readings import Floats
 from analysis.sources.core.checks import Check
 from analysis.sources.core.claims import MissingError
-from analysis.sources.core.estimates import Estimate, Format, of_times, of_values, plain
+from analysis.sources.core.estimates import (
+    Estimate,
+    Format,
+    of_times,
+    of_values,
+    percent,
+    plain,
+)
 from analysis.sources.core.quantities import by_name
 
 
@@ -110,6 +118,33 @@ def with_in_context(runs: xr.Dataset) -> xr.Dataset:
     return runs.drop_dims("probe").assign(value=whole).assign_attrs(runs.attrs)
 
 
+def share_of_one_frequency(measured: xr.Dataset) -> Estimate:
+    """The largest share of a frequency in the plane of the first two components of the output matrix."""
+    last = at_the_end(measured)["share"].transpose("run", "frequency").to_numpy()
+    return of_values(last.max(1), percent, "share")
+
+
+def measured_value(measured: xr.Dataset, name: str) -> Estimate:
+    """A number that was measured on the weights of the end."""
+    return of_values(at_the_end(measured)[name].to_numpy(), plain, name)
+
+
+def agreement_about_blanks(measured: xr.Dataset) -> Estimate:
+    """For each blank the share of the runs that put the commonest letter there; the largest of them."""
+    last = at_the_end(measured).transpose("run", "row")
+    blank = last["known"].to_numpy()[0] == 0
+    if not blank.any():
+        raise MissingError("the table has no blanks")
+    answers = last["answer"].to_numpy()[:, blank]
+    return of_values([max(commonest(column)[1] for column in answers.T)], percent, "answer")
+
+
+def commonest(answers: Floats) -> tuple[int, float]:
+    """The answer that most runs give, and their share."""
+    values, counts = np.unique(answers, return_counts=True)
+    return int(values[counts.argmax()]), float(counts.max() / len(answers))
+
+
 def _times(outcome: FirstHit) -> Floats:
     return np.where(outcome.hit, outcome.upper, np.inf)
 
@@ -117,5 +152,6 @@ def _times(outcome: FirstHit) -> Floats:
 QUANTITIES = by_name(
     *(gap, restricted_before, falls_from_peak, peak_over_start, end_over_peak),
     *(last_digit, digits_in_order, in_context),
+    *(share_of_one_frequency, measured_value, agreement_about_blanks),
 )
 CHECKS: dict[str, Check] = {}
