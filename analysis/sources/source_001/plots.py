@@ -12,7 +12,8 @@ from analysis.sources.core.claims import Results
 from analysis.sources.core.configuration import Configuration, at_hand
 from analysis.sources.core.lookup import Sets
 from analysis.sources.core.plots import Group, Picture, bars, curves
-from analysis.sources.core.quantities import falls
+from analysis.sources.core.quantities import falls, reaches
+from analysis.sources.source_001 import special
 from analysis.sources.source_001.special import copies, digits, with_in_context
 
 VAL = Curve("val_accuracy", "val accuracy", also="train_accuracy")
@@ -80,6 +81,32 @@ def _both_ways(name: str, group: Group) -> dict[str, Picture]:
     }
 
 
+STAGES = {
+    "memorised": lambda runs: reaches(runs, "train_accuracy", 0.99),
+    "val loss at half its peak": lambda runs: special.falls_to_half(runs, "val_loss"),
+    "val loss 0.1": lambda runs: falls(runs, "val_loss", 0.1),
+}
+"""Where memorisation, circuit formation and clean-up end (Nanda et al. 2023 have them by eye)."""
+
+
+def _stages(one: Configuration, panels: list[Curve]) -> Picture:
+    """Progress measures with a line where each stage ends in the median run."""
+
+    def draw(results: Results) -> Figure:
+        runs = one.of(results)
+        figure = probe_curves({"": runs}, panels, True)
+        ends = {name: read(runs).interval.estimate for name, read in STAGES.items()}
+        for ax in figure.axes[: len(panels)]:
+            for end, style in zip(ends.values(), ("-", "--", ":"), strict=True):
+                if np.isfinite(end):
+                    ax.axvline(end, color="#404040", linewidth=0.9, linestyle=style)
+        told = "; ".join(f"{name} {end:,.0f}" for name, end in ends.items())
+        figure.text(0.01, 0.99, f"vertical lines, steps: {told}", va="top", fontsize=7)
+        return figure
+
+    return draw
+
+
 def _table(one: Configuration) -> Picture:
     letters = [chr(97 + i) for i in range(26)]
     return lambda r: weight_figures.filled_table(
@@ -144,7 +171,7 @@ def pictures(sets: Sets) -> dict[str, Picture]:
             [Curve("train_accuracy", "train accuracy"), Curve("val_accuracy", "val accuracy")],
             log_time=True,
         ),
-        "progress_measures": curves((thirty,), PROGRESS, log_time=True),
+        "progress_measures": _stages(thirty, PROGRESS),
         "weight_squares": curves((thirty,), WEIGHTS, log_time=True),
         "weight_decay": curves(sets["decays"], [LOG_LOSS], log_time=True),
         **_both_ways("addition", addition),

@@ -63,6 +63,18 @@ def falls_from_peak(runs: xr.Dataset, probe: str, level: float) -> Estimate:
     return of_times(outcome, runs.attrs["budget"])
 
 
+def falls_to_half(runs: xr.Dataset, probe: str) -> Estimate:
+    """When a probe is first at or below half its largest value, from that on."""
+    history = readings.measured(runs, probe)
+    value = np.full_like(history.value, np.inf)
+    for row, (own, done) in enumerate(zip(history.value, history.done, strict=True)):
+        if done:
+            peak = int(own[:done].argmax())
+            value[row, peak:] = own[peak:] / own[peak]
+    outcome = first_hit(Series(-value, history.step, history.done, history.status), -0.5)
+    return of_times(outcome, runs.attrs["budget"])
+
+
 def peak_over_start(runs: xr.Dataset, probe: str, show: Format = plain) -> Estimate:
     """The largest value over the first one."""
     return of_values(readings.peak(runs, probe)[0] / readings.start(runs, probe), show, probe)
