@@ -106,6 +106,7 @@ def test_a_table_that_is_written_out():
     assert default_names(28)[25:] == ["z", "a1", "b1"]
 
 
+@pytest.mark.soak
 def test_blanks_neither_train_nor_validate():
     one = OneRun(task={"kind": "written", "cells": BLANKS}, split={"kind": "blanks"})
     state = one.start()
@@ -168,6 +169,7 @@ def test_the_tokens_of_openai_grok(settings):
     np.testing.assert_array_equal(table.targets_NA[:, :1], plain.targets_NA)
 
 
+@pytest.mark.soak
 def test_a_row_is_right_if_answer_and_end_token_are():
     one = OneRun(task={"kind": "modular", "p": 5, "format": "| a op b = c |"})
     state = one.start()
@@ -354,6 +356,7 @@ def compose(x, y):
     return tuple(y[i] for i in x)
 
 
+@pytest.mark.soak
 def test_cosets_of_the_dihedral_group_of_order_10():
     """12 left and 12 right cosets of each of 6 conjugates, against products of tuples."""
     elements = group_elements("S5")
