@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 from pydantic import Field
 
 from grokjax.models import Model, Params
-from grokjax.optim import OptState
+from grokjax.optim import OptState, restart
 from grokjax.settings import Kind, Settings, hyper, kind_of, shape
 
 Numbers = dict[str, Any]
@@ -183,8 +183,7 @@ def _add_noise(
 def _reset_optimizer(
     n: Numbers, model: Model, params: Params, opt_state: OptState, key: jax.Array
 ) -> tuple[Params, OptState]:
-    # Every optimiser here starts from zeros (tested in tests/test_interventions.py).
-    return params, jax.tree.map(jnp.zeros_like, opt_state)
+    return params, restart(opt_state)
 
 
 ACTIONS: dict[str, Kind] = {

@@ -7,7 +7,7 @@ rate (strength lr x weight_decay, as in PyTorch and optax). `l2` times the param
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -230,14 +230,18 @@ def _to_zero(strength: Strength, n: Numbers, part: int) -> optax.GradientTransfo
     return optax.add_decayed_weights(strength)
 
 
-def _to_initial(strength: Strength, n: Numbers, part: int) -> optax.GradientTransformation:
-    """The state is the parameters that it was made from."""
+class InitialWeights(NamedTuple):
+    """State of a decay towards them. It is no moment: `restart` keeps it."""
 
+    weights: Any
+
+
+def _to_initial(strength: Strength, n: Numbers, part: int) -> optax.GradientTransformation:
     def update(updates: Any, state: OptState, params: Any = None) -> tuple[Any, OptState]:
         pull = lambda u, w, initial: u + strength * (w - initial)  # noqa: E731
-        return jax.tree.map(pull, updates, params, state), state
+        return jax.tree.map(pull, updates, params, state.weights), state
 
-    return optax.GradientTransformation(lambda params: params, update)
+    return optax.GradientTransformation(lambda params: InitialWeights(params), update)
 
 
 def _jiggle(strength: Strength, n: Numbers, part: int) -> optax.GradientTransformation:
@@ -295,6 +299,12 @@ def init_optimizer(s: Schedule, params: Params) -> OptState:
     """State of the optimiser at step 0. It does not depend on the optimiser's numbers."""
     numbers = dict.fromkeys(type(s).model_fields, 0.0)
     return make_optimizer(s, numbers).init(params)
+
+
+def restart(state: OptState) -> OptState:
+    """The state as at step 0: moments and counters are 0; what weights decay towards stays."""
+    keeps = lambda x: isinstance(x, InitialWeights)  # noqa: E731
+    return jax.tree.map(lambda x: x if keeps(x) else jnp.zeros_like(x), state, is_leaf=keeps)
 
 
 def update(

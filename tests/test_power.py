@@ -267,6 +267,20 @@ def test_decay_to_the_initial_weights():
     np.testing.assert_allclose(to_initial["b"], -0.1 * GRADS["b"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("decays", ["all", "by_group"])
+def test_a_restart_keeps_what_weights_decay_towards(decays):
+    s = AdamW(weight_decay=1.0, decay_form="to_initial", decays=decays)
+    state = optim.init_optimizer(s, W)
+    used = jax.tree.map(lambda x: x + 1, state)
+    again = optim.restart(used)
+    kept = jax.tree.map(lambda x: x + 1, W)
+    found = [x for x in jax.tree.leaves(again) if np.any(np.asarray(x))]
+    expected = jax.tree.leaves(kept)
+    assert len(found) == len(expected) < len(jax.tree.leaves(again))
+    for x, y in zip(sorted(found, key=np.size), sorted(expected, key=np.size), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
 def test_a_decay_that_jiggles():
     drawn = np.asarray(jax.random.normal(jax.random.fold_in(jax.random.key(7), 0), (2,)))
     update = one_update(SGD(l2=0.2, learning_rate=0.1, decay_form="jiggle"))

@@ -86,8 +86,8 @@ def platform(mesh: Mesh) -> str:
 
 _CPU_TILE = 1
 """Measured (docs/performance.md): one run keeps a core busy, and its activations stay in the core's cache."""
-# Measured on an H100 (docs/performance.md): a step of a tile takes 1.4 ms (workload A) or 0.4 ms (D), and then as long
-# as its operations do at 33 or 22 TFLOP/s.
+# Workload A on an H100 (docs/performance.md): a step of a tile takes 1.4 ms and then as long as its operations do at 33
+# TFLOP/s. Smaller models start fewer kernels, so a little less is assumed.
 _LAUNCHES = 1e-3
 _ACCELERATOR_RATE = 33e12
 _TILES = (16, 512)
@@ -109,7 +109,7 @@ def default_tile(platform: str, step_flops: float, runs: int) -> int:
     """Width of a tile. It must depend only on platform, shapes and the runs of a device: results depend on it.
 
     On an accelerator: so many runs that a step computes ten times as long as its kernels take to start, but hardly more
-    than there are, because a tile's empty slots are computed too (16 runs in a tile of 512: a sixth of the speed).
+    than there are, because a tile's empty slots are computed too.
     """
     if platform == "cpu":
         return _CPU_TILE

@@ -55,9 +55,10 @@ def row_blocks(run: Run, platform: str) -> RowBlocks:
     model, n = _model(run), run.batch_size or run.bucket
     limit = _CACHED_FLOATS.get(platform)
     if limit is None:
-        return RowBlocks(1, 1)
+        return WHOLE
     widest, train = model.count(n).widest, 1
-    while n // train * widest > limit and n % (2 * train) == 0:
+    # With dropout the rows of a step are one part (passes.loss_and_gradient).
+    while not model.drops and n // train * widest > limit and n % (2 * train) == 0:
         train *= 2
     n_rows = model.table.n_rows
     whole = model.count(n_rows).widest * n_rows

@@ -1,14 +1,12 @@
-"""Quantities of source 000 only: slingshots of a run, and how many runs arrive."""
+"""Quantities of source 000 only: slingshots and spikes of a run."""
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 
-from analysis import readings
 from analysis.slingshots import slingshots_of
 from analysis.sources.core.checks import Check
-from analysis.sources.core.estimates import Estimate, of_values, percent
+from analysis.sources.core.estimates import Estimate, of_values
 from analysis.sources.core.quantities import by_name
 
 
@@ -22,12 +20,5 @@ def spike_count(runs: xr.Dataset) -> Estimate:
     return of_values([float(s.spikes) for s in slingshots_of(runs)], what="the training loss")
 
 
-def arrived(runs: xr.Dataset, level: float) -> Estimate:
-    """The share of runs whose validation accuracy is ever at or above a level, with the rule of the median's limits on
-    ones and zeros."""
-    hit = np.isfinite(readings.first_above(runs, "val_accuracy", level).time)
-    return of_values([hit.mean()], percent)
-
-
-QUANTITIES = by_name(slingshot_count, spike_count, arrived)
+QUANTITIES = by_name(slingshot_count, spike_count)
 CHECKS: dict[str, Check] = {}
