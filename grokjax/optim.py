@@ -6,8 +6,8 @@ rate (strength lr x weight_decay, as in PyTorch and optax). `l2` times the param
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import Any, Literal, NamedTuple
+from collections.abc import Hashable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,10 @@ from jax.typing import ArrayLike
 from jaxtyping import PyTree
 from pydantic import model_validator
 
+from grokjax.decay_forms import DECAY_FORMS, InitialWeights, Numbers, OptState, Strength
 from grokjax.models import Params
 from grokjax.models.parts import GROUPS, groups_of
 from grokjax.settings import Kind, SettingError, Settings, hyper, kind_of, shape
-
-Numbers = dict[str, Any]
-"""The optimiser's hyper settings as traced scalars."""
-OptState = PyTree
-"""Moments and counters of an optimiser, nested as in optax."""
 
 
 class Schedule(Settings):
@@ -74,7 +70,7 @@ class Decaying(Schedule):
     An optimiser without a decay extends Schedule, so that it has no settings without an effect.
     """
 
-    decay_form: Literal["to_zero", "to_initial", "jiggle"] = shape("to_zero", introduced="to_zero")
+    decay_form: Literal[tuple(DECAY_FORMS)] = shape("to_zero", introduced="to_zero")  # type: ignore[valid-type]
     """to_zero: weights shrink; to_initial: what differs from the initial weights shrinks; jiggle: each update
     multiplies each tensor's decay by a normal number (Power et al. 2022)."""
     decays: Literal["all", "matrices", "by_group"] = shape("all")
@@ -206,7 +202,7 @@ OPTIMIZERS: dict[str, Kind] = {
 }
 
 
-def decay(s: Decaying, n: Numbers, strength: float | jax.Array) -> optax.GradientTransformation:
+def decay(s: Decaying, n: Numbers, strength: Strength) -> optax.GradientTransformation:
     """Add `strength` times the parameters that decay; with decays: by_group also times the factor of the group.
 
     After the rest of an optimiser it is decoupled (as in `adamw`), before it a part of the gradient (l2).
@@ -221,49 +217,6 @@ def decay(s: Decaying, n: Numbers, strength: float | jax.Array) -> optax.Gradien
         g: form(strength * n[f"decay_{g}"], n, i) for i, g in enumerate(GROUPS)
     }
     return optax.partition(each, groups_of)
-
-
-Strength = float | jax.Array
-
-
-def _to_zero(strength: Strength, n: Numbers, part: int) -> optax.GradientTransformation:
-    return optax.add_decayed_weights(strength)
-
-
-class InitialWeights(NamedTuple):
-    """State of a decay towards them. It is no moment: `restart` keeps it."""
-
-    weights: Any
-
-
-def _to_initial(strength: Strength, n: Numbers, part: int) -> optax.GradientTransformation:
-    def update(updates: Any, state: OptState, params: Any = None) -> tuple[Any, OptState]:
-        pull = lambda u, w, initial: u + strength * (w - initial)  # noqa: E731
-        return jax.tree.map(pull, updates, params, state.weights), state
-
-    return optax.GradientTransformation(lambda params: InitialWeights(params), update)
-
-
-def _jiggle(strength: Strength, n: Numbers, part: int) -> optax.GradientTransformation:
-    """Published is a factor exp(-lr decay z) on weights; 1 - lr decay z differs from it by (lr decay z)²/2."""
-
-    def update(updates: Any, state: OptState, params: Any = None) -> tuple[Any, OptState]:
-        leaves, tree = jax.tree.flatten(params)
-        drawn = jax.random.normal(jax.random.fold_in(n["key"], part), (len(leaves),))
-        scaled = jax.tree.unflatten(
-            tree, [strength * z * w for z, w in zip(drawn, leaves, strict=True)]
-        )
-        return jax.tree.map(jnp.add, updates, scaled), state
-
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
-
-
-DECAY_FORMS: dict[str, Callable[[Strength, Numbers, int], optax.GradientTransformation]] = {
-    "to_zero": _to_zero,
-    "to_initial": _to_initial,
-    "jiggle": _jiggle,
-}
-"""(strength, numbers, number of the part of the parameters) -> what adds the decay to updates."""
 
 
 def add_noise(tree: PyTree, scale: ArrayLike, key: jax.Array) -> PyTree:
