@@ -24,7 +24,7 @@ name: toy
 task: {kind: maximum, n: 6}
 split: {kind: by_operand, validation_below: 2}
 model: {kind: bilinear, width: 8}
-optimizer: {kind: signs, learning_rate: 0.01, weight_decay: 0.1}
+optimizer: {kind: signs, learning_rate: 0.01, weight_decay: 0.1, decay_form: to_sparse}
 train: {steps: 8, eval_every: 4, snapshot_every: 1}
 probes: [{kind: norms}, {kind: largest}, {kind: output_layer}]
 intervention: {kind: clip, limit: 0.25, when: {kind: fitted, level: 100.0}}
