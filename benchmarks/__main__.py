@@ -1,4 +1,4 @@
-"""`python -m benchmarks [A B C D E F G evaluation gather curve]`: measure, print, and write tables and a figure.
+"""`python -m benchmarks [A B C D E F G H evaluation gather curve]`: measure, print, and write tables and a figure.
 
 Every number is of one run on one machine; compare within it. Needs a quiet machine and requirements-bench.txt.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from grokjax.engine import devices
 
-PARTS = ["A", "B", "C", "C full", "D", "E", "F", "G", "evaluation", "gather", "curve"]
+PARTS = ["A", "B", "C", "C full", "D", "E", "F", "G", "H", "evaluation", "gather", "curve"]
 
 
 def main() -> None:
@@ -42,10 +42,12 @@ def main() -> None:
 
 
 def _measure(part: str, repeats: int) -> dict[str, Any]:
-    from benchmarks import evaluation, gather, grid, peers, streams
+    from benchmarks import evaluation, gather, grid, peers, reconstruction, streams
 
     if part in ("F", "G"):
         return streams.side_by_side(part, repeats)
+    if part == "H":
+        return reconstruction.side_by_side(repeats)
     if part == "E":
         return {"rows": grid.compare()}
     if part == "evaluation":

@@ -37,6 +37,7 @@ class Workload:
     batch: int | None = None
     precision: str = "float32"
     stream: bool = False
+    loss: str = "cross_entropy"
 
     def group(self, runs: int) -> Group:
         """A group of this many seeds, with a budget that is never spent."""
@@ -44,7 +45,7 @@ class Workload:
         train = {"steps": {"epochs": LARGE // 10**4}, "eval_every": {"epochs": 1}} | batch
         if self.batch is None or self.stream:
             train |= {"steps": LARGE, "eval_every": 50}
-        train |= {"precision": self.precision}
+        train |= {"precision": self.precision, "loss": self.loss}
         experiment = {"name": "benchmark", "train": train, "axes": {"seed": {"range": runs}}}
         (group,) = make_groups(make_runs(Experiment.model_validate(self.settings | experiment)))
         return group
@@ -138,6 +139,19 @@ STREAMS = {
     ),
 }
 """Tasks whose rows every step draws anew."""
+
+BOTTLENECK = Workload(
+    "H",
+    "bottleneck, 1,000 features, 2 hidden dimensions, 500 rows, full batch (source 003)",
+    {
+        "task": {"kind": "sparse_features", "n_train": 500},
+        "split": {"kind": "drawn"},
+        "model": {"kind": "bottleneck", "n_hidden": 2},
+        "optimizer": ADAMW | {"weight_decay": 0.01, "beta2": 0.999},
+    },
+    steps=100,
+    loss="squared_error",
+)
 
 
 def training_rows(group: Group) -> np.ndarray:

@@ -32,6 +32,8 @@ class Purpose(enum.IntEnum):
     """Noise on weights and updates, and on their decay (noise_seed)."""
     DROPOUT = 9
     """Which numbers dropout sets to 0 (noise_seed)."""
+    TASK = 10
+    """What all rows of a Sample have in common (the task's test_seed)."""
 
 
 def key_for(purpose: Purpose, seed: ArrayLike) -> jax.Array:

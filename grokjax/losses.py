@@ -1,8 +1,12 @@
-"""Losses: one number for each answer, from logits and labels. The experiment chooses the loss (docs/design.md)."""
+"""Losses: one number for each answer. The experiment chooses the loss (docs/design.md).
+
+LOSSES compare logits with labels, VECTOR_LOSSES outputs with the vectors that they should be.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,3 +68,99 @@ LOSSES: dict[str, Callable[[Array, Array], Array]] = {
     "mse": mse,
     "hinge": hinge,
 }
+
+
+def squared_error(
+    outputs: Float[Array, "*N C"], targets: Float[Array, "*N C"], importance: Float[Array, " C"]
+) -> Float[Array, "*N"]:
+    """Sum over the entries of importance times squared error (Elhage et al. 2022; Henighan et al. 2023)."""
+    return row_sums(importance * (outputs - targets) ** 2)
+
+
+@jax.custom_vjp
+def mean_squared_error(
+    outputs: Float[Array, "N C"],
+    targets: Float[Array, "N C"],
+    importance: Float[Array, " C"],
+    share: Float[Array, " N"],
+) -> Float[Array, ""]:
+    """The sum over rows of share times `squared_error`, summed over rows first: one product with few rows. Sums along
+    rows of 1,000 entries made a step of a bottleneck twice as long."""
+    squares = (outputs - targets) ** 2
+    # Two rows of shares, for the reason that linear.row_sums has.
+    return (jnp.dot(jnp.stack([share, share]), squares, precision="highest")[0] * importance).sum()
+
+
+def _mean_squared_forward(outputs: Array, targets: Array, importance: Array, share: Array) -> Any:
+    saved = (outputs, targets, importance, share)
+    return mean_squared_error(*saved), saved
+
+
+def _mean_squared_backward(saved: Any, g: Array) -> tuple[Array, None, None, None]:
+    outputs, targets, importance, share = saved
+    return (2 * g * share)[:, None] * importance * (outputs - targets), None, None, None
+
+
+mean_squared_error.defvjp(_mean_squared_forward, _mean_squared_backward)
+
+
+class VectorLoss(NamedTuple):
+    """One loss in two forms, which a test holds equal."""
+
+    per_answer: Callable[[Array, Array, Array], Array]
+    """(outputs ... C, targets ... C, importance C) -> one number for each answer."""
+    weighted: Callable[[Array, Array, Array, Array], Array]
+    """(outputs N C, targets N C, importance C, share N) -> their sum with these shares."""
+
+
+VECTOR_LOSSES: dict[str, VectorLoss] = {
+    "squared_error": VectorLoss(squared_error, mean_squared_error)
+}
+
+
+def per_answer(name: str, table: Any) -> Callable[[Array, Array], Array]:
+    """The loss of each answer from (logits, labels), or where a task's answers are vectors from (outputs, targets)."""
+    if name in LOSSES:
+        return LOSSES[name]
+    return lambda outputs, targets: VECTOR_LOSSES[name].per_answer(
+        outputs, targets, jnp.asarray(table.importance_C)
+    )
+
+
+def mean_loss(
+    name: str,
+    table: Any,
+    outputs_BAC: Float[Array, "B A C"],
+    answers_BA: Int[Array, "B A"] | Float[Array, "B A C"],
+    share_B: Float[Array, " B"],
+) -> Float[Array, ""]:
+    """The sum over rows of share times the mean loss of a row's answers."""
+    if name in LOSSES:
+        return (LOSSES[name](outputs_BAC, answers_BA).mean(-1) * share_B).sum()
+    n_answers = outputs_BAC.shape[1]
+    flat = (x.reshape(-1, x.shape[-1]) for x in (outputs_BAC, answers_BA))
+    share_N = jnp.repeat(share_B / n_answers, n_answers)
+    return VECTOR_LOSSES[name].weighted(*flat, jnp.asarray(table.importance_C), share_N)
+
+
+def is_right(
+    outputs: Float[Array, "*N C"], answers: Int[Array, "*N"] | Float[Array, "*N C"]
+) -> Bool[Array, "*N"]:
+    """Whether an answer is right: the label has the largest logit; of a vector, its largest entry is the largest
+    output. A vector without an entry above 0 is never right."""
+    if answers.ndim < outputs.ndim:
+        return is_answer(outputs, answers)
+    largest = answers.max(-1, keepdims=True)
+    is_largest = answers == largest
+    there = jnp.where(is_largest, outputs, -jnp.inf).max(-1)
+    elsewhere = jnp.where(is_largest, -jnp.inf, outputs).max(-1)
+    return (there > elsewhere) & (largest[..., 0] > 0)
+
+
+def misused(name: str, answers: str) -> str | None:
+    """Why a loss cannot be used for answers that are classes or vectors, in words; None if it can."""
+    fitting = LOSSES if answers == "classes" else VECTOR_LOSSES
+    if name in fitting:
+        return None
+    other = "vectors" if answers == "classes" else "classes"
+    return f"{name} compares {other}, but the answers of this task are {answers}; use {' or '.join(fitting)}"

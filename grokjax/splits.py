@@ -140,7 +140,7 @@ def _blanks(s: BlanksSplit, table: Table) -> tuple[list[np.ndarray], list[int]]:
 
 def _drawn(s: DrawnSplit, sample: Sample) -> tuple[list[np.ndarray], list[int]]:
     rows = np.arange(sample.n_rows, dtype=np.int32)[:, None]
-    return [rows[: sample.n_train], rows[sample.n_train :]], [sample.n_train, 0]
+    return [rows[: sample.n_drawn], rows[sample.n_drawn :]], [sample.n_train, 0]
 
 
 SPLITS: dict[str, Kind] = {
@@ -211,7 +211,8 @@ class Rows:
     """Numbers of table rows: first the n_train training rows in table order, then padding."""
     train_N: Bool[Array, " N"]
     labels_NA: Int[Array, "N A"] | None
-    """Labels used in training: the targets, except for the wrong labels. None for a stream, whose rows do not stay."""
+    """Labels used in training: the targets, except for the wrong labels. None for a stream, whose rows do not
+    stay, and where the answers are vectors."""
 
 
 def draw_split(

@@ -46,7 +46,7 @@ def test_units_that_never_fire_make_an_eps_of_0_impossible(seed, silent):
     def gradient():
         state = one_run.init_run(setup, data, hyper)
         weights = row_weights(hyper.n_train, setup.bucket)
-        batch = passes.batch_of(data, state.rows.labels_NA, state.rows.index_B, weights)
+        batch = passes.batch_of(setup, data, state.rows.labels_NA, state.rows.index_B, weights)
         return passes.loss_and_gradient(setup, data, hyper, state.params, batch)[1]
 
     block = jax.jit(gradient)()["blocks_0"]

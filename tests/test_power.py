@@ -330,7 +330,7 @@ def test_training_drops_and_evaluation_does_not(stream):
     data = passes.data_of(one.setup, one.data, one.hyper, 0)
     if stream:
         data = passes.fresh_rows(one.setup, one.data, one.hyper, 0)
-    batch = passes.batch_of(data, data.targets_NA, jnp.arange(9), jnp.ones(9))
+    batch = passes.batch_of(one.setup, data, data.targets_NA, jnp.arange(9), jnp.ones(9))
 
     def mean_of_loss(setup, *keys):
         return float(

@@ -62,7 +62,7 @@ def test_loss_and_gradient_are_those_of_the_dense_forward_pass(model, blocks):
 
     def ours(params):
         data = passes.data_of(setup, one.data, one.hyper, 0)
-        batch = passes.batch_of(data, start.rows.labels_NA, index, weights)
+        batch = passes.batch_of(setup, data, start.rows.labels_NA, index, weights)
         return passes.loss_and_gradient(setup, data, one.hyper, params, batch)
 
     expected, found = jax.jit(jax.value_and_grad(dense))(other), jax.jit(ours)(other)

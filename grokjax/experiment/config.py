@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import Field, field_validator
 
 from grokjax.interventions import ACTIONS
-from grokjax.losses import LOSSES
+from grokjax.losses import LOSSES, VECTOR_LOSSES
 from grokjax.measurements import MEASUREMENTS
 from grokjax.models import MODELS
 from grokjax.optim import OPTIMIZERS
@@ -90,8 +90,9 @@ class Train(Settings):
     batch_size: Literal["full"] | Count | BatchShare = shape("full")
     """Rows per step: full, a number, or {max: 512, share: 0.5}. Rows are reshuffled every epoch; the last batch may
     be smaller."""
-    loss: Literal[tuple(LOSSES)] = shape("cross_entropy")  # type: ignore[valid-type]
-    """cross_entropy is accurate down to 1e-12; cross_entropy_float32 is the usual form; mse; multiclass hinge."""
+    loss: Literal[(*LOSSES, *VECTOR_LOSSES)] = shape("cross_entropy")  # type: ignore[valid-type]
+    """cross_entropy is accurate down to 1e-12; cross_entropy_float32 is the usual form; mse; multiclass hinge. Where
+    answers are vectors: squared_error, summed over entries."""
     subtract_initial: bool = shape(False, introduced=False)
     """Subtract the logits of the initial network, so that all logits begin at 0 (source 004, experiment H)."""
     precision: Literal["float32", "float32x3", "tf32", "bfloat16"] = shape("float32")

@@ -15,10 +15,11 @@ from grokjax.experiment.durations import batches_of, durations
 from grokjax.experiment.identity import group_hash, identity_without_seeds, run_id, run_id_of
 from grokjax.experiment.loading import at_axes, at_point, validate
 from grokjax.experiment.places import Places
-from grokjax.experiment.rows import split_of, stream_batch, table_of
+from grokjax.experiment.rows import drawn_rows, split_of, table_of
 from grokjax.experiment.run_checks import (
     Memory,
     check_intervention,
+    check_loss,
     check_model,
     check_module,
     check_probes,
@@ -58,17 +59,17 @@ class Run:
     @property
     def table(self) -> Any:
         """The Table or Sample of its task, built once for all runs that share it."""
-        return table_of(self.settings.task, self.stream_batch)
+        return table_of(self.settings.task, self.drawn_rows)
 
     @property
     def split(self) -> Split:
         """Its split, built once for all runs that share it."""
-        return split_of(self.settings.task, self.settings.split, self.stream_batch)
+        return split_of(self.settings.task, self.settings.split, self.drawn_rows)
 
     @property
-    def stream_batch(self) -> int:
-        """Rows that a step draws from a stream; 0 if the task is not a stream."""
-        return stream_batch(self.settings)
+    def drawn_rows(self) -> int:
+        """Training rows that its program draws, where its task alone does not say it (rows.drawn_rows)."""
+        return drawn_rows(self.settings)
 
     @property
     def steps(self) -> int:
@@ -187,14 +188,17 @@ def resolve(settings: RunSettings, point: dict[str, Any], places: Places) -> Run
     """Counts, durations and identities of one run. Raises ConfigError."""
     check_stream(settings, places)
     n_train = training_rows(settings, places)
+    check_loss(settings, places)
     check_model(settings, places)
     check_probes(settings, places)
     batch_size, batches = batches_of(settings.train.batch_size, n_train)
     cadence, budget = durations(settings, batches, places)
     check_intervention(settings, cadence, budget, places)
-    table = table_of(settings.task, stream_batch(settings))
+    table = table_of(settings.task, drawn_rows(settings))
     bucket = n_train if table.stream else bucket_of(n_train, table.n_rows)
     derived = [bucket, batch_size, batches, dataclasses.astuple(cadence)]
+    # Where the number of rows is a hyper, the other settings do not say whether it is a stream.
+    derived += ["stream"] if table.stream and table.traced_size else []
     return Run(
         id=run_id(settings),
         settings=settings,

@@ -9,7 +9,8 @@ from typing import Any
 from grokjax.experiment.cadence import Cadence
 from grokjax.experiment.config import Epochs, RunSettings
 from grokjax.experiment.places import Places
-from grokjax.experiment.rows import n_train_of, stream_batch, table_of
+from grokjax.experiment.rows import drawn_rows, n_train_of, table_of
+from grokjax.losses import misused
 from grokjax.models.checks import fault, misfit
 from grokjax.probes import unmet
 from grokjax.quoting import shown
@@ -40,6 +41,19 @@ def check_stream(settings: RunSettings, places: Places) -> None:
         if isinstance(getattr(settings.train, name), Epochs):
             message = "a stream has no epochs; give a number of steps"
             raise places.error(("train", name), message, because=("task",))
+
+
+def check_loss(settings: RunSettings, places: Places) -> None:
+    """Refuse a loss for answers of the other form, and wrong labels where there are no classes."""
+    wrong = misused(settings.train.loss, table_of(settings.task).answers)
+    if wrong:
+        raise places.error(("train", "loss"), wrong, because=("train", "task"))
+    if table_of(settings.task).answers == "vectors" and settings.split.label_noise > 0:
+        told = (
+            "gives wrong classes to training rows, but the answers of this task are vectors; use 0"
+        )
+        message = f"{settings.split.label_noise} {told}"
+        raise places.error(("split", "label_noise"), message, because=("task",))
 
 
 def _said(batch_size: Any) -> str:
@@ -106,6 +120,6 @@ def check_intervention(
 
 def training_rows(settings: RunSettings, places: Places) -> int:
     try:
-        return n_train_of(settings.task, settings.split, stream_batch(settings))
+        return n_train_of(settings.task, settings.split, drawn_rows(settings))
     except SettingError as error:
         raise places.error(("split", error.name), error.why, because=("task", "split")) from None

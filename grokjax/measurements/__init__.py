@@ -14,6 +14,7 @@ from jax import Array
 from grokjax.measurements import (
     attention,
     cosets,
+    geometry,
     kernel,
     neuron_waves,
     neurons,
@@ -27,7 +28,7 @@ from grokjax.measurements import (
 from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model
 from grokjax.models.checks import lacking, not_offered, offering
-from grokjax.models.kind import MEANING
+from grokjax.models.kind import MEANING, OF_TASKS
 from grokjax.settings import Settings, kind_of
 from grokjax.tasks import TaskData
 
@@ -61,6 +62,9 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
     "cosets": MeasurementKind(cosets.Cosets, cosets.cosets, cosets.labels, cosets.score),
     "predictions": MeasurementKind(
         predictions.Predictions, predictions.predictions, predictions.labels
+    ),
+    "geometry": MeasurementKind(
+        geometry.Geometry, geometry.geometry, geometry.labels, geometry.describe
     ),
     "embedding_fourier": MeasurementKind(
         spectra.EmbeddingFourier, spectra.embedding_fourier, spectra.fourier_labels
@@ -101,7 +105,7 @@ def unmet(measurement: Measurement, model: Settings, table: TaskData) -> str | N
     if word is None:
         return _no_such_rows(measurement, table) if "rows_y" in measurement.requires else None
     others = offering(measurement.requires)
-    if not others:
+    if word in OF_TASKS or not others:
         return not_offered(word, model)
     named = "" if kind_of(type(model)) in others else f"; use model.kind {' or '.join(others)}"
     return MEANING[word] + named

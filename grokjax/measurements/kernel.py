@@ -34,7 +34,8 @@ class NTK(Measurement):
 
 
 def _summed(model: Model, logits_NAC: Array) -> Array:
-    if model.settings.kind == "perceptron" and model.table.n_classes == 2:
+    table = model.table
+    if model.settings.kind == "perceptron" and table.answers == "classes" and table.n_classes == 2:
         return (logits_NAC[..., 1] - logits_NAC[..., 0]).sum()
     return logits_NAC.sum()
 

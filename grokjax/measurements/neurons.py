@@ -29,7 +29,7 @@ class EffectiveSparsity(Measurement):
     """
 
     kind: Literal["effective_sparsity"] = execution("effective_sparsity")
-    requires: ClassVar[frozenset[str]] = frozenset({"hidden_layer"})
+    requires: ClassVar[frozenset[str]] = frozenset({"hidden_layer", "classes"})
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         "neurons_same_accuracy": (),
         "neurons_same_predictions": (),
@@ -48,7 +48,7 @@ class Subnetworks(Measurement):
     kind: Literal["subnetworks"] = execution("subnetworks")
     at: At = execution("final")
     """Which saved weights: final, all, or a list of steps. The neurons are always chosen at the end of the run."""
-    requires: ClassVar[frozenset[str]] = frozenset({"hidden_layer", "final"})
+    requires: ClassVar[frozenset[str]] = frozenset({"hidden_layer", "classes", "final"})
     dims: ClassVar[dict[str, tuple[str, ...]]] = dict.fromkeys(
         ("size", "norm", "faithfulness", "train_accuracy", "val_accuracy"), ("part",)
     )

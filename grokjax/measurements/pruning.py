@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from pydantic import Field
 
-from grokjax.losses import is_answer
+from grokjax.losses import is_right
 from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model
 from grokjax.probes.metrics import scored_mean
@@ -53,7 +53,7 @@ def _pruned(saved: Saved, threshold: Array) -> dict[str, Array]:
         "val": (view.val_N, view.targets_NA),
     }
     for side, (mask_N, wanted_NA) in sides.items():
-        right_NA = is_answer(logits_NAC, wanted_NA).astype(jnp.float32)
+        right_NA = is_right(logits_NAC, wanted_NA).astype(jnp.float32)
         measured[f"{side}_loss"] = scored_mean(
             view, view.per_row_loss(logits_NAC, wanted_NA), mask_N
         )

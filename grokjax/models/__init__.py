@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from grokjax.models import mlp, perceptron, quadratic, sequences, sharing, transformer
+from grokjax.models import bottleneck, mlp, perceptron, quadratic, sequences, sharing, transformer
 from grokjax.models.counting import Forward, count_program
 from grokjax.models.init import draw_all, scale_weights
 from grokjax.models.kind import ModelKind, ModelPlan, ModelSettings, ModelTables, Shared
@@ -105,6 +105,20 @@ MODELS: dict[str, ModelKind] = {
         count=perceptron.count_perceptron,
         offers=perceptron.offers,
         hidden=lambda s: (None, "W_0", "W_U"),
+    ),
+    "bottleneck": ModelKind(
+        bottleneck.BottleneckSettings,
+        bottleneck.bottleneck_module,
+        Shared(
+            perceptron.no_plan,
+            bottleneck.BottleneckModule.no_tables,
+            bottleneck.BottleneckModule.read_rows,
+            bottleneck.BottleneckModule.read_features,
+        ),
+        reads=("numbers",),
+        count=bottleneck.count_bottleneck,
+        offers=lambda s: frozenset({"features"}),
+        tied=lambda s: s.tied,
     ),
 }
 

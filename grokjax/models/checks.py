@@ -22,6 +22,7 @@ def lacking(requires: frozenset[str], model: Settings, table: TaskData) -> str |
     offered |= {"modular"} if table.cyclic else set()
     offered |= {"commutative"} if table.commutative else set()
     offered |= {"additive"} if table.additive else set()
+    offered.add(table.answers)
     offered |= {"table"} if isinstance(table, Table) else set()
     offered |= {"permutations"} if getattr(table, "permutations", None) is not None else set()
     return min(requires & MEANING.keys() - offered, default=None)

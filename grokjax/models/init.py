@@ -135,6 +135,13 @@ def lecun(part: Part, fan_in: int, fan_out: int) -> Draw:
     return Draw("normal", 1 / math.sqrt(fan_out if part in ("embed", "positions") else fan_in))
 
 
+def xavier(part: Part, fan_in: int, fan_out: int) -> Draw:
+    """N(0, 2/(fan_in + fan_out)) for all weights (Glorot & Bengio 2010, as a normal distribution); zero biases."""
+    if part == "bias":
+        return Draw("zeros")
+    return Draw("normal", math.sqrt(2 / (fan_in + fan_out)))
+
+
 SCHEMES: dict[str, Callable[[Part, int, int], Draw]] = {
     "nanda": nanda,
     "layernorm-grok": layernorm_grok,
@@ -142,6 +149,7 @@ SCHEMES: dict[str, Callable[[Part, int, int], Draw]] = {
     "torch": torch_default,
     "grokking-mlp": grokking_mlp,
     "lecun": lecun,
+    "xavier": xavier,
 }
 """Every model with the setting `init` can use every scheme, because a scheme uses only a tensor's part and sizes."""
 

@@ -33,11 +33,13 @@ OF_TASKS = {
     "modular": "a task of kind modular, whose tokens are numbers modulo p",
     "commutative": "a commutative operation",
     "table": "a task whose rows are a table",
+    "classes": "a task whose answers are classes",
+    "vectors": "a task whose answers are vectors",
     "permutations": "a task of kind permutation, whose elements are permutations",
     "additive": "the operation x+y or x-y of a task of kind modular, which is cyclic",
 }
 """What a task can offer: `commutative` and `additive` if its operation is, `modular` if it is `cyclic`, `table` if it
-is a Table, and `permutations` if that says which ones they are."""
+is a Table, `classes` or `vectors` as its answers are, and `permutations` if that says which ones they are."""
 MEANING = {**OF_MODELS, **OF_TASKS}
 
 

@@ -14,20 +14,19 @@ from pydantic import Field
 from grokjax.models.counting import Forward
 from grokjax.models.init import SCHEMES, Part
 from grokjax.models.linear import affine
-from grokjax.settings import Settings, hyper, shape
+from grokjax.settings import SettingError, Settings, hyper, shape
 from grokjax.tasks.sample import Sample
 
 ACTIVATIONS = {"relu": nn.relu, "gelu": functools.partial(nn.gelu, approximate=False)}
 
 
 class PerceptronSettings(Settings):
-    """Hidden layers on rows of numbers. Two classes have one output f, whose logits are -f/2 and f/2."""
+    """Hidden layers on rows of numbers; without one, a linear layer. Two classes have one output f, whose logits are
+    -f/2 and f/2."""
 
     kind: Literal["perceptron"] = shape("perceptron")
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = shape(
-        (1000,), strict=False, min_length=1, max_length=1000
-    )
-    """Widths of the hidden layers."""
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = shape((1000,), strict=False, max_length=1000)
+    """Widths of the hidden layers; [] for none."""
     activation: Literal["relu", "gelu"] = shape("relu")
     """Non-linearity of the hidden layers (gelu: the exact form with erf)."""
     bias: bool = shape(True)
@@ -47,10 +46,11 @@ class PerceptronModule(nn.Module):
 
     s: PerceptronSettings
     n_inputs: int
-    n_classes: int
+    n_outputs: int
+    """1 for two classes."""
 
     def setup(self) -> None:
-        s, n_outputs = self.s, 1 if self.n_classes == 2 else self.n_classes
+        s, n_outputs = self.s, self.n_outputs
         widths = [self.n_inputs, *s.hidden]
         self.layers = [
             self.matrix("mlp_in", str(i), sizes, s.bias)
@@ -89,7 +89,7 @@ class PerceptronModule(nn.Module):
         vector, which must be avoided (linear.row_sums).
         """
         W, b = self.output
-        if self.n_classes != 2:
+        if self.n_outputs > 1:
             return W, b
         both = lambda x: jnp.concatenate([-x / 2, x / 2], -1)  # noqa: E731
         return both(W), None if b is None else both(b)
@@ -101,13 +101,16 @@ class PerceptronModule(nn.Module):
             x_NF = ACTIVATIONS[self.s.activation](x_NF @ W + (0 if b is None else b))
         W, b = self.output
         f_NO = x_NF @ W + (0 if b is None else b)
-        logits_NC = jnp.concatenate([-f_NO / 2, f_NO / 2], 1) if self.n_classes == 2 else f_NO
+        logits_NC = jnp.concatenate([-f_NO / 2, f_NO / 2], 1) if self.n_outputs == 1 else f_NO
         return logits_NC[:, None]
 
 
 def perceptron_module(s: PerceptronSettings, sample: Sample) -> PerceptronModule:
     """The module for the sample's inputs and classes."""
-    return PerceptronModule(s, sample.n_inputs, sample.n_classes)
+    binary = sample.answers == "classes" and sample.n_classes == 2
+    if sample.n_classes == 1:
+        raise SettingError("kind", "perceptron needs two outputs or more, but the task has one")
+    return PerceptronModule(s, sample.n_inputs, 1 if binary else sample.n_classes)
 
 
 def no_plan(s: PerceptronSettings, sample: Sample, n: int) -> None:
@@ -116,6 +119,8 @@ def no_plan(s: PerceptronSettings, sample: Sample, n: int) -> None:
 
 def offers(s: PerceptronSettings) -> frozenset[str]:
     """What the model offers to probes and measurements (models.MEANING)."""
+    if not s.hidden:
+        return frozenset()
     return frozenset({"features", *({"hidden_layer"} if len(s.hidden) == 1 else set())})
 
 

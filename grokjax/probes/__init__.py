@@ -9,7 +9,17 @@ import jax.numpy as jnp
 from jax import Array
 
 from grokjax.models.checks import lacking, not_offered
-from grokjax.probes import attention, features, fourier, metrics, norms, progress, sparsity
+from grokjax.probes import (
+    attention,
+    dimensionality,
+    features,
+    fourier,
+    metrics,
+    norms,
+    progress,
+    reconstruction,
+    sparsity,
+)
 from grokjax.probes.view import Probe, View
 from grokjax.settings import Kind, Settings, kind_of
 from grokjax.tasks import TaskData
@@ -30,6 +40,8 @@ PROBES: dict[str, Kind] = {
     "feature_rank": Kind(features.FeatureRank, features.feature_rank),
     "feature_spectrum": Kind(features.FeatureSpectrum, features.feature_spectrum),
     "feature_change": Kind(features.FeatureChange, features.feature_change),
+    "reconstruction": Kind(reconstruction.Reconstruction, reconstruction.reconstruction),
+    "dimensionality": Kind(dimensionality.Dimensionality, dimensionality.dimensionality),
     "attention_entropy": Kind(attention.AttentionEntropy, attention.attention_entropy),
     "shortcut": Kind(attention.Shortcut, attention.shortcut),
 }

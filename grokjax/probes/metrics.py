@@ -7,14 +7,15 @@ from typing import Literal
 import jax.numpy as jnp
 from jax import Array
 
-from grokjax.losses import is_answer
+from grokjax.losses import is_right
 from grokjax.probes.view import Probe, View
 from grokjax.settings import extendable, shape
 
 
 class Metrics(Probe):
     """Loss and accuracy of training and validation rows. For a commutative operation also val_accuracy separately for
-    rows whose mirror row is used for training, and for the others."""
+    rows whose mirror row is used for training, and for the others. Where the answers are vectors, an answer is right if
+    its largest entry is the largest output."""
 
     kind: Literal["metrics"] = shape("metrics")
     every: Literal[1] = extendable(1)
@@ -84,7 +85,7 @@ def metrics(s: Metrics, view: View) -> dict[str, Array]:
 
 def judge(view: View, labels_NA: Array) -> tuple[Array, Array]:
     """Accuracy (1 or 0) and loss of each row and answer, N A each."""
-    right_NA = is_answer(view.logits_NAC, labels_NA).astype(jnp.float32)
+    right_NA = is_right(view.logits_NAC, labels_NA).astype(jnp.float32)
     return right_NA, view.per_row_loss(view.logits_NAC, labels_NA)
 
 

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from grokjax.models import Model, Params
 from grokjax.models.kind import MEANING, check_words
 from grokjax.settings import Settings, extendable
 from grokjax.splits import Rows
+from grokjax.tasks import Sample
 
 KEPT = {
     "gradients": "the gradient and the update of the last step: View.grads, View.updates",
@@ -45,7 +47,8 @@ class View:
     params: Params
     logits_NAC: Float[Array, "N A C"]
     """Logits of the whole table, readout scale included."""
-    targets_NA: Int[Array, "N A"]
+    targets_NA: Int[Array, "N A"] | Float[Array, "N A C"]
+    """Classes, or vectors N A C."""
     rows: Rows
     """Which rows train, and with which labels."""
     label_noise: bool
@@ -83,14 +86,17 @@ class View:
         return self.features(self.params)
 
     @property
-    def labels_NA(self) -> Int[Array, "N A"]:
+    def labels_NA(self) -> Int[Array, "N A"] | Float[Array, "N A C"]:
         """Labels of training: the targets, except for wrong labels."""
         return self.targets_NA if self.rows.labels_NA is None else self.rows.labels_NA
 
     @property
     def val_N(self) -> Bool[Array, " N"]:
         """Rows that do not train, and whose answer is known."""
-        known_N = getattr(self.model.table, "known_N", None)
+        table = self.model.table
+        if isinstance(table, Sample):
+            return jnp.arange(table.n_rows) >= table.n_drawn
+        known_N = table.known_N
         return ~self.rows.train_N if known_N is None else ~self.rows.train_N & known_N
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from grokjax.settings import SettingError, Settings, kind_of
 from grokjax.tasks.addition import Addition, addition_sample
 from grokjax.tasks.characters import Characters, characters_size, characters_table
+from grokjax.tasks.clusters import Clusters, clusters_sample, clusters_size
 from grokjax.tasks.modular import Modular, modular_size, modular_table
 from grokjax.tasks.parity import SparseParity, sparse_parity_sample, sparse_parity_size
 from grokjax.tasks.permutation import Permutation, permutation_table
@@ -17,6 +18,11 @@ from grokjax.tasks.sample import Sample, Sequences
 from grokjax.tasks.sequences import sequence_size
 from grokjax.tasks.size import MAX_BYTES, SizeOf, too_large
 from grokjax.tasks.skip_trigram import SkipTrigram, skip_trigram_sample
+from grokjax.tasks.sparse_features import (
+    SparseFeatures,
+    sparse_features_sample,
+    sparse_features_size,
+)
 from grokjax.tasks.table import Table
 from grokjax.tasks.written import Written, written_table
 
@@ -44,6 +50,8 @@ TASKS: dict[str, TaskKind] = {
     "repeated_subsequence": TaskKind(Repetition, repetition_sample, sequence_size),
     "skip_trigram": TaskKind(SkipTrigram, skip_trigram_sample, sequence_size),
     "rot13_strings": TaskKind(Rot13Strings, rot13_sample, sequence_size),
+    "sparse_features": TaskKind(SparseFeatures, sparse_features_sample, sparse_features_size),
+    "clusters": TaskKind(Clusters, clusters_sample, clusters_size),
 }
 
 

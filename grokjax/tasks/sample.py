@@ -15,7 +15,8 @@ from jaxtyping import Array, Int
 from grokjax.keys import Purpose, key_for
 
 Draw = Callable[[jax.Array, int], tuple[Any, jax.Array]]
-"""From a key and a number of rows n: inputs, (n, D) float32 or Sequences, and targets (n, A) int32."""
+"""From a key and a number of rows n: inputs, (n, D) float32 or Sequences, and targets: classes (n, A) int32, or vectors
+(n, A, C) float32."""
 
 
 @struct.dataclass
@@ -45,8 +46,19 @@ class Sample:
     n_inputs: int
     """Numbers or tokens in a row."""
     n_classes: int
+    """Number of logits; where the answers are vectors, their length."""
     n_answers: int
     """Number of classes that occur as answers: 0 .. n_answers-1."""
+    answers: str = "classes"
+    """What is learned of a row: classes, or vectors."""
+    importance_C: np.ndarray | None = None
+    """float32 factor of each entry in the loss; only where the answers are vectors."""
+    reconstructs: bool = False
+    """Whether the answer to each row is the row itself."""
+    traced_size: bool = False
+    """Whether the number of training rows is no part of a program: `padding` makes up the bucket that it has."""
+    padding: int = 0
+    """Rows that are drawn behind the training rows, and neither train nor validate."""
     form: str = "numbers"
     """What a row consists of, numbers or sequences: a model reads some forms only (ModelKind.reads)."""
     stream: bool = False
@@ -65,8 +77,13 @@ class Sample:
     additive: bool = False
 
     @property
+    def n_drawn(self) -> int:
+        """Rows that are drawn for each run: training rows and padding."""
+        return self.n_train + self.padding
+
+    @property
     def n_rows(self) -> int:
-        return self.n_train + self.n_test
+        return self.n_drawn + self.n_test
 
     @property
     def n_positions(self) -> int:
@@ -75,7 +92,8 @@ class Sample:
     @property
     def own_numbers(self) -> int:
         """How many numbers of rows and targets each run keeps for itself."""
-        return self.n_rows * (self.n_inputs + len(self.answer_positions))
+        width = self.n_classes if self.answers == "vectors" else 1
+        return self.n_rows * (self.n_inputs + width * len(self.answer_positions))
 
     @property
     def example(self) -> np.ndarray:
@@ -87,8 +105,8 @@ class Sample:
         return np.full(self.n_rows, -1, np.int32)
 
     def draw(self, key: jax.Array) -> tuple[Any, jax.Array]:
-        """Inputs and targets N A of one run: the training rows, drawn with its key, then the test rows."""
+        """Inputs and targets of one run: the training rows and padding, drawn with its key, then the test rows."""
         # The purpose is not one of the runs' keys: a run whose seed is test_seed must not train on the test rows.
         test_key = key_for(Purpose.TEST_ROWS, self.test_seed)
-        train, test = self.draw_rows(key, self.n_train), self.draw_rows(test_key, self.n_test)
+        train, test = self.draw_rows(key, self.n_drawn), self.draw_rows(test_key, self.n_test)
         return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), train, test)

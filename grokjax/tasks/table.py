@@ -33,6 +33,10 @@ class Table:
     """Whether each run draws its own rows."""
     stream: ClassVar[bool] = False
     """Whether every step draws its own training rows."""
+    answers: ClassVar[str] = "classes"
+    """What is learned of a row: classes, or vectors."""
+    traced_size: ClassVar[bool] = False
+    """Whether runs with other numbers of training rows can share a program through `padding`."""
     cyclic: bool = False
     """Whether the tokens 0 .. n_answers-1 are residues, so that a Fourier transform over them has a meaning."""
     additive: bool = False

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from grokjax import interventions, optim
 from grokjax.keys import Purpose, key_for, order_of
-from grokjax.losses import LOSSES
+from grokjax.losses import per_answer
 from grokjax.models import Model, Params
 from grokjax.probes import measure
 from grokjax.probes.norms import update_lengths
@@ -65,7 +65,8 @@ def init_rows(setup: Setup, data: Data, hyper: Hyper) -> Rows:
     split_key = key_for(Purpose.SPLIT, hyper.seeds["split_seed"])
     noise_key = key_for(Purpose.LABEL_NOISE, hyper.seeds["noise_seed"])
     train_N = draw_split(split_key, data.strata_UW, hyper.counts, setup.n_rows)
-    labels_NA = None if setup.stream else data.targets_NA
+    vectors = setup.model.table.answers == "vectors"  # which have no wrong labels
+    labels_NA = None if setup.stream or vectors else data.targets_NA
     if setup.label_noise:
         assert labels_NA is not None, "put there by data_of; a stream has no label noise"
         n_answers = setup.model.table.n_answers
@@ -80,15 +81,15 @@ def train_block(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunS
             0, setup.cadence.unit, lambda _, s: fresh_step(setup, data, hyper, s), state
         )
         return _if_running(trained, state)
-    data = passes.data_of(setup, data, hyper, 0)
     if setup.batch_size is None:
-        weights_B = row_weights(hyper.n_train, setup.bucket)
+        data, index_B, weights_B = full_batch(setup, data, hyper, state.rows)
 
         def one(_: jax.Array, s: RunState) -> RunState:
-            return step(setup, data, hyper, s, s.rows.index_B, weights_B)
+            return step(setup, data, hyper, s, index_B, weights_B)
 
         trained = jax.lax.fori_loop(0, setup.cadence.unit, one, state)
     else:
+        data = passes.data_of(setup, data, hyper, 0)
         epochs = setup.cadence.unit // setup.batches
         trained = jax.lax.fori_loop(
             0, epochs, lambda _, s: train_epoch(setup, data, hyper, s), state
@@ -101,10 +102,21 @@ def _if_running(trained: RunState, state: RunState) -> RunState:
     return jax.tree.map(lambda new, old: jnp.where(going, new, old), trained, state)
 
 
+def full_batch(
+    setup: Setup, data: Data, hyper: Hyper, rows: Rows
+) -> tuple[Data, jax.Array | None, jax.Array]:
+    """The data that steps on all training rows need, numbers of the rows (None: all of the data) and their weights."""
+    if setup.model.table.traced_size:
+        own = passes.fresh_rows(setup, data, hyper, 0)
+        return own, None, rows.train_N[: setup.bucket].astype(jnp.float32)
+    weights_B = row_weights(hyper.n_train, setup.bucket)
+    return passes.data_of(setup, data, hyper, 0), rows.index_B, weights_B
+
+
 def fresh_step(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunState:
     """One optimiser step on rows of a stream, which nothing else ever trains on."""
     data = passes.fresh_rows(setup, data, hyper, state.age)
-    all_B = jnp.arange(setup.bucket)
+    all_B = None if setup.model.table.traced_size else jnp.arange(setup.bucket)
     return step(setup, data, hyper, state, all_B, jnp.ones(setup.bucket))
 
 
@@ -137,13 +149,13 @@ def step(
     data: Data,
     hyper: Hyper,
     state: RunState,
-    index_B: jax.Array,
+    index_B: jax.Array | None,
     weights_B: jax.Array,
 ) -> RunState:
-    """One optimiser step on the given rows."""
+    """One optimiser step on the given rows (passes.batch_of)."""
     labels_NA = data.targets_NA if state.rows.labels_NA is None else state.rows.labels_NA
     assert labels_NA is not None, "of a stream, put there by fresh_rows"
-    batch = passes.batch_of(data, labels_NA, index_B, weights_B)
+    batch = passes.batch_of(setup, data, labels_NA, index_B, weights_B)
     kind = setup.settings.optimizer
     numbers = hyper.optimizer | {"key": _key_of_step(Purpose.OPTIMIZER, hyper, state)}
     with passes.precision(setup):
@@ -204,7 +216,7 @@ def make_view(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> View:
         rows=state.rows,
         label_noise=setup.label_noise,
         mirror_N=data.mirror_N,
-        per_row_loss=LOSSES[setup.settings.train.loss],
+        per_row_loss=per_answer(setup.settings.train.loss, setup.model.table),
         mean_loss=state.sum_loss / steps,
         max_loss=jnp.where(steps > 0, state.max_loss, jnp.nan),
         grads=state.grads,

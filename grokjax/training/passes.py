@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from grokjax.keys import Purpose, key_for
-from grokjax.losses import LOSSES
+from grokjax.losses import mean_loss
 from grokjax.models import Model, ModelPlan, ModelTables, Params, forms
 from grokjax.tasks import Sample, Sequences, Table
 from grokjax.training.runstate import Data, Hyper, Setup
@@ -54,11 +54,11 @@ def data_of(setup: Setup, data: Data, hyper: Hyper, age: ArrayLike) -> Data:
 
 
 def fresh_rows(setup: Setup, data: Data, hyper: Hyper, age: ArrayLike) -> Data:
-    """The data of one step of a stream: only the rows of this step."""
+    """Only the rows that train, without the test rows: those of one step of a stream, or all that a run draws."""
     task = setup.model.table
     assert isinstance(task, Sample)
-    rows, targets_BA = task.draw_rows(_rows_key(task, hyper, age), task.n_train)
-    rows = _executing(rows, task.n_train)
+    rows, targets_BA = task.draw_rows(_rows_key(task, hyper, age), task.n_drawn)
+    rows = _executing(rows, task.n_drawn)
     data = data.replace(train_input=rows, table_input=rows, targets_NA=targets_BA)  # type: ignore[attr-defined]
     if setup.settings.train.subtract_initial:
         with precision(setup):
@@ -89,17 +89,39 @@ def _executing(rows: Any, n: int) -> Any:
 class Batch:
     """The rows of one step."""
 
-    index_B: Int[Array, " B"]
+    index_B: Int[Array, " B"] | None
+    """Numbers of the rows; None: `rows_BD` are they."""
     share_B: Float[Array, " B"]
     """Weight of each row in the mean; 0 for padding."""
-    labels_BA: Int[Array, "B A"]
+    labels_BA: Int[Array, "B A"] | None
+    """Where the answers are vectors: these, B A C. None: they are `rows_BD`, which are then copied only once."""
     initial_BAC: Float[Array, "B A C"] | None = None
     """Logits to subtract; None: nothing."""
+    rows_BD: Float[Array, "B D"] | None = None
 
 
-def batch_of(data: Data, labels_NA: jax.Array, index_B: jax.Array, weights_B: jax.Array) -> Batch:
-    """The batch of the given rows; their shares are the weights divided by the sum of the weights."""
+def batch_of(
+    setup: Setup,
+    data: Data,
+    labels_NA: jax.Array,
+    index_B: jax.Array | None,
+    weights_B: jax.Array,
+) -> Batch:
+    """The batch of the given rows; their shares are the weights divided by the sum of the weights.
+
+    index_B None: all rows of data.train_input, and as many labels. Nothing is looked up, which for wide rows takes as
+    long as the products with them.
+    """
     initial_NAC = data.initial_NAC
+    if index_B is None:
+        same = isinstance(setup.model.table, Sample) and setup.model.table.reconstructs
+        return Batch(
+            index_B=None,
+            share_B=weights_B / weights_B.sum(),
+            labels_BA=None if same else labels_NA[: len(weights_B)],
+            initial_BAC=initial_NAC,
+            rows_BD=data.train_input,
+        )
     return Batch(
         index_B=index_B,
         share_B=weights_B / weights_B.sum(),
@@ -144,7 +166,8 @@ def loss_and_gradient(
     tables, pull_back = jax.vjp(lambda p: setup.model.tables(p, plan), params)
 
     def rows_loss(params: Params, tables: ModelTables, rows: Batch) -> jax.Array:
-        logits_BAC = setup.model.read_rows(params, plan, tables, rows.index_B)
+        of_rows = (plan, tables, rows.index_B) if rows.rows_BD is None else (rows.rows_BD, tables)
+        logits_BAC = setup.model.read_rows(params, *of_rows)
         return _mean_loss(setup, hyper, logits_BAC, rows)
 
     gradient = jax.value_and_grad(rows_loss, argnums=(0, 1))
@@ -159,10 +182,13 @@ def loss_and_gradient(
 def _mean_loss(setup: Setup, hyper: Hyper, logits_BAC: jax.Array, rows: Batch) -> jax.Array:
     if rows.initial_BAC is not None:
         logits_BAC -= rows.initial_BAC
-    per_row = LOSSES[setup.settings.train.loss](
-        logits_BAC * hyper.model["readout_scale"], rows.labels_BA
-    )
-    return (per_row.mean(-1) * rows.share_B).sum()
+    outputs_BAC = logits_BAC * hyper.model["readout_scale"]
+    name, table = setup.settings.train.loss, setup.model.table
+    answers = rows.labels_BA
+    if answers is None:
+        assert rows.rows_BD is not None, "the answers are the rows"
+        answers = rows.rows_BD[:, None]
+    return mean_loss(name, table, outputs_BAC, answers, rows.share_B)
 
 
 def _batch_rows(setup: Setup, plan: ModelPlan, batch: Batch) -> jax.Array | Sequences:

@@ -101,7 +101,7 @@ class Data:
     train_input: ModelPlan
     table_input: ModelPlan
     targets_NA: Int[Array, "N A"] | None
-    """Of a run's own rows, `passes.data_of` puts inputs and targets here."""
+    """Of a run's own rows, `passes.data_of` puts inputs and targets here. N A C where the answers are vectors."""
     mirror_N: Int[Array, " N"]
     strata_UW: tuple[Int[Array, "U W"], ...]
     initial_NAC: Float[Array, "N A C"] | None = None
