@@ -138,9 +138,12 @@ def mean_loss(
     if name in LOSSES:
         return (LOSSES[name](outputs_BAC, answers_BA).mean(-1) * share_B).sum()
     n_answers = outputs_BAC.shape[1]
-    flat = (x.reshape(-1, x.shape[-1]) for x in (outputs_BAC, answers_BA))
-    share_N = jnp.repeat(share_B / n_answers, n_answers)
-    return VECTOR_LOSSES[name].weighted(*flat, jnp.asarray(table.importance_C), share_N)
+    outputs_NC, targets_NC = (x.reshape(-1, x.shape[-1]) for x in (outputs_BAC, answers_BA))
+    importance_C, share_N = (
+        jnp.asarray(table.importance_C),
+        jnp.repeat(share_B / n_answers, n_answers),
+    )
+    return VECTOR_LOSSES[name].weighted(outputs_NC, targets_NC, importance_C, share_N)
 
 
 def is_right(

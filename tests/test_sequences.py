@@ -262,7 +262,7 @@ def test_the_first_copy_is_measured_and_not_trained():
     data, loss_NA = losses(one, state.params)
     np.testing.assert_allclose(found["val_loss"], loss_NA[12:, :4].mean(), rtol=1e-5)
     np.testing.assert_allclose(found["val_loss/copy_1"], loss_NA[12:, 4:].mean(), rtol=1e-5)
-    batch = passes.batch_of(setup, data, data.targets_NA, jnp.arange(12), jnp.ones(12))
+    batch = passes.batch_of(one.setup, data, data.targets_NA, jnp.arange(12), jnp.ones(12))
 
     @jax.jit
     def both(params, data, batch):

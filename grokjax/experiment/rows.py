@@ -40,4 +40,4 @@ def drawn_rows(settings: RunSettings) -> int:
     table, batch = table_of(settings.task), settings.train.batch_size
     if table.stream:
         return batch if isinstance(batch, int) else 0
-    return bucket_of(table.n_train, MAX_INTEGER) if table.traced_size else 0
+    return bucket_of(table.n_train, table.n_available or MAX_INTEGER) if table.traced_size else 0

@@ -11,12 +11,15 @@ from jax import Array
 from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model
 from grokjax.probes.dimensionality import KEPT, feature_vectors
+from grokjax.probes.metrics import judge
 from grokjax.settings import execution
+from grokjax.tasks import Sample, Sequences
 
 
 class Geometry(Measurement):
     """Hidden vectors of training rows and of features (vectors of the output matrix), with their dimensions D_X and D_i
-    and the largest share of a direction D* (probe dimensionality); NaN for rows that are padding.
+    and the largest share of a direction D* (probe dimensionality); whether a row is right, and its loss. NaN for rows
+    that are padding.
 
     With two hidden dimensions also row_gap and feature_gap: the largest relative deviation of an angle between
     neighbours from 2 pi / n, over the n training rows, and over the features whose norm is above 0.8 of the largest: 0
@@ -24,6 +27,8 @@ class Geometry(Measurement):
     """
 
     kind: Literal["geometry"] = execution("geometry")
+    inputs: bool = execution(False)
+    """Also keep what the model reads of each training row (needed to show the rows; large where rows are wide)."""
     requires: ClassVar[frozenset[str]] = frozenset({"features"})
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         "hidden": ("row", "hidden_dimension"),
@@ -31,6 +36,9 @@ class Geometry(Measurement):
         "row_dimension": ("row",),
         "feature_dimension": ("output",),
         "leverage": ("row",),
+        "right": ("row",),
+        "loss": ("row",),
+        "inputs": ("row", "input"),
         "row_gap": (),
         "feature_gap": (),
     }
@@ -39,32 +47,43 @@ class Geometry(Measurement):
 def labels(s: Geometry, model: Model) -> dict[str, Any]:
     matrix = model.shapes()[model.output_name].shape
     width = matrix[1] if model.output_name == "W_E" else matrix[0]
-    drawn = model.table.n_drawn if model.table.drawn else model.table.n_rows  # type: ignore[union-attr]
-    return {
-        "row": range(drawn),
+    inputs = {"input": range(model.table.example.shape[1])} if s.inputs else {}
+    return inputs | {
+        "row": range(_n_rows(model)),
         "output": range(model.table.n_classes),
         "hidden_dimension": range(width),
     }
 
 
+def _n_rows(model: Model) -> int:
+    """Rows among which are all training rows; those behind them are test rows."""
+    table = model.table
+    return table.n_drawn if isinstance(table, Sample) else table.n_rows
+
+
 def geometry(s: Geometry, saved: Saved) -> dict[str, Array]:
     """The vectors. `describe` finds the rest. Rows that do not train are NaN."""
-    view, table = saved.view, saved.view.model.table
-    hidden_NM = jnp.where(view.rows.train_N[:, None], view.features_NAD[:, 0], jnp.nan)
-    if table.drawn:
-        hidden_NM = hidden_NM[: table.n_drawn]  # type: ignore[union-attr]
-    return {"hidden": hidden_NM, "feature": feature_vectors(view)}
+    view = saved.view
+    right_NA, loss_NA = judge(view, view.labels_NA)
+    rows = {"hidden": view.features_NAD[:, 0], "right": right_NA[:, 0], "loss": loss_NA[:, 0]}
+    if s.inputs:
+        read = saved.inputs
+        rows["inputs"] = read.tokens_NT if isinstance(read, Sequences) else read
+    trains = view.rows.train_N
+    known = {
+        name: jnp.where(trains.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.nan)[: _n_rows(view.model)]
+        for name, x in rows.items()
+    }
+    return known | {"feature": feature_vectors(view)}
 
 
 def describe(s: Geometry, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Dimensions and polygons, on the host in float64."""
     hidden, feature = found["hidden"].astype(np.float64), found["feature"].astype(np.float64)
-    trains = np.isfinite(hidden).all(1)
+    trains = np.asarray(np.isfinite(hidden).all(1))
     rows, norm = hidden[trains], np.linalg.norm(feature, axis=1)
     kept = feature[norm > KEPT * norm.max()]
-    return {
-        "hidden": found["hidden"],
-        "feature": found["feature"],
+    return found | {
         "row_dimension": _spread(dimensions(rows), trains),
         "feature_dimension": dimensions(feature),
         "leverage": _spread(leverages(rows), trains),

@@ -9,6 +9,7 @@ from grokjax.settings import SettingError, Settings, kind_of
 from grokjax.tasks.addition import Addition, addition_sample
 from grokjax.tasks.characters import Characters, characters_size, characters_table
 from grokjax.tasks.clusters import Clusters, clusters_sample, clusters_size
+from grokjax.tasks.digits import Digits, digits_sample, digits_size
 from grokjax.tasks.modular import Modular, modular_size, modular_table
 from grokjax.tasks.parity import SparseParity, sparse_parity_sample, sparse_parity_size
 from grokjax.tasks.permutation import Permutation, permutation_table
@@ -52,6 +53,7 @@ TASKS: dict[str, TaskKind] = {
     "rot13_strings": TaskKind(Rot13Strings, rot13_sample, sequence_size),
     "sparse_features": TaskKind(SparseFeatures, sparse_features_sample, sparse_features_size),
     "clusters": TaskKind(Clusters, clusters_sample, clusters_size),
+    "digits": TaskKind(Digits, digits_sample, digits_size),
 }
 
 

@@ -57,6 +57,10 @@ class Sample:
     """Whether the answer to each row is the row itself."""
     traced_size: bool = False
     """Whether the number of training rows is no part of a program: `padding` makes up the bucket that it has."""
+    n_available: int | None = None
+    """Different rows that a run can draw; None: as many as it likes."""
+    draw_test: Draw | None = None
+    """Draws the test rows; None: `draw_rows` does."""
     padding: int = 0
     """Rows that are drawn behind the training rows, and neither train nor validate."""
     form: str = "numbers"
@@ -108,5 +112,6 @@ class Sample:
         """Inputs and targets of one run: the training rows and padding, drawn with its key, then the test rows."""
         # The purpose is not one of the runs' keys: a run whose seed is test_seed must not train on the test rows.
         test_key = key_for(Purpose.TEST_ROWS, self.test_seed)
-        train, test = self.draw_rows(key, self.n_drawn), self.draw_rows(test_key, self.n_test)
+        train = self.draw_rows(key, self.n_drawn)
+        test = (self.draw_test or self.draw_rows)(test_key, self.n_test)
         return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), train, test)
