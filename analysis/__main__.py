@@ -71,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         help="ask that the next N evaluations stay at the level",
     )
     parser.add_argument(
+        "--best-of",
+        metavar="AXIS",
+        help="of the runs that differ only in this axis, use the one with the lowest training loss at its end",
+    )
+    parser.add_argument(
         "--phase-level",
         type=_level,
         default=0.9,
@@ -100,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sustain=None if options.sustain is None else Sustain(options.sustain),
     )
     try:
-        written = draw_everything(options.path, definitions)
+        written = draw_everything(options.path, definitions, options.best_of)
     except ResultsError as error:
         print(error, file=sys.stderr)
         return 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
+from analysis.best import best_of
 from analysis.figures import FIGURES
 from analysis.figures.style import RC, save
 from analysis.load import ResultsError, load
@@ -20,15 +21,20 @@ log = logging.getLogger("grokjax")
 DEFAULT = Definitions()
 
 
-def draw_everything(path: str | Path, definitions: Definitions = DEFAULT) -> list[Path]:
+def draw_everything(
+    path: str | Path, definitions: Definitions = DEFAULT, best: str | None = None
+) -> list[Path]:
     """Write runs.csv, runs.parquet, cells.csv, figures/*.png and *.pdf below `path`. Returns the paths written.
+
+    `best`: an axis; of the runs that differ only in it, only the best one counts (analysis.best.best_of).
 
     Each file is written whole or not at all. This can be called at any time, also while training goes on. Raises
     ResultsError for a directory without results, for one that cannot be written, and, once all others are written, if
     some figures could not be drawn.
     """
     path = Path(path)
-    study = make_study(load(path), definitions)
+    dataset = load(path)
+    study = make_study(dataset if best is None else best_of(dataset, best), definitions)
     try:
         return _write(study, path)
     except OSError as error:

@@ -68,6 +68,8 @@ def caption_start(study: Study) -> str:
     text = f"{name}: n = {n:,} runs, {seeds} a cell (seeds pooled), budget {study.budget:,} steps."
     if study.grid_size > n:
         text += f" Not begun yet, hence not drawn: {study.grid_size - n:,} of {study.grid_size:,}."
+    if axis := study.dataset.attrs.get("best_of"):
+        text += f" Of the runs that differ only in {axis}: the one with the lowest training loss at its end."
     return text + (f" Training still going on: {going} of {n} runs." if going else "")
 
 

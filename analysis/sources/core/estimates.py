@@ -162,6 +162,14 @@ def of_best(outcome: FirstHit, budget: float, size: int) -> Estimate:
     return Estimate(limits, times, text, show)
 
 
+def of_draws(
+    statistic: Callable[[NDArray[np.int64]], float], n: int, show: Format = plain
+) -> Estimate:
+    """A statistic of n seeds, given their numbers, with limits from draws of seeds; `values`: of each seed alone."""
+    limits = _drawn(statistic, n)
+    return Estimate(limits, _alone(statistic, n), _words(n, limits, show), show)
+
+
 def _curves(dataset: xr.Dataset, probe: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Times at which every run that did not diverge has a value, and the values (run, time).
 
