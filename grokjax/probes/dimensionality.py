@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 from grokjax.probes.view import Probe, View
 from grokjax.settings import shape
 
-OWN = 0.9
-"""A vector with at least so much of a dimension has a direction of its own."""
+OWN = 0.5
+"""A row with more than so much of a dimension dominates a direction: all others together have less of it."""
 KEPT = 0.8
 """A feature is kept if its norm is above this share of the largest norm."""
 
@@ -26,7 +26,7 @@ class Dimensionality(Probe):
 
     feature_dimension_max, row_dimension_max: the largest; feature_share, row_share: their sums divided by the number
     of hidden dimensions; features_kept: features whose norm is above 0.8 of the largest; leverage_max, leverage_min: of
-    D*; dictionary_share: share of the training rows with D_X of at least 0.9, so with a direction of their own."""
+    D*; dictionary_share: share of the training rows with D_X above 0.5, which dominate a direction."""
 
     kind: Literal["dimensionality"] = shape("dimensionality")
     requires: ClassVar[frozenset[str]] = frozenset({"features"})
@@ -47,7 +47,7 @@ def dimensionality(s: Dimensionality, view: View) -> dict[str, Array]:
         "row_share": row_N.sum() / m,
         "leverage_max": leverage_N.max(),
         "leverage_min": jnp.where(train_N, leverage_N, jnp.inf).min(),
-        "dictionary_share": (row_N >= OWN).sum() / train_N.sum(),
+        "dictionary_share": (row_N > OWN).sum() / train_N.sum(),
     }
 
 

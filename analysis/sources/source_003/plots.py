@@ -181,7 +181,7 @@ def pictures(sets: Sets) -> dict[str, Picture]:
             book, scan_figures.dictionary, (3, 5, 8, 10, 15, 30, 100), "hidden vectors."
         ),
         "dictionary_share": _values(
-            book, {"rows with a direction of their own": {"share": "dictionary_share"}}
+            book, {"rows that dominate a direction": {"share": "dictionary_share"}}
         ),
         "digits_leverages": _of_geometry(
             digits, scan_figures.leverages, (100, 300, 1000, 1300), "D* of the training images."
