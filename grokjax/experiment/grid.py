@@ -195,7 +195,8 @@ def resolve(settings: RunSettings, point: dict[str, Any], places: Places) -> Run
     cadence, budget = durations(settings, batches, places)
     check_intervention(settings, cadence, budget, places)
     table = table_of(settings.task, drawn_rows(settings))
-    bucket = n_train if table.stream else bucket_of(n_train, table.n_rows)
+    own = table.stream or table.traced_size
+    bucket = table.n_drawn if own else bucket_of(n_train, table.n_rows)
     derived = [bucket, batch_size, batches, dataclasses.astuple(cadence)]
     # Where the number of rows is a hyper, the other settings do not say whether it is a stream.
     derived += ["stream"] if table.stream and table.traced_size else []
