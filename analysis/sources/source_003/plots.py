@@ -14,7 +14,7 @@ from analysis.sources.core.configuration import Configuration, at_hand
 from analysis.sources.core.lookup import Sets
 from analysis.sources.core.plots import Group, Picture
 from analysis.sources.source_003 import scan_figures
-from analysis.sources.source_003.scan import SIZE, Scan, best_runs, scan
+from analysis.sources.source_003.scan import SIZE, Scan, best_scan, scan
 from analysis.sources.source_003.special import bump_height, bump_place
 
 LOSSES = {"train": "train_loss", "test": "val_loss"}
@@ -32,7 +32,7 @@ def _losses(one: Configuration, logs: Sequence[str] = ()) -> Picture:
             "training and test loss": {n: scan(runs, p) for n, p in LOSSES.items()},
             "test loss": {
                 "median": scan(runs, "val_loss"),
-                "lowest training loss": scan(best_runs(runs), "val_loss"),
+                "lowest training loss": best_scan(runs, "val_loss"),
             },
         }
         told = (
@@ -146,7 +146,7 @@ def pictures(sets: Sets) -> dict[str, Picture]:
     norm = {"norm of W": {"W": "param_norm/W_E"}, "norm of b": {"b": "param_norm/b_U"}}
     per_active = "test loss per active feature"
     return {
-        "bottleneck_losses": _losses(main, ["training and test loss"]),
+        "bottleneck_losses": _losses(main, ["training and test loss", "test loss"]),
         "bottleneck_dimensions": _values(main, dimension),
         "bottleneck_norms": _values(main, norm, [*norm]),
         "bottleneck_geometry": _of_geometry(
@@ -179,6 +179,9 @@ def pictures(sets: Sets) -> dict[str, Picture]:
         "limits_importance": _family(sets["limit_importance"], "val_loss_per_active", per_active),
         "dictionary": _of_geometry(
             book, scan_figures.dictionary, (3, 5, 8, 10, 15, 30, 100), "hidden vectors."
+        ),
+        "dictionary_entries": _of_geometry(
+            book, lambda m, c: scan_figures.entries(m, 5, c), None, "the dictionary of the rows."
         ),
         "dictionary_share": _values(
             book, {"rows that dominate a direction": {"share": "dictionary_share"}}

@@ -68,6 +68,7 @@ def crossing(at: Floats, rising: Floats, falling: Floats) -> float:
     return float(np.exp(np.log(at[last]) + share * np.log(at[last + 1] / at[last])))
 
 
-def best_runs(runs: xr.Dataset) -> xr.Dataset:
-    """Of the runs that differ only in their seeds the one with the lowest training loss at the end."""
-    return best_of(runs, "seed")
+def best_scan(runs: xr.Dataset, probe: str) -> Scan:
+    """One value at the end of training: at each point that of the seed with the lowest training loss."""
+    best = scan(best_of(runs, "seed"), probe)
+    return Scan(best.at, best.median()[None])

@@ -39,8 +39,7 @@ def lines(
         ax.set_yscale("log" if title in logs else "linear")
         ax.set(title=title, xlabel=x_label)
         ax.legend(fontsize=8)
-    sizes = sorted({one.n for named in panels.values() for one in named.values()})
-    seeds = " to ".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
+    seeds = max(one.n for named in panels.values() for one in named.values())
     add_caption(figure, caption, f"n = {seeds} seeds at each point.", MEDIANS)
     return figure
 
@@ -144,9 +143,8 @@ def dimensions(measured: xr.Dataset, caption: str) -> Figure:
 
 
 def dictionary(measured: xr.Dataset, sizes: Sequence[int], caption: str) -> Figure:
-    """For each sample size the hidden vectors of one seed's training rows, each of length 1: what each dimension
-    stands for."""
-    figure = new_figure(1.9 * len(sizes), 3.2)
+    """For each sample size the cosines between the hidden vectors of one seed's training rows, without their signs."""
+    figure = new_figure(1.9 * len(sizes), 2.6)
     axes = figure.subplots(1, len(sizes), squeeze=False)[0]
     size_R, seed_R = measured[SIZE].to_numpy().astype(int), measured["seed"].to_numpy()
     shades = ScalarMappable(Normalize(0, 1), mpl.colormaps["Blues"])
@@ -154,16 +152,51 @@ def dictionary(measured: xr.Dataset, sizes: Sequence[int], caption: str) -> Figu
         (run,) = np.flatnonzero((size_R == size) & (seed_R == seed_R.min()))
         h = measured["hidden"].isel(run=run).transpose("row", "hidden_dimension").to_numpy()
         h = h[np.isfinite(h).all(1)]
-        unit = np.abs(h) / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
-        order = np.argsort(unit.argmax(1), kind="stable")
-        ax.imshow(unit[order], aspect="auto", cmap=shades.cmap, norm=shades.norm)
+        unit = h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
+        ax.imshow(np.abs(unit @ unit.T), cmap=shades.cmap, norm=shades.norm)
         ax.set_title(f"T = {size:,}", fontsize=9)
-        ax.grid(False)
-        ax.set_xlabel("hidden dimension", fontsize=8)
-    axes[0].set_ylabel("training row")
-    figure.colorbar(shades, ax=axes, label="share of the row's length")
-    add_caption(figure, caption, "One seed a panel; rows in the order of their largest dimension.")
+        ax.set(xticks=[], yticks=[])
+    axes[0].set_ylabel("training rows")
+    figure.colorbar(shades, ax=axes, label="cosine, without its sign")
+    add_caption(
+        figure, caption, "One seed a panel. A diagonal alone: every row has a direction of its own."
+    )
     return figure
+
+
+def entries(measured: xr.Dataset, size: int, caption: str) -> Figure:
+    """The dictionary as a table: what a row's direction says, read off the weights, beside what the row is."""
+    size_R, seed_R = measured[SIZE].to_numpy().astype(int), measured["seed"].to_numpy()
+    (run,) = np.flatnonzero((size_R == size) & (seed_R == seed_R.min()))
+    one = measured.isel(run=run)
+    cells = []
+    for row in range(size):
+        h = one["hidden"].isel(row=row).to_numpy()
+        said = one["feature"].transpose("output", "hidden_dimension").to_numpy() @ h
+        there = one["inputs"].isel(row=row).to_numpy()
+        cells.append([f"{row}", f"{float(one['row_dimension'][row]):.2f}", _top(said), _top(there)])
+    figure = new_figure(8.0, 0.6 + 0.28 * size)
+    ax = figure.subplots()
+    ax.axis("off")
+    head = [
+        "row",
+        "D_X",
+        "features with the largest weights along its direction",
+        "its largest features",
+    ]
+    table = ax.table(cells, colLabels=head, colWidths=[0.07, 0.09, 0.44, 0.4], loc="center")
+    table.auto_set_font_size(False)
+    table.set_fontsize(8)
+    add_caption(
+        figure, caption, f"One seed, T = {size}. In brackets: size relative to the largest."
+    )
+    return figure
+
+
+def _top(values: np.ndarray, n: int = 4) -> str:
+    """Numbers of the n largest values, with their sizes relative to the largest."""
+    order = np.argsort(-values)[:n]
+    return ", ".join(f"{i} ({values[i] / values[order[0]]:.2f})" for i in order)
 
 
 def leverages(measured: xr.Dataset, sizes: Sequence[int], caption: str) -> Figure:

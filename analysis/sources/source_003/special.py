@@ -83,6 +83,24 @@ def near_polygon(measured: xr.Dataset, largest: float, tolerance: float) -> Esti
     return of_values((near & known).sum(1) / known.sum(1), percent, "row_dimension")
 
 
+def near_polygon_of_best(measured: xr.Dataset, largest: float, tolerance: float) -> Estimate:
+    """The same of the run with the lowest training loss at each sample size."""
+    return near_polygon(_best(measured), largest, tolerance)
+
+
+def row_gap_of_best(measured: xr.Dataset, largest: float) -> Estimate:
+    """`row_gap` of the run with the lowest training loss at each sample size."""
+    return row_gap(_best(measured), largest)
+
+
+def _best(measured: xr.Dataset) -> xr.Dataset:
+    """Of each sample size the run with the lowest mean loss of its training rows."""
+    size_R = measured[SIZE].to_numpy()
+    loss_R = at_the_end(measured)["loss"].mean("row").to_numpy()
+    chosen = [np.flatnonzero(size_R == t)[loss_R[size_R == t].argmin()] for t in np.unique(size_R)]
+    return measured.isel(run=chosen)
+
+
 def row_gap(measured: xr.Dataset, largest: float) -> Estimate:
     """Largest relative deviation of an angle between neighbouring rows from 2 pi / T, up to a sample size."""
     last, small = _up_to(measured, largest)
@@ -128,7 +146,8 @@ def most_have_a_bump(row: Row, results: Results) -> Finding:
 
 QUANTITIES = by_name(
     *(bump_height, bump_place, bump_share, onset, onset_spread),
-    *(near_polygon, row_gap, kept_dimension, leverage_of_wrong_rows),
+    *(near_polygon, near_polygon_of_best, row_gap, row_gap_of_best),
+    *(kept_dimension, leverage_of_wrong_rows),
 )
 CHECKS: dict[str, Check] = {"bump": Check(most_have_a_bump)}
 __all__ = ["CHECKS", "QUANTITIES", "plain"]
