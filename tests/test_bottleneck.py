@@ -30,7 +30,7 @@ unoptimised = functools.partial(
 
 
 def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])
@@ -39,7 +39,7 @@ def test_widen_and_its_gradient(n_hidden, platform):
     h, W, b, g = normal(9, n_hidden), normal(7, n_hidden, seed=1), normal(7, seed=2), normal(9, 7, seed=3)
     with forms.using(forms.by_platform(platform)):
         out, pull_back = unoptimised(lambda *x: (linear.widen(*x), jax.vjp(linear.widen, *x)[1](g)))(h, W, b)
-    h, W, b, g = (x.astype(float) for x in (h, W, b, g))
+    h, W, b, g = (np.asarray(x, float) for x in (h, W, b, g))
     np.testing.assert_allclose(out, h @ W.T + b, rtol=1e-5, atol=1e-5)
     for found, expected in zip(pull_back, (g @ W, g.T @ h, g.sum(0)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
@@ -48,9 +48,9 @@ def test_widen_and_its_gradient(n_hidden, platform):
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])
 def test_both_forms_of_the_squared_error(platform):
     outputs, targets = normal(9, 2, 5), normal(9, 2, 5, seed=1)
-    importance, share = np.float32([3, 0, 1, 0.5, 2]), np.abs(normal(9, seed=2))
+    importance, share = np.float32([3, 0, 1, 0.5, 2]), jnp.abs(normal(9, seed=2))
     table = make_table(SparseFeatures(n_features=5, importance=tuple(importance.tolist())))
-    expected = reference.squared_error(outputs.astype(float), targets.astype(float), importance)
+    expected = reference.squared_error(np.asarray(outputs, float), np.asarray(targets, float), importance)
 
     def whole(outputs):
         return losses.mean_loss("squared_error", table, outputs, targets, share)
@@ -63,7 +63,7 @@ def test_both_forms_of_the_squared_error(platform):
         total, grads = unoptimised(jax.value_and_grad(whole))(outputs)
         (same, each), plain = unoptimised(jax.value_and_grad(by_answer, has_aux=True))(outputs)
     np.testing.assert_allclose(each, expected, rtol=1e-5)
-    assert float(total) == pytest.approx((expected.mean(1) * share).sum(), rel=1e-5)
+    assert float(total) == pytest.approx((expected.mean(1) * np.asarray(share)).sum(), rel=1e-5)
     assert float(same) == pytest.approx(float(total), rel=1e-5)
     by_hand = 2 * (share / 2)[:, None, None] * importance * (outputs - targets)
     np.testing.assert_allclose(grads, by_hand, rtol=1e-5, atol=1e-6)
@@ -73,9 +73,10 @@ def test_both_forms_of_the_squared_error(platform):
 def test_a_vector_is_right_if_its_largest_entry_is_the_largest_output():
     wanted = np.float32([[0, 2, 1], [0, 2, 1], [0, 2, 1], [0, 0, 0], [2, 2, 0], [2, 2, 0], [0, 3, 0]])
     given = np.float32([[0, 1, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 5], [0, np.nan, 0]])
+    given, wanted = jnp.asarray(given), jnp.asarray(wanted)
     found = losses.is_right(given, wanted)
     np.testing.assert_array_equal(found, [True, False, False, False, True, False, False])
-    labels = np.array([1, 1, 1, 0, 0, 2, 1])
+    labels = jnp.array([1, 1, 1, 0, 0, 2, 1])
     classes = [True, False, False, False, True, True, False]
     np.testing.assert_array_equal(losses.is_right(given, labels), classes)
 
@@ -99,7 +100,7 @@ def test_the_bottleneck_is_the_dense_one_and_numpys(variant):
     sample = make_table(SparseFeatures(**TASK))
     model = Model(BottleneckSettings(**variant), sample)
     params, inputs_ND = random_params(model, seed=1), normal(15, 7)
-    rows, weights = np.array([3, 14, 0, 3]), normal(4, 1, 7, seed=5)
+    rows, weights = jnp.array([3, 14, 0, 3]), normal(4, 1, 7, seed=5)
 
     def both(params):
         loss = lambda out: ((out * weights).sum(), out)  # noqa: E731
@@ -110,6 +111,7 @@ def test_the_bottleneck_is_the_dense_one_and_numpys(variant):
 
     ours, dense, (whole, features, matrix) = unoptimised(both)(params)
     named = reference.as_float64(tensor_names(params))
+    inputs_ND, rows, weights = (np.asarray(x) for x in (inputs_ND, rows, weights))
     expected = reference.bottleneck(named, model.settings, sample, inputs_ND)
     np.testing.assert_allclose(whole, expected, rtol=1e-5, atol=1e-5)
     gradient = reference.gradient(
@@ -148,7 +150,7 @@ def test_a_perceptron_without_hidden_layers_is_linear_and_two_features_are_not_t
         model = Model(PerceptronSettings(hidden=hidden, output_bias=True), sample)
         params = random_params(model)
         named = reference.as_float64(tensor_names(params))
-        expected = reference.perceptron(named, model.settings, sample, inputs_ND)
+        expected = reference.perceptron(named, model.settings, sample, np.asarray(inputs_ND))
         assert expected.shape == (5, 1, 2) and named["W_U"].shape == ((hidden or (2,))[0], 2)
         np.testing.assert_allclose(model.apply(params, inputs_ND), expected, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(model.dense(params, inputs_ND), expected, rtol=1e-5, atol=1e-5)
