@@ -24,9 +24,7 @@ from tests.test_training import OneRun, named_params, record_epoch
 
 # Products and losses --------------------------------------------------------------------------------------------------
 
-unoptimised = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
+unoptimised = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def normal(*shape, seed=0):
@@ -36,9 +34,16 @@ def normal(*shape, seed=0):
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])
 @pytest.mark.parametrize("n_hidden", [1, *also_in_soak(2, 3, 4), 5, *also_in_soak(6)])
 def test_widen_and_its_gradient(n_hidden, platform):
-    h, W, b, g = normal(9, n_hidden), normal(7, n_hidden, seed=1), normal(7, seed=2), normal(9, 7, seed=3)
+    h, W, b, g = (
+        normal(9, n_hidden),
+        normal(7, n_hidden, seed=1),
+        normal(7, seed=2),
+        normal(9, 7, seed=3),
+    )
     with forms.using(forms.by_platform(platform)):
-        out, pull_back = unoptimised(lambda *x: (linear.widen(*x), jax.vjp(linear.widen, *x)[1](g)))(h, W, b)
+        out, pull_back = unoptimised(
+            lambda *x: (linear.widen(*x), jax.vjp(linear.widen, *x)[1](g))
+        )(h, W, b)
     h, W, b, g = (np.asarray(x, float) for x in (h, W, b, g))
     np.testing.assert_allclose(out, h @ W.T + b, rtol=1e-5, atol=1e-5)
     for found, expected in zip(pull_back, (g @ W, g.T @ h, g.sum(0)), strict=True):
@@ -50,7 +55,9 @@ def test_both_forms_of_the_squared_error(platform):
     outputs, targets = normal(9, 2, 5), normal(9, 2, 5, seed=1)
     importance, share = np.float32([3, 0, 1, 0.5, 2]), jnp.abs(normal(9, seed=2))
     table = make_table(SparseFeatures(n_features=5, importance=tuple(importance.tolist())))
-    expected = reference.squared_error(np.asarray(outputs, float), np.asarray(targets, float), importance)
+    expected = reference.squared_error(
+        np.asarray(outputs, float), np.asarray(targets, float), importance
+    )
 
     def whole(outputs):
         return losses.mean_loss("squared_error", table, outputs, targets, share)
@@ -71,8 +78,12 @@ def test_both_forms_of_the_squared_error(platform):
 
 
 def test_a_vector_is_right_if_its_largest_entry_is_the_largest_output():
-    wanted = np.float32([[0, 2, 1], [0, 2, 1], [0, 2, 1], [0, 0, 0], [2, 2, 0], [2, 2, 0], [0, 3, 0]])
-    given = np.float32([[0, 1, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 5], [0, np.nan, 0]])
+    wanted = np.float32(
+        [[0, 2, 1], [0, 2, 1], [0, 2, 1], [0, 0, 0], [2, 2, 0], [2, 2, 0], [0, 3, 0]]
+    )
+    given = np.float32(
+        [[0, 1, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 5], [0, np.nan, 0]]
+    )
     given, wanted = jnp.asarray(given), jnp.asarray(wanted)
     found = losses.is_right(given, wanted)
     np.testing.assert_array_equal(found, [True, False, False, False, True, False, False])
@@ -92,10 +103,21 @@ VARIANTS = [
     {"n_hidden": 2, "tied": False, "activation": "relu", "output": "linear"},
 ]
 NAMES = ["-".join(f"{v}".lower() for v in variant.values()) for variant in VARIANTS]
-TASK = {"kind": "sparse_features", "n_features": 7, "sparsity": 0.4, "n_train": 11, "n_test": 4, "importance": 0.7}
+TASK = {
+    "kind": "sparse_features",
+    "n_features": 7,
+    "sparsity": 0.4,
+    "n_train": 11,
+    "n_test": 4,
+    "importance": 0.7,
+}
 
 
-@pytest.mark.parametrize("variant", [VARIANTS[1], *also_in_soak(*VARIANTS[:1], *VARIANTS[2:])], ids=[NAMES[1], *NAMES[:1], *NAMES[2:]])
+@pytest.mark.parametrize(
+    "variant",
+    [VARIANTS[1], *also_in_soak(*VARIANTS[:1], *VARIANTS[2:])],
+    ids=[NAMES[1], *NAMES[:1], *NAMES[2:]],
+)
 def test_the_bottleneck_is_the_dense_one_and_numpys(variant):
     sample = make_table(SparseFeatures(**TASK))
     model = Model(BottleneckSettings(**variant), sample)
@@ -115,7 +137,9 @@ def test_the_bottleneck_is_the_dense_one_and_numpys(variant):
     expected = reference.bottleneck(named, model.settings, sample, inputs_ND)
     np.testing.assert_allclose(whole, expected, rtol=1e-5, atol=1e-5)
     gradient = reference.gradient(
-        lambda w: (reference.bottleneck(w, model.settings, sample, inputs_ND[rows]) * weights).sum((-1, -2, -3)),
+        lambda w: (reference.bottleneck(w, model.settings, sample, inputs_ND[rows]) * weights).sum(
+            (-1, -2, -3)
+        ),
         named,
     )
     for grads, out in (ours, dense):
@@ -125,7 +149,9 @@ def test_the_bottleneck_is_the_dense_one_and_numpys(variant):
         for name, g in gradient.items():
             np.testing.assert_allclose(grads[name], g, rtol=1e-4, atol=1e-5, err_msg=name)
     W_MC = np.asarray(matrix).T if model.settings.tied else np.asarray(matrix)
-    out = reference.OUTPUTS[model.settings.output](np.asarray(features[:, 0]) @ W_MC + named.get("b_U", 0))
+    out = reference.OUTPUTS[model.settings.output](
+        np.asarray(features[:, 0]) @ W_MC + named.get("b_U", 0)
+    )
     np.testing.assert_allclose(out, expected[:, 0], rtol=1e-5, atol=1e-5)
 
 
@@ -163,11 +189,23 @@ BASE = {
     "task": TASK,
     "split": {"kind": "drawn"},
     "model": {"kind": "bottleneck", "readout_scale": 1.5},
-    "optimizer": {"kind": "adamw", "learning_rate": 3e-2, "weight_decay": 0.3, "beta2": 0.999, **SCHEDULE},
+    "optimizer": {
+        "kind": "adamw",
+        "learning_rate": 3e-2,
+        "weight_decay": 0.3,
+        "beta2": 0.999,
+        **SCHEDULE,
+    },
     "train": {"steps": 12, "eval_every": 3, "loss": "squared_error"},
 }
-MLP_BLOCK = {"task": TASK | {"n_read": 4}, "model": {"kind": "perceptron", "hidden": [5], "output_bias": True}}
-ABSOLUTE = {"task": TASK | {"target": "absolute", "importance": [1, 2, 0, 1, 3, 0.5, 1], "unit_length": False}}
+MLP_BLOCK = {
+    "task": TASK | {"n_read": 4},
+    "model": {"kind": "perceptron", "hidden": [5], "output_bias": True},
+}
+ABSOLUTE = {
+    "task": TASK
+    | {"target": "absolute", "importance": [1, 2, 0, 1, 3, 0.5, 1], "unit_length": False}
+}
 
 
 class Numpy:
@@ -229,7 +267,9 @@ def test_full_batches_agree_with_reference(changes):
     for block in range(5):
         state, measured = one.evaluate(state)
         for side, mask_N in (("train", train_N), ("val", ~train_N)):
-            expected = plain.error(plain.named, np.asarray(inputs[mask_N]), np.asarray(targets[mask_N]))
+            expected = plain.error(
+                plain.named, np.asarray(inputs[mask_N]), np.asarray(targets[mask_N])
+            )
             assert float(measured[f"{side}_loss"]) == pytest.approx(expected, rel=1e-4), block
         if block:
             assert_loss_of_block(measured, plain.losses[-3:])
@@ -284,4 +324,6 @@ def test_initial_outputs_are_subtracted():
     square = (np.asarray(data.targets_NA, float)[train_N, 0] ** 2 * importance).sum(-1).mean()
     assert float(measured["train_loss"]) == pytest.approx(square, rel=1e-5)
     state = one.train(state)
-    assert float(state.max_loss) == pytest.approx(square, rel=1e-5), "the first step's loss is the same"
+    assert float(state.max_loss) == pytest.approx(square, rel=1e-5), (
+        "the first step's loss is the same"
+    )

@@ -12,7 +12,6 @@ from scipy import optimize
 
 from grokjax.measurements import geometry
 from grokjax.measurements.saved import Saved
-from grokjax.models import tensor_names
 from grokjax.probes import dimensionality, measure
 from grokjax.training import one_run, passes
 from tests import reference
@@ -79,7 +78,8 @@ def test_leverage_is_the_largest_share_of_a_direction(n, m):
 
 
 @pytest.mark.parametrize(
-    ("n", "m", "rank"), [(8, 3, 3), (3, 8, 3), (12, 6, 2), *also_in_soak((40, 64, 40), (100, 20, 7), (50, 30, 30))]
+    ("n", "m", "rank"),
+    [(8, 3, 3), (3, 8, 3), (12, 6, 2), *also_in_soak((40, 64, 40), (100, 20, 7), (50, 30, 30))],
 )
 def test_leverages_sum_up_to_the_rank(n, m, rank):
     vectors_NM = points(n, m)
@@ -102,7 +102,10 @@ def test_memorised_rows_are_above_shared_ones_and_these_above_confused_ones():
     rows = np.concatenate([memorised, shared, confused]) + 0.01 * rng.normal(size=(29, 7))
     found = both("leverages", rows)
     assert found[:4].min() > 0.95 > 0.4 > found[4:19].max()
-    assert found[4:19].min() > 0.08 > found[19:].mean() and found[4:19].min() > np.median(found[19:]) * 2
+    assert (
+        found[4:19].min() > 0.08 > found[19:].mean()
+        and found[4:19].min() > np.median(found[19:]) * 2
+    )
     assert both("dimensions", rows)[:4].min() > 0.9
 
 
@@ -136,7 +139,14 @@ def test_vectors_of_zeros_have_no_dimension():
 # Probes and the measurement -------------------------------------------------------------------------------------------
 
 SPARSE = {
-    "task": {"kind": "sparse_features", "n_features": 6, "sparsity": 0.5, "n_train": 5, "n_test": 9, "importance": 0.8},
+    "task": {
+        "kind": "sparse_features",
+        "n_features": 6,
+        "sparsity": 0.5,
+        "n_train": 5,
+        "n_test": 9,
+        "importance": 0.8,
+    },
     "split": {"kind": "drawn"},
     "model": {"kind": "bottleneck"},
     "optimizer": {"kind": "adamw", "learning_rate": 3e-2, "weight_decay": 0.1},
@@ -147,9 +157,19 @@ CLASSES = {"loss": "cross_entropy"}
 RUNS = {
     "tied": {},
     "untied": {"model": {"kind": "bottleneck", "tied": False, "n_hidden": 3, "activation": "relu"}},
-    "block": {"model": {"kind": "perceptron", "hidden": [4]}, "task": SPARSE["task"] | {"n_read": 3}},
+    "block": {
+        "model": {"kind": "perceptron", "hidden": [4]},
+        "task": SPARSE["task"] | {"n_read": 3},
+    },
     "clusters": {
-        "task": {"kind": "clusters", "n_inputs": 4, "n_classes": 3, "n_clusters": 3, "n_train": 5, "n_test": 9},
+        "task": {
+            "kind": "clusters",
+            "n_inputs": 4,
+            "n_classes": 3,
+            "n_clusters": 3,
+            "n_train": 5,
+            "n_test": 9,
+        },
         "model": {"kind": "perceptron", "hidden": [4]},
         "train": SPARSE["train"] | CLASSES,
         "probes": [{"kind": "dimensionality"}],
@@ -171,7 +191,15 @@ class Seen:
             state = one_run.train_block(one.setup, one.data, hyper, state)
             data = passes.data_of(one.setup, one.data, hyper, state.age)
             view = one_run.make_view(one.setup, one.data, hyper, state)
-            saved = Saved(view, None, data.table_input, 1.0, jnp.ones(1, bool), jax.random.key(0), lambda *_: None)  # type: ignore[arg-type]
+            saved = Saved(
+                view,
+                None,
+                data.table_input,
+                1.0,
+                jnp.ones(1, bool),
+                jax.random.key(0),
+                lambda *_: None,
+            )  # type: ignore[arg-type]
             found = geometry.geometry(geometry.Geometry(inputs=True), saved)
             own = data.table_input, data.targets_NA, view.rows.train_N
             return state, measure(one.setup.probes(1), view), found, own
@@ -214,7 +242,12 @@ def test_probes_and_measurement_agree_with_numpy(name):
     for name, value in expected.items():
         assert float(seen.values[name]) == pytest.approx(value, rel=1e-3, abs=1e-4), name
     found, trains = seen.found, seen.train_N[:8]
-    for name, value in {"hidden": hidden, "row_dimension": row, "leverage": leverage, "inputs": seen.inputs[seen.train_N]}.items():
+    for name, value in {
+        "hidden": hidden,
+        "row_dimension": row,
+        "leverage": leverage,
+        "inputs": seen.inputs[seen.train_N],
+    }.items():
         assert np.isnan(found[name][~trains]).all() and len(found[name]) == 8
         np.testing.assert_allclose(found[name][trains], value, rtol=1e-4, atol=1e-5, err_msg=name)
     np.testing.assert_allclose(found["feature"], feature, rtol=1e-5, atol=1e-6)
@@ -243,7 +276,9 @@ def check_answers(seen: Seen) -> None:
         for side, mask in (("train", train_N), ("val", np.arange(len(train_N)) >= 8)):
             per_active = each[mask].sum() / (wanted[mask] != 0).sum()
             missed = ((outputs - wanted)[mask] ** 2).sum() / (wanted[mask] ** 2).sum()
-            assert float(seen.values[f"{side}_loss_per_active"]) == pytest.approx(per_active, rel=1e-4)
+            assert float(seen.values[f"{side}_loss_per_active"]) == pytest.approx(
+                per_active, rel=1e-4
+            )
             assert float(seen.values[f"{side}_unexplained"]) == pytest.approx(missed, rel=1e-4)
     np.testing.assert_allclose(seen.found["loss"][train_N[:8]], each[train_N], rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(seen.found["right"][train_N[:8]], right[train_N])
@@ -254,7 +289,8 @@ def check_answers(seen: Seen) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {k: v for k, v in SPARSE.items() if k not in ("train", "optimizer")} | {"train": {"steps": 40, "eval_every": 5, "snapshot_every": 2, "loss": "squared_error"}},
+        {k: v for k, v in SPARSE.items() if k not in ("train", "optimizer")}
+        | {"train": {"steps": 40, "eval_every": 5, "snapshot_every": 2, "loss": "squared_error"}},
         {"model": MLP},
         {"model": TRANSFORMER},
         PARITY,

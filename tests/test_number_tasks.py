@@ -15,11 +15,10 @@ from scipy import stats
 from sklearn.datasets import load_digits
 
 from grokjax.experiment.config import Experiment
-from grokjax.experiment.grid import make_groups, make_runs
+from grokjax.experiment.grid import make_runs
 from grokjax.models import Model
 from grokjax.tasks import make_table
 from grokjax.tasks.clusters import Clusters
-from grokjax.tasks.digits import Digits
 from grokjax.tasks.sparse_features import SparseFeatures
 from grokjax.training import one_run, passes
 from tests import test_bad_input
@@ -35,7 +34,9 @@ CHANCE = 1e-4
 
 def drawn(settings, n: int = N, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and answers of n rows, in float64."""
-    inputs, answers = jax.jit(make_table(settings).draw_rows, static_argnums=1)(jax.random.key(seed), n)
+    inputs, answers = jax.jit(make_table(settings).draw_rows, static_argnums=1)(
+        jax.random.key(seed), n
+    )
     return np.asarray(inputs, np.float64), np.asarray(answers)[:, 0].astype(np.float64)
 
 
@@ -45,7 +46,9 @@ def assert_counts(found: np.ndarray, expected: np.ndarray) -> None:
     found, expected = (np.append(x[~rare], x[rare].sum()) for x in (found, expected))
     kept = expected > 0
     assert found[~kept].sum() == 0
-    assert stats.chisquare(found[kept], expected[kept] * found.sum() / expected.sum()).pvalue > CHANCE
+    assert (
+        stats.chisquare(found[kept], expected[kept] * found.sum() / expected.sum()).pvalue > CHANCE
+    )
 
 
 # Sparse features ------------------------------------------------------------------------------------------------------
@@ -146,7 +149,7 @@ def test_vectors_lie_around_centres_and_have_their_class():
     # Ten centres have the classes k modulo 4: three centres have class 0, three class 1, two each the others.
     assert_counts(np.bincount(class_N.astype(int)), N * np.array([3, 3, 2, 2]) / 10)
     for k in range(10):
-        values, counts = np.unique(class_N[nearest_N == k], return_counts=True)
+        _, counts = np.unique(class_N[nearest_N == k], return_counts=True)
         assert counts.max() / counts.sum() > 0.99, "a few rows lie nearer to another centre"
     around_ND = (x_ND - centre_KD[nearest_N]) * math.sqrt(12) / 0.3
     assert abs(around_ND.std() - 1) < 5 / math.sqrt(2 * around_ND.size)
@@ -179,7 +182,13 @@ def test_digits_are_real_ones_and_no_test_image_is_trained_on(n_train):
 # Samples of runs: seeds and padding -----------------------------------------------------------------------------------
 
 SPARSE = {
-    "task": {"kind": "sparse_features", "n_features": 6, "sparsity": 0.5, "n_train": 5, "n_test": 9},
+    "task": {
+        "kind": "sparse_features",
+        "n_features": 6,
+        "sparsity": 0.5,
+        "n_train": 5,
+        "n_test": 9,
+    },
     "split": {"kind": "drawn"},
     "model": {"kind": "bottleneck"},
     "optimizer": {"kind": "adamw", "learning_rate": 1e-2, "weight_decay": 0.1},
@@ -260,7 +269,9 @@ def spoiled(setup, which_N):
         wrong = which_N[:n]
         other = (targets + 1) % sample.n_answers if targets.ndim == 2 else 3 - 5 * targets
         wrong_NA = wrong.reshape(-1, *[1] * (targets.ndim - 1))
-        return jnp.where(wrong[:, None], 7 - 9 * inputs, inputs), jnp.where(wrong_NA, other, targets)
+        return jnp.where(wrong[:, None], 7 - 9 * inputs, inputs), jnp.where(
+            wrong_NA, other, targets
+        )
 
     test = sample.draw_test or sample.draw_rows
     own = dataclasses.replace(sample, draw_rows=draw_rows, draw_test=test)
@@ -290,7 +301,9 @@ def test_padding_has_no_influence(base, batch_size):
     params, found = trained(np.arange(len(train_N)) == np.flatnonzero(train_N)[0])
     assert found["train_loss"] != expected[1]["train_loss"]
     assert found["training_loss_mean"] != expected[1]["training_loss_mean"]
-    jax.tree.map(lambda x, y: np.testing.assert_array_equal((x != y).any(), True), params, expected[0])
+    jax.tree.map(
+        lambda x, y: np.testing.assert_array_equal((x != y).any(), True), params, expected[0]
+    )
 
 
 GRID = """

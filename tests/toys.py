@@ -53,7 +53,8 @@ def toy(config: Path, points: int, seeds: int = 1, evaluations: int = 2) -> list
         f"{section}.{name}={value}"
         for section in ("task", "model", "split")
         for name, value in _SIZES.get(written[section]["kind"], {}).items()
-        if f"{section}.{name}" not in written["axes"] and written[section].get(name, 1) not in (None, [])
+        if f"{section}.{name}" not in written["axes"]
+        and written[section].get(name, 1) not in (None, [])
     ]
     epochs = isinstance(written["train"]["steps"], dict)
     duration = "{{epochs: {}}}" if epochs else "{}"
