@@ -141,7 +141,16 @@ def perceptron(params, s, sample, inputs_ND):
     for i in range(len(s.hidden)):
         x = ACTIVATIONS[s.activation](linear(x, params[f"W_{i}"], params.get(f"b_{i}")))
     out = linear(x, params["W_U"], params.get("b_U"))
-    return np.concatenate([-out / 2, out / 2], -1) if sample.n_classes == 2 else out
+    binary = sample.n_classes == 2 and sample.answers == "classes"
+    return np.concatenate([-out / 2, out / 2], -1) if binary else out
+
+
+def bottleneck(params, s, sample, inputs_ND):
+    """output(W^T hidden(W x) + b) (Elhage et al. 2022); W here is the transpose of the one there."""
+    hidden = linear(inputs_ND.astype(float)[:, None], params["W_E"], None)
+    hidden = relu(hidden) if s.activation == "relu" else hidden
+    back = np.swapaxes(params["W_E"], -1, -2) if s.tied else params["W_U"]
+    return OUTPUTS[s.output](linear(hidden, back, params.get("b_U")))
 
 
 def linear(x, W, b):
@@ -166,7 +175,14 @@ def gelu(x):
 
 
 ACTIVATIONS = {"relu": relu, "gelu": gelu}
-MODELS = {"transformer": transformer, "mlp": mlp, "quadratic": quadratic, "perceptron": perceptron}
+OUTPUTS = {"relu": relu, "absolute": lambda x: np.where(x.real > 0, x, -x), "linear": lambda x: x}
+MODELS = {
+    "transformer": transformer,
+    "mlp": mlp,
+    "quadratic": quadratic,
+    "perceptron": perceptron,
+    "bottleneck": bottleneck,
+}
 
 
 # Losses ---------------------------------------------------------------------------------------------------------------
@@ -190,6 +206,14 @@ def hinge(logits, labels):
     largest = np.take_along_axis(logits, others.argmax(-1)[..., None], -1)[..., 0]
     margin = 1 + largest - at_label(logits, labels)
     return np.where(margin.real > 0, margin, 0)
+
+
+def squared_error(outputs, targets, importance):
+    """Sum over features of importance times squared difference (Elhage et al. 2022)."""
+    total = 0
+    for i, factor in enumerate(importance):
+        total = total + factor * (outputs[..., i] - targets[..., i]) ** 2
+    return total
 
 
 def at_label(logits, labels):

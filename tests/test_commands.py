@@ -22,8 +22,9 @@ NAMES = [str(c.relative_to(ROOT / "configs").with_suffix("")) for c in CONFIGS]
 
 
 ALL_GROUPS = pytest.param("all groups", marks=pytest.mark.soak)
-# Of twenty that differ little the short suite has one; the soak has all.
-ALIKE = [n for n in NAMES if n.startswith(("source_000/", "source_001/power_"))][1:]
+# Of those that differ little the short suite has one; the soak has all.
+FAMILIES = [("source_000/", "source_001/power_"), ("source_003/",)]
+ALIKE = [n for family in FAMILIES for n in [n for n in NAMES if n.startswith(family)][1:]]
 SOME = [
     pytest.param(c, id=n, marks=[pytest.mark.soak] if n in ALIKE else [])
     for c, n in zip(CONFIGS, NAMES, strict=True)

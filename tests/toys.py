@@ -18,8 +18,9 @@ ONE_OF_EACH = {
     "perceptron": "source_002/sparse_parity",
     "intervention": "source_002/scale_output",
     "stream": "source_001/addition_stream",
+    "bottleneck": "source_003/bottleneck",
 }
-"""A configuration of each kind: models, batches full and small, a Sample, a stream, an intervention."""
+"""A configuration of each kind: models, batches full and small, a Sample, a stream, vectors, an intervention."""
 
 EVERY = 2
 """Steps between two evaluations; epochs, where a configuration counts in epochs."""
@@ -33,9 +34,13 @@ _SIZES: dict[str, dict[str, Any]] = {
     "addition": {"digits": 2, "n_test": 20},
     "repeated_subsequence": {"symbols": 5, "interval": 4, "subsequence": 3, "n_test": 20},
     "skip_trigram": {"n_tokens": 6, "n_test": 20},
+    "sparse_features": {"n_features": 12, "n_test": 20, "sparsity": 0.5},
+    "clusters": {"n_inputs": 6, "n_classes": 4, "n_clusters": 8, "n_test": 20},
+    "digits": {"n_train": 20},
     "transformer": {"d_model": 8, "n_heads": 2, "d_mlp": 16},
     "mlp": {"d_model": 8, "hidden": [16]},
     "perceptron": {"hidden": [16]},
+    "bottleneck": {"n_hidden": 2},
     "by_answer": {"validation_below": 2},
 }
 _OF_AXES: dict[str, list[Any]] = {"task.p": [5, 7], "task.n": [5, 7]}
@@ -48,7 +53,8 @@ def toy(config: Path, points: int, seeds: int = 1, evaluations: int = 2) -> list
         f"{section}.{name}={value}"
         for section in ("task", "model", "split")
         for name, value in _SIZES.get(written[section]["kind"], {}).items()
-        if f"{section}.{name}" not in written["axes"] and written[section].get(name, 1) is not None
+        if f"{section}.{name}" not in written["axes"]
+        and written[section].get(name, 1) not in (None, [])
     ]
     epochs = isinstance(written["train"]["steps"], dict)
     duration = "{{epochs: {}}}" if epochs else "{}"
@@ -84,5 +90,10 @@ def measurements(config: Path) -> list[str]:
     experiment, _ = load_with_places(config, [])
     if experiment.measurements:
         return []
-    kind = "effective_sparsity" if experiment.model.kind == "perceptron" else "pruning"
+    kind = "pruning"
+    if experiment.model.kind == "bottleneck":
+        kind = "geometry"
+    elif experiment.model.kind == "perceptron" and experiment.model.hidden:
+        vectors = experiment.task.kind == "sparse_features"
+        kind = "geometry" if vectors else "effective_sparsity"
     return [f"measurements=[{{kind: {kind}}}]"]

@@ -113,7 +113,7 @@ def perceptron_module(s: PerceptronSettings, sample: Sample) -> PerceptronModule
     return PerceptronModule(s, sample.n_inputs, 1 if binary else sample.n_classes)
 
 
-def no_plan(s: PerceptronSettings, sample: Sample, n: int) -> None:
+def no_plan(s: Settings, sample: Sample, n: int) -> None:
     """None, because each run draws its inputs, and they are its plan."""
 
 

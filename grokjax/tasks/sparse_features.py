@@ -66,7 +66,10 @@ class SparseFeatures(NumbersSettings):
 
 def sparse_features_size(s: SparseFeatures) -> Size:
     """Size of the rows and of their answers."""
-    return numbers_size(s, s.n_features + (s.n_read or s.n_features), "n_features")
+    n_read = s.n_read or s.n_features
+    return numbers_size(
+        s, s.n_features + n_read, "n_read" if n_read > s.n_features else "n_features"
+    )
 
 
 def sparse_features_sample(s: SparseFeatures) -> Sample:
