@@ -46,11 +46,12 @@ class Geometry(Measurement):
 
 def labels(s: Geometry, model: Model) -> dict[str, Any]:
     matrix = model.shapes()[model.output_name].shape
-    width = matrix[1] if model.output_name == "W_E" else matrix[0]
+    tied = model.output_name == "W_E"
+    n_outputs, width = (model.table.n_classes, matrix[1]) if tied else matrix[::-1]
     inputs = {"input": range(model.table.example.shape[1])} if s.inputs else {}
     return inputs | {
         "row": range(_n_rows(model)),
-        "output": range(model.table.n_classes),
+        "output": range(n_outputs),
         "hidden_dimension": range(width),
     }
 

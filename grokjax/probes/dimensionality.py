@@ -69,9 +69,12 @@ def dimensions(vectors_NM: Float[Array, "N M"]) -> Array:
 def leverages(vectors_NM: Float[Array, "N M"]) -> Array:
     """For each vector h the largest (v.h)^2 / sum_j (v.h_j)^2 of all directions v: h^T (sum_j h_j h_j^T)^+ h.
 
-    They sum up to the rank of the vectors (statistical leverage).
+    They sum up to the rank of the vectors (statistical leverage). Directions whose energy float32 cannot tell from 0
+    are left out; the measurement `geometry` computes in float64.
     """
-    return _form(vectors_NM, jnp.linalg.pinv(_gram(vectors_NM), hermitian=True))
+    gram_MM = _gram(vectors_NM)
+    smallest = gram_MM.shape[0] * float(jnp.finfo(gram_MM.dtype).eps)
+    return _form(vectors_NM, jnp.linalg.pinv(gram_MM, rtol=smallest, hermitian=True))
 
 
 def _gram(vectors_NM: Array) -> Array:

@@ -62,7 +62,7 @@ class Sample:
     draw_test: Draw | None = None
     """Draws the test rows; None: `draw_rows` does."""
     padding: int = 0
-    """Rows that are drawn behind the training rows, and neither train nor validate."""
+    """Rows that are drawn with the training rows, and neither train nor validate. The split draws which ones."""
     form: str = "numbers"
     """What a row consists of, numbers or sequences: a model reads some forms only (ModelKind.reads)."""
     stream: bool = False

@@ -49,6 +49,8 @@ class SparseFeatures(NumbersSettings):
                 f"has {len(self.importance)} factors, but there are n_features = {self.n_features}; "
                 "give one for each feature, or one number r for r**i",
             )
+        if isinstance(self.importance, tuple) and not any(self.importance):
+            raise SettingError("importance", "is 0 for every feature; give one that is above 0")
         if isinstance(self.importance, float) and not 0 < self.importance <= 1:
             raise SettingError(
                 "importance",
