@@ -237,7 +237,7 @@ def test_probes_and_measurement_agree_with_numpy(name):
         "row_share": row.sum() / m,
         "leverage_max": leverage.max(),
         "leverage_min": leverage.min(),
-        "dictionary_share": (row >= 0.9).mean(),
+        "dictionary_share": (row > 0.5).mean(),
     }
     for name, value in expected.items():
         assert float(seen.values[name]) == pytest.approx(value, rel=1e-3, abs=1e-4), name
