@@ -63,7 +63,7 @@ def run_experiment(
     with hold(path), StopSignal().listening() as stop, _shown(display, groups) as show:
         for loss in missing_groups(path, "it is trained again"):
             log.warning(loss.told(""))
-        write_experiment(experiment, path)
+        write_experiment(experiment, path, places.claim if places is not None else "")
         with compiling_ahead(experiment.execution, mesh) as ahead:
             tallies = [
                 _train_group(group, path, ahead, show, stop, following)
