@@ -1,4 +1,4 @@
-"""Writes the table and draws all figures of a results directory."""
+"""Writes the tables, the page and all figures of a results directory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import matplotlib as mpl
 from analysis.figures import FIGURES
 from analysis.figures.style import RC, save
 from analysis.load import ResultsError, load
+from analysis.report import write_report
 from analysis.study import Definitions, Study, make_study
 from analysis.table import write_cells, write_parquet, write_table
 from grokjax.quoting import cut, cut_path
@@ -21,7 +22,9 @@ DEFAULT = Definitions()
 
 
 def draw_everything(path: str | Path, definitions: Definitions = DEFAULT) -> list[Path]:
-    """Write runs.csv, runs.parquet, cells.csv, figures/*.png and *.pdf below `path`. Returns the paths written.
+    """Write runs.csv, runs.parquet, cells.csv, report.html, figures/*.png and *.pdf below `path`.
+
+    Returns the paths written.
 
     Each file is written whole or not at all. This can be called at any time, also while training goes on. Raises
     ResultsError for a directory without results, for one that cannot be written, and, once all others are written, if
@@ -44,6 +47,7 @@ def _write(study: Study, path: Path) -> list[Path]:
         write_table(study, path / "runs.csv"),
         write_parquet(study, path / "runs.parquet"),
         write_cells(study, path / "cells.csv"),
+        *write_report(study, path),
     ]
     folder = path / "figures"
     folder.mkdir(exist_ok=True)

@@ -25,12 +25,12 @@ function parts(spec, node) {
   const format = (log) => (_, ticks) => ticks.map((t) => (t === null ? "" : log === "steps" ? short(t) : number(t, 3)));
   return {
     scales: {
-      x: { time: false, distr: spec.logX ? 3 : 1 },
+      x: { time: false, distr: spec.logX ? 3 : 1, range: (_, low, high) => [low, high > low ? high : low + 1] },
       y: { distr: spec.logY ? 3 : 1, ...(spec.range ? { range: spec.range } : {}) },
     },
     axes: [
-      { stroke: ink, grid, ticks: grid, label: spec.xLabel ?? "optimiser steps", labelSize: 20, values: format("steps"), size: 34, font: "11px system-ui" },
-      { stroke: ink, grid, ticks: grid, values: format(), size: 52, font: "11px system-ui" },
+      { stroke: ink, grid, ticks: grid, splits: splitsOf(spec.logX, 7), label: spec.xLabel ?? "optimiser steps", labelSize: 20, values: format("steps"), size: 34, font: "11px system-ui" },
+      { stroke: ink, grid, ticks: grid, splits: splitsOf(spec.logY, 6), values: format(), size: 52, font: "11px system-ui" },
     ],
     series: [{}, ...spec.lines.map((line) => series(line, spec))],
     bands: (spec.bands ?? []).map(([upper, lower, fillColour]) => ({ series: [upper + 1, lower + 1], fill: fillColour })),
@@ -38,6 +38,8 @@ function parts(spec, node) {
     hooks: { setCursor: [(chart) => nameNearest(chart, spec, node)] },
   };
 }
+
+const splitsOf = (log, most) => (_, axis, low, high) => roundTicks(low, high, log, most);
 
 function series(line, spec) {
   return {

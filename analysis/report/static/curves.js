@@ -92,7 +92,9 @@ function bundles(data, state, runs) {
   const palette = data.colours.palette;
   const cells = state.cells.map((key) => ({ key, runs: runsOfCell(data, key) })).filter((cell) => cell.runs.length);
   if (cells.length > 1 && cells.length <= MOST_CELLS && !state.picked.length) {
-    return cells.map((cell, i) => ({ runs: cell.runs, colour: onGround(palette[i]), label: keyWords(data, cell.key) }));
+    const others = runs.filter((run) => !cells.some((cell) => cell.runs.includes(run))).map((run) => ({ runs: [run], label: runWords(data, run) }));
+    const named = cells.map((cell) => ({ runs: cell.runs, label: keyWords(data, cell.key) }));
+    return [...named, ...others].map((group, i) => ({ ...group, colour: onGround(palette[i % palette.length]) }));
   }
   return [{ runs, colour: null, label: cells.length === 1 ? keyWords(data, cells[0].key) : `${runs.length} runs` }];
 }

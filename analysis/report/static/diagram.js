@@ -1,7 +1,7 @@
 // The phase diagram: where its cells are, how they are drawn, and which one is under the pointer.
 
 const ROOM = { left: 62, top: 26, right: 12, bottom: 46, between: 26, bar: 62 };
-const CELL = { least: 20, most: 74 };
+const CELL = { least: 20, most: 96 };
 
 // Cells with their rectangles in a drawing so many pixels wide; one panel for each value of the facet.
 function layOut(data, state, width) {
@@ -13,7 +13,7 @@ function layOut(data, state, width) {
   const columns = Math.max(1, Math.min(panels.length, Math.floor(width / (ROOM.left + ROOM.right + Math.min(nx * 40, 260)))));
   const room = width / columns - ROOM.left - ROOM.right;
   const side = Math.max(Math.min(room / nx, CELL.most * (nx < 4 ? 1.4 : 1)), Math.min(CELL.least, room / nx));
-  const [w, h] = [Math.min(side * nx, room), Math.max(Math.min(0.82 * side, 520 / ny), 16) * ny];
+  const [w, h] = [Math.min(side * nx, room), Math.max(Math.min(0.72 * side, 520 / ny), 16) * ny];
   const [xs, ys] = [spans(x, state.sx), spans(y, state.sy)];
   const pitch = { x: w + ROOM.left + ROOM.right, y: h + ROOM.top + ROOM.bottom };
   const origin = (i) => [ROOM.left + (i % columns) * pitch.x, ROOM.top + Math.floor(i / columns) * pitch.y];

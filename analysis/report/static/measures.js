@@ -1,7 +1,7 @@
 // What the colour of a cell can be. A measure gives {value, low, high, text, beyond, note, shares} of some runs.
 
 function measuresOf(data) {
-  const scalars = Object.keys(data.columns).filter((name) => name.startsWith("final_"));
+  const scalars = data.probes.map((name) => `final_${name}`).filter((name) => name in data.columns);
   return [
     { name: "time", label: (l) => `median steps to ${percent(l)} validation accuracy`, log: true, of: timeMeasure },
     { name: "share", label: (l) => `share of runs that reach ${percent(l)}`, of: shareMeasure, limits: [0, 1] },

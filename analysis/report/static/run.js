@@ -20,7 +20,7 @@ function runCard(data, run) {
 }
 
 function pairs(list) {
-  return element("dl", {}, ...list.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))]));
+  return element("dl", {}, ...list.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, String(value)))));
 }
 
 function levelTable(data, run) {
@@ -36,7 +36,7 @@ const variedNames = (data) => Object.keys(data.head.varied).flatMap((name) => na
 function settingsOf(data, run, at) {
   const own = Object.fromEntries(variedNames(data).filter((name) => data.columns[name]).map((name) => [name, at(name)]));
   const all = { ...data.head.settings, ...own };
-  return Object.keys(all).sort().map((name) => [name, typeof all[name] === "object" ? JSON.stringify(all[name]) : typeof all[name] === "number" ? number(all[name], 15) : all[name]]);
+  return Object.keys(all).sort().map((name) => [name, all[name] === null ? "not set" : typeof all[name] === "object" ? JSON.stringify(all[name]) : typeof all[name] === "number" ? number(all[name], 15) : all[name]]);
 }
 
 function commandOf(data, run, id, at) {

@@ -49,5 +49,6 @@ function medianWords(median, data) {
 
 function intervalWords({ low, high }) {
   if (Number.isNaN(low)) return "";
+  if (!Number.isFinite(low)) return "no limits";
   return `${number(low)} to ${Number.isFinite(high) ? number(high) : "no limit"}`;
 }

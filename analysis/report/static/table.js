@@ -6,7 +6,7 @@ const PAGE_ROWS = 100;
 function tableColumns(data, level) {
   const plain = (name) => ({ name, of: (run) => (data.columns[name].words ? textAt(data.columns[name], run) : data.columns[name][run]) });
   const time = (split) => (run) => { const o = outcome(data, split, level, run); return o.state === HIT ? o.upper : NaN; };
-  const finals = Object.keys(data.columns).filter((name) => name.startsWith("final_"));
+  const finals = data.probes.map((name) => `final_${name}`).filter((name) => name in data.columns);
   return [
     plain("id"), ...variedNames(data).filter((name) => data.columns[name]).map(plain), plain("status"), plain("phase"),
     { name: `val_${level}_step`, title: `validation ≥ ${percent(level)}`, of: time("val") },
