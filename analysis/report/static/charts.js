@@ -29,8 +29,8 @@ function parts(spec, node) {
       y: { distr: spec.logY ? 3 : 1, ...(spec.range ? { range: spec.range } : {}) },
     },
     axes: [
-      { stroke: ink, grid, ticks: grid, splits: splitsOf(spec.logX, 7), label: spec.xLabel ?? "optimiser steps", labelSize: 20, values: format("steps"), size: 34, font: "11px system-ui" },
-      { stroke: ink, grid, ticks: grid, splits: splitsOf(spec.logY, 6), values: format(), size: 52, font: "11px system-ui" },
+      { stroke: ink, grid, ticks: grid, splits: splitsOf(spec.logX, 7), filter: (_, splits) => splits, label: spec.xLabel ?? "optimiser steps", labelSize: 20, values: format("steps"), size: 34, font: "11px system-ui" },
+      { stroke: ink, grid, ticks: grid, splits: splitsOf(spec.logY, 6), filter: (_, splits) => splits, values: format(), size: 52, font: "11px system-ui" },
     ],
     series: [{}, ...spec.lines.map((line) => series(line, spec))],
     bands: (spec.bands ?? []).map(([upper, lower, fillColour]) => ({ series: [upper + 1, lower + 1], fill: fillColour })),
