@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.report.packing import packed
-from analysis.study import series
-from analysis.study import Study
+from analysis.study import Study, series
 
 METRICS = ("train_accuracy", "val_accuracy", "train_loss", "val_loss")
 MANY = 2000
@@ -69,7 +68,11 @@ def rounded(
 ) -> tuple[NDArray[np.int64], dict[str, Any]]:
     """(codes, the scale that they are on). What is not finite is missing."""
     finite = values[np.isfinite(values)]
-    low, high = (0.0, 1.0) if accuracy else (float(np.min(finite, initial=np.inf)), float(np.max(finite, initial=-np.inf)))
+    low, high = (
+        (0.0, 1.0)
+        if accuracy
+        else (float(np.min(finite, initial=np.inf)), float(np.max(finite, initial=-np.inf)))
+    )
     positive = finite[finite > 0]
     log = not accuracy and len(positive) > 0 and low >= 0 and high >= LOG_SPAN * positive.min()
     if log:

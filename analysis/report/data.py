@@ -28,7 +28,11 @@ def page_data(study: Study) -> dict[str, Any]:
         "n": study.n_runs,
         "budget": study.budget,
         "level": study.level,
-        "rule": {"level": study.rule.level, "steps": study.rule.delay_steps, "ratio": study.rule.delay_ratio},
+        "rule": {
+            "level": study.rule.level,
+            "steps": study.rule.delay_steps,
+            "ratio": study.rule.delay_ratio,
+        },
         "levels": levels_of(study),
         "states": STATES,
         "phases": PHASES,
@@ -66,7 +70,9 @@ def _columns(study: Study) -> dict[str, Any]:
     names = ["id", "group", *varied, *SEEDS, "status", *COUNTS, "last_step"]
     names += [f"final_{probe}" for probe in scalar_names(study.dataset)]
     table = table_columns(study)
-    return {name: _column(table[name]) for name in dict.fromkeys([*names, "phase"]) if name in table}
+    return {
+        name: _column(table[name]) for name in dict.fromkeys([*names, "phase"]) if name in table
+    }
 
 
 def _column(values: np.ndarray) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The head of the page: what the experiment claims, how far it is, on which machine, and which definitions are in force."""
+"""The head of the page: what the experiment claims, how far it is, on which machine, which definitions hold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.figures.style import definition
 from analysis.study import Study
-from grokjax.results.experiment_file import claim, read_data
+from grokjax.results.experiment_file import claim
 
 
 def head(study: Study, path: Path, progress: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -22,9 +22,12 @@ def head(study: Study, path: Path, progress: dict[str, Any] | None = None) -> di
         "folder": str(path),
         "statuses": dict(zip(statuses.tolist(), counts.tolist(), strict=True)),
         "grid": study.grid_size,
-        "varied": {name: values for name, values in study.dataset.attrs["axes"].items()},
-        "settings": _flat(read_data(path)),
-        "definitions": [definition(study), f"Phases after Liu et al. (2022); {study.rule.describe()}."],
+        "varied": dict(study.dataset.attrs["axes"]),
+        "settings": _flat(study.dataset.attrs["settings"]),
+        "definitions": [
+            definition(study),
+            f"Phases after Liu et al. (2022); {study.rule.describe()}.",
+        ],
         "starts": _starts(path / "provenance.jsonl"),
         "progress": progress,
     }

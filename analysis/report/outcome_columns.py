@@ -1,4 +1,4 @@
-"""When each run reached each level, as the page gets it: the number of the evaluation, from which the bracket follows."""
+"""When each run reached each level: the number of the evaluation, from which the page makes the bracket."""
 
 from __future__ import annotations
 

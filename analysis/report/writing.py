@@ -24,9 +24,7 @@ MOST_PROBES = 200
 """Probes that the page offers; entries of long vectors come last."""
 
 
-def write_report(
-    study: Study, path: Path, progress: dict[str, Any] | None = None
-) -> list[Path]:
+def write_report(study: Study, path: Path, progress: dict[str, Any] | None = None) -> list[Path]:
     """Write the page and its side files, each whole or not at all. Returns their paths.
 
     `progress` is what a training tells of itself while it goes on; open pages then follow it.

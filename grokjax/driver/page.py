@@ -66,7 +66,11 @@ class PageWriter:
     def _progress(self) -> dict[str, float | None]:
         left = seconds_left(list(self.works), self.works, self.tallies)
         done = sum(sum(tally.done.values()) for tally in self.tallies.values())
-        return {"done": done, "runs": self.n_runs, "seconds_left": left if math.isfinite(left) else None}
+        return {
+            "done": done,
+            "runs": self.n_runs,
+            "seconds_left": left if math.isfinite(left) else None,
+        }
 
     def _tell(self, message: object) -> None:
         """A full pipe, or a process that has ended, loses the message: the training does not wait."""

@@ -75,7 +75,6 @@ def run_experiment(
             log.warning(loss.told(""))
         write_experiment(experiment, path, places.claim if places is not None else "")
 
-
         def show(tally: Tally) -> None:
             shown(tally)
             paged(tally)

@@ -33,7 +33,6 @@ from grokjax.results.store import GroupStore
 from grokjax.results.writer import StoreWriter
 from grokjax.training.runstate import make_hyper
 
-
 FIRST_NOTE_SECONDS, NOTE_SECONDS, NOTE_SHARE = 5.0, 30.0, 0.005
 """Until the histories of the runs in training are first written for readers; between two times; and the largest share
 of the time that it may take."""
