@@ -6,10 +6,8 @@ import logging
 import traceback
 from pathlib import Path
 
-import matplotlib as mpl
-
 from analysis.figures import FIGURES
-from analysis.figures.style import RC, save
+from analysis.figures.style import Look, looking, save
 from analysis.load import ResultsError, load
 from analysis.report import write_report
 from analysis.study import Definitions, Study, make_study
@@ -52,7 +50,7 @@ def _write(study: Study, path: Path) -> list[Path]:
     folder = path / "figures"
     folder.mkdir(exist_ok=True)
     faults: dict[str, str] = {}
-    with mpl.rc_context(RC):
+    with looking(Look()):
         for kind in FIGURES:
             files, fault = _draw_kind(kind, study, folder)
             written += files

@@ -22,6 +22,7 @@ from analysis.figures.style import (
     definition,
     late_runs,
     missing_runs,
+    points,
     short,
     time_label,
 )
@@ -38,10 +39,11 @@ CELL = (
 def draw(study: Study) -> Iterator[tuple[str, Figure]]:
     """A heat map for each pair of axes, with a panel for each combination of the remaining ones."""
     for x, y in pairs(study):
-        yield file_stem("median_time", x, y), _draw_pair(study, x, y)
+        yield file_stem("median_time", x, y), draw_pair(study, x, y)
 
 
-def _draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
+def draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
+    """The medians on a lattice of two axes."""
     panels = other_panels(study, (x, y))
     figure, drawn = lattices(panels, x, y)
     summaries = [[study.summary(cell.runs) for cell in cells] for _, cells in drawn]
@@ -126,7 +128,7 @@ def _draw_cell(
         ha="center",
         va="center",
         color=ink,
-        fontsize=sizes[0],
+        fontsize=points(sizes[0]),
     )
     ax.text(
         column,
@@ -135,7 +137,7 @@ def _draw_cell(
         ha="center",
         va="center",
         color=ink,
-        fontsize=sizes[1],
+        fontsize=points(sizes[1]),
     )
 
 
