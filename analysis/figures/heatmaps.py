@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.cells import Axis, Cell
-from analysis.figures.labels import fit_ticks
+from analysis.figures.labels import fit_in_cells, fit_ticks
 from analysis.figures.panels import file_stem, lattices, other_panels, pairs, text_size
 from analysis.figures.style import (
     add_caption,
@@ -58,6 +58,7 @@ def draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
     if any_median:
         _add_bar(figure, axes, colours, limits, time_label(study))
     fit_ticks(figure, axes, turn=True)
+    fit_in_cells(figure, axes, len(x.values))
     add_caption(
         *(figure, caption_start(study), definition(study), _explain(study)),
         "" if any_median else "No cell has a median, so there is no scale of colours.",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.cells import Axis, Cell, cells_of
-from analysis.figures.labels import fit_ticks
+from analysis.figures.labels import fit_in_cells, fit_ticks
 from analysis.figures.panels import file_stem, lattices, other_panels, pairs
 from analysis.figures.style import (
     PHASE_COLOURS,
@@ -48,6 +48,7 @@ def draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
             _draw_cell(ax, cell, study.phases[cell.runs])
     _legend(figure, study)
     fit_ticks(figure, [ax for ax, _ in drawn], turn=True)
+    fit_in_cells(figure, [ax for ax, _ in drawn], len(x.values))
     add_caption(figure, caption_start(study), LATTICE, _rule(study), panels.note)
     return figure
 

@@ -44,7 +44,7 @@ RC: Any = {
 }
 CHARACTERS_PER_INCH = 13.5
 NARROW = 5.5
-"""Figures that are narrower, in inches at a font of 10 points, have their legend below and not beside the panels."""
+"""Figures that are narrower, in inches at a font of 10 points, have their legend above and not beside the panels."""
 CAPTION = "caption"
 
 
@@ -96,14 +96,23 @@ def room(figure: Figure) -> float:
     return figure.get_figwidth() * 10 / _wanted().font
 
 
+def most_panels(width: float, height: float) -> int:
+    """How many panels of this size, at a font of 10 points, have room in the size that the reader wants."""
+    look = _wanted()
+    if look.size is None:
+        return 10**6
+    across, down = (side * 10 / look.font for side in look.size)
+    return max(1, int(across / width) * max(1, int(down / height)))
+
+
 def side_legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """A legend beside the panels, or below them where the figure is narrow."""
+    """A legend beside the panels, or above them where the figure is narrow."""
     if room(figure) >= NARROW:
         figure.legend(handles=handles, loc="outside right upper", fontsize=points(9))
         return
     longest = max((len(str(handle.get_label())) for handle in handles), default=1)
     columns = max(1, min(len(handles), int(room(figure) * 14 / (longest + 6))))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=points(8),
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, fontsize=points(8),
                   columnspacing=1.0, handletextpad=0.5)  # fmt: skip
 
 
