@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.commands import figure
+from analysis.commands import compare, figure, table
 from analysis.commands.words import Parser, count, level, positive
 from analysis.draw import draw_everything
 from analysis.load import ResultsError
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-COMMANDS = {"figure": figure.main}
+COMMANDS = {"figure": figure.main, "table": table.main, "compare": compare.main}
 """Commands with a word of their own: words -> files written."""
 
 

@@ -6,8 +6,10 @@ import logging
 import traceback
 from pathlib import Path
 
+from analysis.asked import asked_figures, draw_asked
 from analysis.figures import FIGURES
 from analysis.figures.style import Look, looking, save
+from analysis.latex import write_latex
 from analysis.load import ResultsError, load
 from analysis.report import write_report
 from analysis.study import Definitions, Study, make_study
@@ -45,10 +47,20 @@ def _write(study: Study, path: Path) -> list[Path]:
         write_table(study, path / "runs.csv"),
         write_parquet(study, path / "runs.parquet"),
         write_cells(study, path / "cells.csv"),
+        write_latex(study, path / "cells.tex"),
         *write_report(study, path),
     ]
-    folder = path / "figures"
+    figures, faults = draw_figures(study, path / "figures")
+    written += figures + _draw_asked(study, path / "figures")
+    if faults:
+        raise ResultsError(_undrawn(faults, cut_path(path)))
+    return written
+
+
+def draw_figures(study: Study, folder: Path) -> tuple[list[Path], dict[str, str]]:
+    """Draw all kinds into a folder. Returns the files, and for kinds that could not be drawn why."""
     folder.mkdir(exist_ok=True)
+    written: list[Path] = []
     faults: dict[str, str] = {}
     with looking(Look()):
         for kind in FIGURES:
@@ -57,8 +69,17 @@ def _write(study: Study, path: Path) -> list[Path]:
             if fault is not None:
                 faults[kind] = fault
                 log.warning(f"figure {kind}: {fault}; the other figures are drawn")
-    if faults:
-        raise ResultsError(_undrawn(faults, cut_path(path)))
+    return written, faults
+
+
+def _draw_asked(study: Study, folder: Path) -> list[Path]:
+    """The figures that the configuration asks for. One that these results do not have is told and left out."""
+    written: list[Path] = []
+    for name, asked in asked_figures(study):
+        try:
+            written += draw_asked(study, name, asked, folder)
+        except ResultsError as error:
+            log.warning(f"figures: {name}: {error}; the other figures are drawn")
     return written
 
 

@@ -24,7 +24,7 @@ CLOSE = 1e-6
 
 
 def where(dataset: xr.Dataset, conditions: Sequence[str]) -> xr.Dataset:
-    """The runs that meet all conditions. Raises ResultsError with a sentence, also where none does."""
+    """The runs that meet all conditions, which attrs `where` has. Raises ResultsError with a sentence, also where none does."""
     for condition in conditions:
         kept = _met(dataset, condition)
         if not kept.any():
@@ -32,7 +32,7 @@ def where(dataset: xr.Dataset, conditions: Sequence[str]) -> xr.Dataset:
                 f"--where {cut(condition)}: no run has this; {_values(dataset, condition)}"
             )
         dataset = dataset.isel(run=np.flatnonzero(kept))
-    return dataset
+    return dataset.assign_attrs(where=tuple(conditions))
 
 
 def full_name(given: str, names: Sequence[str], flag: str) -> str:

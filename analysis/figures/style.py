@@ -145,7 +145,9 @@ def caption_start(study: Study) -> str:
     seeds = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     name, n = study.dataset.attrs["name"], study.n_runs
     text = f"{name}: n = {n:,} runs, {seeds} a cell (seeds pooled), budget {study.budget:,} steps."
-    if study.grid_size > n:
+    if chosen := study.dataset.attrs.get("where"):
+        text += f" Only runs with {' and '.join(chosen)}."
+    elif study.grid_size > n:
         text += f" Not begun yet, hence not drawn: {study.grid_size - n:,} of {study.grid_size:,}."
     return text + (f" Training still going on: {going} of {n} runs." if going else "")
 

@@ -24,18 +24,23 @@ MOST_PROBES = 200
 """Probes that the page offers; entries of long vectors come last."""
 
 
-def write_report(study: Study, path: Path, progress: dict[str, Any] | None = None) -> list[Path]:
+def write_report(
+    study: Study,
+    path: Path,
+    progress: dict[str, Any] | None = None,
+    comparison: dict[str, Any] | None = None,
+) -> list[Path]:
     """Write the page and its side files, each whole or not at all. Returns their paths.
 
-    `progress` is what a training tells of itself while it goes on; open pages then follow it.
+    `progress` is what a training tells of itself while it goes on; open pages then follow it. `comparison`: what stands above, where the study has two experiments.
     """
-    data = whole_data(study, path, progress)
+    data = whole_data(study, path, progress) | {"comparison": comparison}
     folder = path / FOLDER
     written = _write_side_files(study, folder, data)
     files = {path / PAGE: page(data)}
     if progress is not None or folder.is_dir():
         folder.mkdir(exist_ok=True)
-        now = {"version": data["version"], "ended": progress is None}
+        now = {"version": data["version"], "ended": progress is None, "progress": progress}
         if progress is not None:
             files[folder / "data.js"] = as_script("grokjaxData", data)
         files[folder / "version.js"] = as_script("grokjaxVersion", now)

@@ -13,10 +13,17 @@ function runCard(data, run) {
     pairs(facts),
     element("h4", {}, "Steps at which an accuracy was first at a level (after, until]"), levelTable(data, run),
     element("h4", {}, "Settings"), pairs(settingsOf(data, run, at)),
+    ...(data.comparison ? [] : lastingParts(data, run, id, at)));
+}
+
+// What only the page of one experiment can tell.
+function lastingParts(data, run, id, at) {
+  return [
     element("h4", {}, "Its weights"),
     element("p", {}, "In the packs below ", element("code", {}, `${data.head.path}/groups/${at("group")}/ended`), ". This writes them to a file:"),
     element("pre", {}, `python -c 'import analysis; analysis.export_weights("${data.head.folder}", "${id}", "${id}.safetensors")'`),
-    element("h4", {}, "Train just this run"), commandOf(data, run, id, at));
+    element("h4", {}, "Train just this run"), commandOf(data, run, id, at),
+  ];
 }
 
 function pairs(list) {
