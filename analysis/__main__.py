@@ -1,13 +1,18 @@
-"""python -m analysis results/x: redraw the table and all figures of a results directory."""
+"""python -m analysis results/x: write the tables, the page report.html and all figures of a results directory.
+
+Other commands (each has --help): figure DIR KIND draws one figure as wanted; table DIR writes the cells as a LaTeX
+table; compare A B puts two experiments on one page; serve DIR shows a folder of results directories in a browser.
+"""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.commands import compare, figure, table
+from analysis.commands import compare, figure, serve, table
 from analysis.commands.words import Parser, count, level, positive
 from analysis.draw import draw_everything
 from analysis.load import ResultsError
@@ -51,12 +56,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-COMMANDS = {"figure": figure.main, "table": table.main, "compare": compare.main}
+COMMANDS = {
+    "figure": figure.main,
+    "table": table.main,
+    "compare": compare.main,
+    "serve": serve.main,
+}
 """Commands with a word of their own: words -> files written."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, or 2 with one sentence on stderr if there is nothing to analyse."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("grokjax").setLevel(logging.INFO)
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         command = COMMANDS.get(words[0]) if words else None
@@ -64,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ResultsError as error:
         print(error, file=sys.stderr)
         return 2
-    print("\n".join(str(path) for path in written))
+    if written:
+        print("\n".join(str(path) for path in written))
     return 0
 
 

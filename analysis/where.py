@@ -24,7 +24,7 @@ CLOSE = 1e-6
 
 
 def where(dataset: xr.Dataset, conditions: Sequence[str]) -> xr.Dataset:
-    """The runs that meet all conditions, which attrs `where` has. Raises ResultsError with a sentence, also where none does."""
+    """The runs that meet all conditions, which attrs `where` has. Raises ResultsError, also where none does."""
     for condition in conditions:
         kept = _met(dataset, condition)
         if not kept.any():

@@ -32,7 +32,8 @@ def write_report(
 ) -> list[Path]:
     """Write the page and its side files, each whole or not at all. Returns their paths.
 
-    `progress` is what a training tells of itself while it goes on; open pages then follow it. `comparison`: what stands above, where the study has two experiments.
+    `progress` is what a training tells of itself while it goes on; open pages then follow it. `comparison`: what stands
+    above, where the study has two experiments.
     """
     data = whole_data(study, path, progress) | {"comparison": comparison}
     folder = path / FOLDER

@@ -18,6 +18,7 @@ import numpy as np
 
 from grokjax.driver import resume
 from grokjax.driver.batch import Batch
+from grokjax.driver.notes import Notes
 from grokjax.driver.recorder import Recorder
 from grokjax.driver.tally import Tally, begin_tally
 from grokjax.engine.capacity import likely_length
@@ -32,10 +33,6 @@ from grokjax.results.checkpoint import Checkpoints, Meta
 from grokjax.results.store import GroupStore
 from grokjax.results.writer import StoreWriter
 from grokjax.training.runstate import make_hyper
-
-FIRST_NOTE_SECONDS, NOTE_SECONDS, NOTE_SHARE = 5.0, 30.0, 0.005
-"""Until the histories of the runs in training are first written for readers; between two times; and the largest share
-of the time that it may take."""
 
 
 class Chunk(NamedTuple):
@@ -79,7 +76,6 @@ class GroupTrainer:
         self.batch = Batch(program, slots, make_hyper(group.first), self.pace.timed)
         self.search = _make_search(program, group.hash, fixed=execution.slots is not None)
         self._in_flight: collections.deque[Chunk] = collections.deque()
-        self._note_at = 0.0
         self.unsaved = False
         """Whether trained chunks are not completely on disk."""
 
@@ -88,8 +84,7 @@ class GroupTrainer:
     def train(self, interrupted: Callable[[], bool] = lambda: False) -> Tally:
         """Train until every run has ended. After a signal, saves the state and raises Interrupted."""
         self.batch.allocate()
-        slots, saved = self.batch.slots, time.monotonic()
-        self._note_at = saved + FIRST_NOTE_SECONDS
+        slots, saved, notes = self.batch.slots, time.monotonic(), Notes(self.recorder)
         self.pace.restart()
         while not slots.done or self._in_flight or self.recorder.holds_states:
             self._fill()
@@ -98,7 +93,7 @@ class GroupTrainer:
             self.recorder.write_states()
             self._read(self.pace.lag if slots.running and not self.search.searching else 0)
             self._compact()
-            self._note_progress()
+            notes.write_if_due()
             stop = interrupted()
             if stop or time.monotonic() - saved > self.execution.checkpoint_seconds:
                 self._checkpoint(wait=stop)
@@ -177,14 +172,6 @@ class GroupTrainer:
         if self.batch.slots.compaction():
             self._read(0)  # what is in flight speaks of the old slots
             self.batch.compact()
-
-    def _note_progress(self) -> None:
-        """From time to time write the histories of the runs in training, so that a reader can follow them."""
-        began = time.monotonic()
-        if began >= self._note_at:
-            self.recorder.note_progress()
-            took = time.monotonic() - began
-            self._note_at = began + max(NOTE_SECONDS, took / NOTE_SHARE)
 
     def _checkpoint(self, wait: bool) -> None:
         """Read all chunks, write the histories, then save the state that belongs to them."""
