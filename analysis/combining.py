@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,9 +40,15 @@ def combined(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
         "path": "", "name": " and ".join(parts), "axes": axes,
         "settings": _common([d.attrs["settings"] for d in datasets]),
         "budget": max(d.attrs["budget"] for d in datasets),
+        "grid": sum(_grid(d) for d in datasets),
         "unverified": sum(d.attrs["unverified"] for d in datasets),
     }  # fmt: skip
     return xr.Dataset({"value": (("run", "eval", "probe"), value)}, coordinates, attrs)
+
+
+def _grid(dataset: xr.Dataset) -> int:
+    """Runs that an experiment asks for."""
+    return math.prod(len(values) for values in dataset.attrs["axes"].values())
 
 
 def _axes(parts: Mapping[str, xr.Dataset]) -> dict[str, list[Any]]:

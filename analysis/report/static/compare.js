@@ -8,7 +8,7 @@ function renderComparison(data) {
   const head = ["cell", ...names.flatMap((name) => [`n ${name}`, `median ${name}`]), "difference", "95 % interval", "log-rank p", "p, adjusted"];
   const rows = cells.map((cell) => [
     cell.label, ...[0, 1].flatMap((i) => [cell.n[i], finite(cell.median[i])]),
-    finite(cell.difference), cell.low === null && cell.high === null ? "" : `${finite(cell.low)} to ${finite(cell.high)}`, pWords(cell.p), pWords(cell.adjusted),
+    finite(cell.difference), cell.low === null ? "" : cell.low === cell.high ? cell.low : `${finite(cell.low)} to ${finite(cell.high)}`, pWords(cell.p), pWords(cell.adjusted),
   ]);
   fill(section, element("h2", {}, `${names[1]} compared with ${names[0]}`), element("p", {}, note),
     element("div", { class: "scroll" }, element("table", {},

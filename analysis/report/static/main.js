@@ -7,12 +7,28 @@ function change(changes) {
   return render();
 }
 
+// Other cells or runs: what does not depend on them stays, and the curves come before the table.
+async function reselect(changes) {
+  Object.assign(view.state, changes);
+  writeState(view.state);
+  findRun();
+  markCells();
+  paintDiagram();
+  await renderDetails();
+  renderTable();
+}
+
+function findRun() {
+  const { data, state } = view;
+  view.runIndex = state.run === null ? -1 : everyone(data).find((run) => textAt(data.columns.id, run) === state.run);
+}
+
 async function render() {
   const { data, state } = view;
   fitState(state, data);
   writeState(state);
   document.documentElement.dataset.theme = state.theme;
-  view.runIndex = state.run === null ? -1 : everyone(data).find((run) => textAt(data.columns.id, run) === state.run);
+  findRun();
   renderHead();
   renderComparison(data);
   renderChoices();
@@ -54,14 +70,19 @@ function renderDiagram() {
   const layout = layOut(data, state, Math.max(280, byId("left").clientWidth - 20));
   measureCells(data, state, layout);
   view.layout = layout;
+  markCells();
+  paintDiagram();
+  const chosen = layout.measure.label(state.level);
+  canvas.setAttribute("aria-label", `Diagram of ${chosen}: ${layout.cells.length} cells. Arrow keys move, Enter selects, Shift and Enter adds.`);
+}
+
+function markCells() {
+  const { data, state, layout } = view;
   const picked = new Set(pickedRuns(data, state));
   for (const cell of layout.cells) {
     cell.selected = state.cells.some((key) => sameKey(key, cell.key));
     cell.picked = !cell.selected && cell.runs.some((run) => picked.has(run) || run === view.runIndex);
   }
-  paintDiagram();
-  const chosen = layout.measure.label(state.level);
-  canvas.setAttribute("aria-label", `Diagram of ${chosen}: ${layout.cells.length} cells. Arrow keys move, Enter selects, Shift and Enter adds.`);
 }
 
 function paintDiagram() {
@@ -85,11 +106,11 @@ function selectCell(cell, add) {
   const others = cells.filter((key) => !sameKey(key, cell.key));
   const next = add ? (there ? others : [...cells, cell.key]) : there && cells.length === 1 ? [] : [cell.key];
   announce(`${cellWords(view.state, view.layout, cell).join("; ")}: ${next.length > others.length || !there ? "selected" : "not selected"}`);
-  return change({ cells: next, run: null, ...(add ? {} : { picked: [] }) });
+  return reselect({ cells: next, run: null, ...(add ? {} : { picked: [] }) });
 }
 
 function chooseRun(run) {
-  return change({ run: run === null ? null : textAt(view.data.columns.id, run) });
+  return reselect({ run: run === null ? null : textAt(view.data.columns.id, run) });
 }
 
 async function renderDetails() {
@@ -194,8 +215,8 @@ function listen() {
     waiting = setTimeout(() => { view.state.filter = event.target.value; writeState(view.state); renderTable(); }, 150);
   });
   byId("more").addEventListener("click", () => { view.rowsShown += 4 * PAGE_ROWS; renderTable(); });
-  byId("pick").addEventListener("click", () => change({ picked: view.rows.map((run) => textAt(view.data.columns.id, run)) }));
-  byId("clear").addEventListener("click", () => change({ picked: [], cells: [], run: null }));
+  byId("pick").addEventListener("click", () => reselect({ picked: view.rows.map((run) => textAt(view.data.columns.id, run)) }));
+  byId("clear").addEventListener("click", () => reselect({ picked: [], cells: [], run: null }));
   byId("csv").addEventListener("click", saveCsv);
   byId("svg").addEventListener("click", () => save(diagramSvg(), "image/svg+xml", fileName("diagram", "svg")));
   byId("png").addEventListener("click", () => savePng(canvas, fileName("diagram", "png")));
@@ -210,6 +231,8 @@ function showInputs() {
   byId("filter").value = view.state.filter;
   byId("theme").value = view.state.theme;
 }
+
+window.grokjax = { view, follow }; // for the console of the browser
 
 async function begin() {
   view.data = await unpackData(JSON.parse(byId("data").textContent));

@@ -83,5 +83,5 @@ function bodyRow(data, state, columns, run, selected) {
 
 function togglePicked(id) {
   const { picked } = view.state;
-  change({ picked: picked.includes(id) ? picked.filter((other) => other !== id) : [...picked, id] });
+  reselect({ picked: picked.includes(id) ? picked.filter((other) => other !== id) : [...picked, id] });
 }
