@@ -24,7 +24,7 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 try:
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import Error, sync_playwright
 except ImportError:
     sync_playwright = None
 
@@ -94,12 +94,29 @@ def state_of(page):
 
 
 def click_cell(page, number, add=False):
-    """Click in the middle of a cell, and wait for its curves."""
+    """Click in the middle of a cell, and wait for curves."""
     x, y, w, h = page.evaluate(f"grokjax.view.layout.cells[{number}].rect")
     page.locator("#diagram").click(
         position={"x": x + w / 2, "y": y + h / 2}, modifiers=["Shift"] if add else []
     )
     page.wait_for_selector(".chart canvas")
+
+
+def wait_until(page, script, arg=None, seconds=30):
+    """By asking again and again: the page's own rules forbid what Playwright's waiting does."""
+    until = time.monotonic() + seconds
+    while True:
+        # Between two pages there may be nothing to ask.
+        with contextlib.suppress(Error):
+            if page.evaluate(script, arg):
+                return
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def counts(page, text):
+    """Wait until the line above the table begins so."""
+    wait_until(page, "t => document.querySelector('#count').textContent.startsWith(t)", text)
 
 
 def lines(page, chart=0):
@@ -123,11 +140,9 @@ def test_a_click_shows_the_curves_and_the_median_of_each_cell(page, results):
         assert key == [
             {name: float(cell[name]) for name in ("split.train_fraction", "optimizer.weight_decay")}
         ]
-        page.wait_for_function(
-            "n => document.querySelectorAll('.chart').length === 3 && document.querySelector('#selection')"
-            ".textContent.startsWith(n + ' runs')",
-            arg=cell["n"],
-        )
+        shown = "n => document.querySelector('#selection').textContent.startsWith(n + ' runs')"
+        wait_until(page, shown, cell["n"])
+        wait_until(page, "document.querySelectorAll('.chart canvas').length === 3")
         assert lines(page) == 2 * int(cell["n"])
         assert float(median(page)) == float(cell["median"])
     assert "7 selected" in page.locator("#count").inner_text()
@@ -167,13 +182,13 @@ def test_the_keyboard_does_what_the_mouse_does(page, results):
 def test_the_table_filters_sorts_and_says_what_is_wrong(page, results):
     open_page(page, results)
     page.fill("#filter", "weight_decay >= 1 and train_fraction = 0.8")
-    page.wait_for_function("document.querySelector('#count').textContent.startsWith('7 of 42')")
+    counts(page, "7 of 42")
     page.click("th button:has-text('seed')")
     place = page.locator("#runs thead th").all_inner_texts().index("seed ▲") + 1
     seeds = page.locator(f"#runs tbody td:nth-child({place})").all_inner_texts()
     assert seeds == [str(seed) for seed in range(7)]
     page.fill("#filter", "colour = red")
-    page.wait_for_function("document.querySelector('#problem').textContent.includes('colour')")
+    wait_until(page, "document.querySelector('#problem').textContent.includes('colour')")
 
 
 def test_what_is_selected_can_be_saved_as_csv(page, results, tmp_path):
@@ -203,7 +218,7 @@ def test_axes_change_and_the_address_brings_the_view_back(page, results):
     click_cell(page, 0)
     click_cell(page, 1, add=True)
     page.fill("#filter", "seed < 3")
-    page.wait_for_function("document.querySelector('#count').textContent.startsWith('18 of 42')")
+    counts(page, "18 of 42")
     before = page.url, state_of(page)
     page.reload()
     page.wait_for_selector("html[data-ready]")
@@ -263,11 +278,11 @@ def test_an_open_page_takes_up_new_runs_and_keeps_its_selection(page, results, t
     selected = state_of(page)["cells"]
     write_report(study, path, {"done": 40, "runs": 42, "seconds_left": 1})
     page.evaluate("grokjax.follow()")
-    page.wait_for_function("document.querySelector('#count').textContent.startsWith('42 of 42')")
+    counts(page, "42 of 42")
     assert state_of(page)["cells"] == selected
     write_report(study, path)
     page.evaluate("grokjax.follow()")
-    page.wait_for_function("document.querySelector('#live')?.hidden")
+    wait_until(page, "document.querySelector('#live').hidden")
     page.wait_for_selector("html[data-ready]")
     page.wait_for_selector(".chart canvas")
     assert state_of(page)["cells"] == selected
@@ -313,8 +328,8 @@ def test_a_training_is_watched_from_its_first_runs_to_its_end(page, tmp_path):
         assert page.locator("#live").is_visible()
         first = page.evaluate("grokjax.view.data.n")
         click_cell(page, 0)
-        page.wait_for_function("n => grokjax.view.data.n > n", arg=first, timeout=400_000)
-        page.wait_for_selector("#live", state="hidden", timeout=400_000)
+        wait_until(page, "n => grokjax.view.data.n > n", first, 400)
+        wait_until(page, "document.querySelector('#live').hidden", seconds=400)
         assert training.wait(200) == 0
     finally:
         training.kill()
