@@ -15,7 +15,7 @@ async function reselect(changes) {
   markCells();
   paintDiagram();
   await renderDetails();
-  renderTable();
+  setTimeout(showRows); // after the curves are on the screen
 }
 
 function findRun() {
@@ -242,6 +242,8 @@ async function begin() {
   await render();
   document.documentElement.dataset.ready = "1";
   setInterval(follow, POLL);
+  // So that the first click does not wait for them.
+  for (const probe of Object.keys(view.data.curves).slice(0, 4)) setTimeout(() => curveBlock(view.data, probe, 0), 200);
 }
 
 begin().catch((error) => {

@@ -64,9 +64,12 @@ function runsInView(data, state) {
 
 // Runs of a selected cell, given as values of axes.
 function runsOfCell(data, cell) {
-  const wanted = Object.entries(cell).map(([name, value]) => [axisOf(data, name), value]);
-  if (wanted.some(([axis]) => !axis)) return [];
-  return everyone(data).filter((run) => wanted.every(([axis, value]) => axis.values[axis.code[run]] === value));
+  const axes = Object.keys(cell).map((name) => axisOf(data, name));
+  if (axes.includes(null)) return [];
+  const codes = axes.map((axis) => axis.values.indexOf(cell[axis.name]));
+  const runs = [];
+  for (let run = 0; run < data.n; run++) if (axes.every((axis, a) => axis.code[run] === codes[a])) runs.push(run);
+  return runs;
 }
 
 function selectedRuns(data, state) {

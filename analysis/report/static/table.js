@@ -36,7 +36,7 @@ function tableRuns(data, state) {
 
 // Missing values come last, whatever the direction: the caller's sign is undone for them.
 function compared(a, b) {
-  if (typeof a === "string" || typeof b === "string") return String(a).localeCompare(String(b));
+  if (typeof a === "string" || typeof b === "string") return a < b ? -1 : a > b ? 1 : 0;
   if (Number.isNaN(a) || Number.isNaN(b)) return (Number.isNaN(a) - Number.isNaN(b)) * view.state.sort[1];
   return a - b;
 }
@@ -51,6 +51,12 @@ function renderTable() {
     problem.textContent = error.message;
     view.rows = view.rows ?? everyone(data);
   }
+  showRows();
+}
+
+// The rows as they are sorted and filtered already; which of them are selected may have changed.
+function showRows() {
+  const { data, state } = view;
   view.rowsShown = Math.max(PAGE_ROWS, Math.min(view.rowsShown ?? PAGE_ROWS, view.rows.length));
   const columns = tableColumns(data, state.level);
   const selected = new Set(selectedRuns(data, state));
