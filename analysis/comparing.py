@@ -74,7 +74,7 @@ def _log_rank(first: Times, second: Times) -> float | None:
     if not (first[1].any() or second[1].any()):
         return None
     samples = [CensoredData.right_censored(time, ~hit) for time, hit in (first, second)]
-    p = float(logrank(*samples).pvalue)
+    p = float(logrank(samples[0], samples[1]).pvalue)
     return None if math.isnan(p) else p
 
 

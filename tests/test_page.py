@@ -316,11 +316,11 @@ def test_the_server_lists_all_and_serves_their_pages(page, results):
 def test_a_training_is_watched_from_its_first_runs_to_its_end(page, tmp_path):
     """The real thing: run.py writes the page, and the open page follows it to the end without a hand."""
     out = tmp_path / "quick"
-    words = ["configs/quickstart.yaml", "train.steps=2500", "axes.split.train_fraction=[0.4, 0.8]"]
+    words = ["configs/quickstart.yaml", "train.steps=800", "axes.split.train_fraction=[0.4, 0.8]"]
     words += ["axes.optimizer.weight_decay=[1, 3]", "--out", str(out)]
     training = subprocess.Popen([sys.executable, "run.py", *words], stderr=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 400
+        until = time.monotonic() + 900
         while not (out / "report.html").exists():
             assert time.monotonic() < until and training.poll() is None
             time.sleep(0.2)
@@ -328,8 +328,8 @@ def test_a_training_is_watched_from_its_first_runs_to_its_end(page, tmp_path):
         assert page.locator("#live").is_visible()
         first = page.evaluate("grokjax.view.data.n")
         click_cell(page, 0)
-        wait_until(page, "n => grokjax.view.data.n > n", first, 400)
-        wait_until(page, "document.querySelector('#live').hidden", seconds=400)
+        wait_until(page, "n => grokjax.view.data.n > n", first, 900)
+        wait_until(page, "document.querySelector('#live').hidden", seconds=900)
         assert training.wait(200) == 0
     finally:
         training.kill()

@@ -64,7 +64,7 @@ def fit_in_cells(figure: Figure, panels: Iterable[Axes], columns: int) -> None:
     widest = max((text.get_window_extent().width for text in texts), default=0.0)
     if widest > CELL_SHARE * room:
         for text in texts:
-            text.set_fontsize(text.get_fontsize() * CELL_SHARE * room / widest)
+            text.set_fontsize(float(text.get_fontsize()) * CELL_SHARE * room / widest)
 
 
 def standing_apart(boxes: Sequence[BboxBase]) -> list[int]:

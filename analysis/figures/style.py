@@ -67,7 +67,7 @@ def _wanted() -> Look:
 def looking(look: Look) -> Iterator[None]:
     """Figures that are drawn in this block look so."""
     token = _look.set(look)
-    font = {"font.size": look.font, "axes.titlesize": look.font}
+    font: Any = {"font.size": look.font, "axes.titlesize": look.font}
     try:
         with mpl.rc_context({**RC, **font}):
             yield

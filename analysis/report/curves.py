@@ -41,7 +41,7 @@ def curve(study: Study, probe: str, runs: slice, grid: np.ndarray) -> dict[str, 
     chosen = np.full((len(value), most), np.nan)
     for number in np.unique(grid[runs]):
         mine = grid[runs] == number
-        points = thinned(history.step[mine][0], np.isfinite(value[mine]).any(0), most)
+        points = thinned(history.step[mine][0], np.asarray(np.isfinite(value[mine]).any(0)), most)
         steps[int(number)] = history.step[mine][0][points].tolist()
         chosen[mine, : len(points)] = value[mine][:, points]
     codes, scale = rounded(chosen, top, probe.endswith("accuracy"))
