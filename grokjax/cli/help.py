@@ -21,8 +21,8 @@ usage: python run.py CONFIG.yaml [setting=value ...] [--plan] [--out DIR] [--no-
        python run.py --verify DIR
        python run.py --measure DIR ['measurements=[{kind: pruning}, ...]']
 
-Trains the grid of CONFIG.yaml, or continues it, and writes tables, figures and the page report.html
-into results/<name>; the page also while training.
+Trains the grid of CONFIG.yaml, or continues it, and writes tables, figures and the page
+report.html into results/<name>; the page also while training.
 
   setting=value   replaces the value of a setting, a list or an axis: task.p=47
                   'axes.seed=[0, 1]'; axes.seed=null removes the axis

@@ -79,8 +79,6 @@ class GroupTrainer:
         self.unsaved = False
         """Whether trained chunks are not completely on disk."""
 
-    # -- the loop ----------------------------------------------------------------------------------------------------
-
     def train(self, interrupted: Callable[[], bool] = lambda: False) -> Tally:
         """Train until every run has ended. After a signal, saves the state and raises Interrupted."""
         self.batch.allocate()
