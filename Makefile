@@ -30,10 +30,10 @@ plan: $(USER_ENV) ## say what CONFIG would cost, without training
 
 # Compiled without optimising, because each program runs once; `make soak` compiles as users do.
 test: $(DEV_ENV) ## run the tests that take seconds
-	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" .venv-dev/bin/python -m pytest -n auto -m "not soak"
+	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" .venv-dev/bin/python -m pytest -rs -n auto -m "not soak"
 
 soak: $(DEV_ENV) ## run the tests that take minutes
-	.venv-dev/bin/python -m pytest -n auto -m soak
+	.venv-dev/bin/python -m pytest -rs -n auto -m soak
 
 check: $(DEV_ENV) ## format, lint, order of imports and types
 	.venv-dev/bin/ruff format --check .

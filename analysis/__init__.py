@@ -5,6 +5,7 @@ from grokjax import signals
 if signals.being_run():
     signals.watch()  # before the imports below, which take seconds
 
+from analysis.chosen import figure
 from analysis.draw import draw_everything
 from analysis.load import ResultsError, load
 from analysis.phases import PhaseRule, classify, probabilities
@@ -21,6 +22,7 @@ __all__ = [
     "classify",
     "draw_everything",
     "export_weights",
+    "figure",
     "kaplan_meier_median",
     "load",
     "make_study",

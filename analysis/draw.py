@@ -1,4 +1,4 @@
-"""Writes the table and draws all figures of a results directory."""
+"""Writes the tables, the page and all figures of a results directory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import logging
 import traceback
 from pathlib import Path
 
-import matplotlib as mpl
-
+from analysis.asked import asked_figures, draw_asked
 from analysis.best import best_of
 from analysis.figures import FIGURES
-from analysis.figures.style import RC, save
+from analysis.figures.style import Look, looking, save
+from analysis.latex import write_latex
 from analysis.load import ResultsError, load
+from analysis.report import write_report
 from analysis.study import Definitions, Study, make_study
 from analysis.table import write_cells, write_parquet, write_table
 from grokjax.quoting import cut, cut_path
@@ -24,7 +25,9 @@ DEFAULT = Definitions()
 def draw_everything(
     path: str | Path, definitions: Definitions = DEFAULT, best: str | None = None
 ) -> list[Path]:
-    """Write runs.csv, runs.parquet, cells.csv, figures/*.png and *.pdf below `path`. Returns the paths written.
+    """Write runs.csv, runs.parquet, cells.csv, report.html, figures/*.png and *.pdf below `path`.
+
+    Returns the paths written.
 
     `best`: an axis; of the runs that differ only in it, only the best one counts (analysis.best.best_of).
 
@@ -50,19 +53,39 @@ def _write(study: Study, path: Path) -> list[Path]:
         write_table(study, path / "runs.csv"),
         write_parquet(study, path / "runs.parquet"),
         write_cells(study, path / "cells.csv"),
+        write_latex(study, path / "cells.tex"),
+        *write_report(study, path),
     ]
-    folder = path / "figures"
+    figures, faults = draw_figures(study, path / "figures")
+    written += figures + _draw_asked(study, path / "figures")
+    if faults:
+        raise ResultsError(_undrawn(faults, cut_path(path)))
+    return written
+
+
+def draw_figures(study: Study, folder: Path) -> tuple[list[Path], dict[str, str]]:
+    """Draw all kinds into a folder. Returns the files, and for kinds that could not be drawn why."""
     folder.mkdir(exist_ok=True)
+    written: list[Path] = []
     faults: dict[str, str] = {}
-    with mpl.rc_context(RC):
+    with looking(Look()):
         for kind in FIGURES:
             files, fault = _draw_kind(kind, study, folder)
             written += files
             if fault is not None:
                 faults[kind] = fault
                 log.warning(f"figure {kind}: {fault}; the other figures are drawn")
-    if faults:
-        raise ResultsError(_undrawn(faults, cut_path(path)))
+    return written, faults
+
+
+def _draw_asked(study: Study, folder: Path) -> list[Path]:
+    """The figures that the configuration asks for. One that these results do not have is told and left out."""
+    written: list[Path] = []
+    for name, asked in asked_figures(study):
+        try:
+            written += draw_asked(study, name, asked, folder)
+        except ResultsError as error:
+            log.warning(f"figures: {name}: {error}; the other figures are drawn")
     return written
 
 

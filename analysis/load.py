@@ -34,7 +34,7 @@ def load(path: str | Path) -> xr.Dataset:
     Groups may evaluate at different steps, so `step` is (run, eval), float64 with NaN behind a
     run's last planned evaluation (exact up to 2^53, and drawn as a gap). Every run coordinate of
     any store is there, NaN or '' where a group does not know it, besides `group` and `stop_level`
-    (of the validation accuracy, NaN without one). `attrs`: path, name, axes (name -> values),
+    (of the validation accuracy, NaN without one). `attrs`: path, name, axes (name -> values), settings,
     budget (steps, of the run with the largest), unverified (number of runs that an older version
     wrote without checksums). Every history is compared with its checksum; runs whose results are
     damaged or lost count as not trained, with a warning. More than 512 MiB of histories stay on
@@ -71,6 +71,7 @@ def _load(path: Path, settings: dict[str, Any]) -> xr.Dataset:
         path=str(path),
         name=str(settings.get("name", path.name)),
         axes=settings.get("axes") or {},
+        settings=settings,
         budget=_budget(dataset),
         unverified=sum(len(store.unverified) for _, store in stores),
     )

@@ -43,7 +43,8 @@ class Study:
     @property
     def grid_size(self) -> int:
         """Runs that the experiment asks for, those included that no store has yet."""
-        return math.prod(len(values) for values in self.dataset.attrs["axes"].values())
+        attrs = self.dataset.attrs
+        return attrs.get("grid", math.prod(len(values) for values in attrs["axes"].values()))
 
     @property
     def status(self) -> NDArray[np.str_]:

@@ -94,6 +94,11 @@ def write_cells(study: Study, path: Path) -> Path:
     return _write(cell_columns(study), path)
 
 
+def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Write rows that all have the same fields, whole or not at all."""
+    return _write({name: [row[name] for row in rows] for name in rows[0]}, path)
+
+
 def _write(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path) -> Path:
     with (
         replacing(path, own_name(path)) as aside,

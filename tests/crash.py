@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from grokjax.cli.commands import main
-from grokjax.driver import recorder
+from grokjax.driver import notes, recorder
 from grokjax.driver.trainer import GroupTrainer
 from grokjax.engine.program import Program
 from grokjax.results import pack_writing
@@ -25,6 +25,7 @@ POINTS = {
     "between histories and checkpoint": (StoreWriter, "write_running", 0.0),
     "while packs are merged": (pack_writing, "write", 0.0),
     "after packs were merged": (pack_writing, "replace", 0.0),
+    "after histories were noted": (recorder.Recorder, "note_progress", 0.0),
     "after a refill": (GroupTrainer, "_fill", 0.0),
     "after an admission": (StoreWriter, "admit", 0.0),
     "after a restore": (Checkpoints, "restore", 0.0),
@@ -53,5 +54,7 @@ def arm(point: str, count: int) -> None:
 if __name__ == "__main__":
     # A file at every visit: how often a point is reached must not depend on how fast the machine is.
     recorder.FLUSH_SECONDS = 0.0
+    noted = sys.argv[1] == "after histories were noted"
+    notes.FIRST_SECONDS, notes.SECONDS, notes.SHARE = (0.0, 0.0, 1e9) if noted else (1e9, 1e9, 1.0)
     arm(sys.argv[1], int(sys.argv[2]))
     sys.exit(main(sys.argv[3:]))

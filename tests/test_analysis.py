@@ -312,13 +312,15 @@ def test_everything_is_drawn_whole_and_twice_with_the_same_names(results, tmp_pa
     expected = {"curves", "probes", "time_split.train_fraction", "time_model.n_layers"} | {
         f"{kind}_split.train_fraction_model.n_layers" for kind in ("median_time", "phases")
     }
-    tables, written = written[:3], written[3:]
-    assert [file.name for file in tables] == ["runs.csv", "runs.parquet", "cells.csv"]
+    others, written = written[:5], written[5:]
+    names = ["runs.csv", "runs.parquet", "cells.csv", "cells.tex", "report.html"]
+    assert [file.name for file in others] == names
     assert {file.name for file in written} == {
-        stem + end for stem in expected for end in (".png", ".pdf")
+        stem + end for stem in expected for end in (".png", ".pdf", ".txt")
     }
     for file in written:
-        assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"%PDF")
+        begins = {".png": b"\x89PNG", ".pdf": b"%PDF", ".txt": b"demo: n = 24 runs"}
+        assert file.read_bytes().startswith(begins[file.suffix])
     assert set((path / "figures").iterdir()) == set(written)
 
 
@@ -389,7 +391,7 @@ def test_a_figure_that_fails_leaves_the_others_drawn(tmp_path, monkeypatch, caps
     assert err.startswith(f"{path}: 1 of 3 kinds of figures could not be drawn (wrong: {name}")
     assert "(test_analysis.py:" in err or wrong is fails_later
     assert f"figure wrong: {name}" in caplog.text
-    drawn = {"curves.png", "curves.pdf"} | (
+    drawn = {"curves.png", "curves.pdf", "curves.txt"} | (
         {"half.png", "half.pdf"} if wrong is fails_later else set()
     )
     assert {file.name for file in (path / "figures").iterdir()} == drawn

@@ -34,7 +34,9 @@ from analysis.figures.style import (
     late_runs,
     missing_runs,
     new_figure,
+    points,
     short,
+    side_legend,
     time_label,
 )
 from analysis.study import Study
@@ -64,10 +66,11 @@ def draw(study: Study) -> Iterator[tuple[str, Figure]]:
     """A figure for each axis. Lines are the values of the first other axis, panels those of the remaining axes."""
     for x in study.axes:
         second = next((axis for axis in study.axes if axis is not x), None)
-        yield file_stem("time", x), _draw_axis(study, x, second)
+        yield file_stem("time", x), draw_axis(study, x, second)
 
 
-def _draw_axis(study: Study, x: Axis, second: Axis | None) -> Figure:
+def draw_axis(study: Study, x: Axis, second: Axis | None) -> Figure:
+    """Time against one axis, with a line for each value of the second."""
     panels = other_panels(study, (x,) if second is None else (x, second))
     rows, columns = rows_and_columns(len(panels.cells))
     whole = len(lines_of(second)) <= MOST_IN_LEGEND
@@ -83,8 +86,8 @@ def _draw_axis(study: Study, x: Axis, second: Axis | None) -> Figure:
         ax.tick_params(labelbottom=place + columns >= len(panels.cells))
     for ax in unused:
         ax.remove()
-    figure.supxlabel(x.label, fontsize=10)
-    figure.supylabel(time_label(study), fontsize=10)
+    figure.supxlabel(x.label, fontsize=points(10))
+    figure.supylabel(time_label(study), fontsize=points(10))
     _add_legend(figure, used, second, handles)
     counts = [text for ax, p in zip(used, panels.cells, strict=True)
               for text in _draw_counts(ax, study, x, p.runs)]  # fmt: skip
@@ -105,10 +108,12 @@ def _draw_axis(study: Study, x: Axis, second: Axis | None) -> Figure:
 
 def _add_legend(figure: Figure, panels: list[Axes], second: Axis | None, handles: list) -> None:
     if second is not None and has_colour_bar(second):
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=9)
+        figure.legend(
+            handles=handles, loc="outside upper center", ncols=len(handles), fontsize=points(9)
+        )
         add_colour_bar(figure, panels, second)
     else:
-        figure.legend(handles=handles, loc="outside right upper", fontsize=9)
+        side_legend(figure, handles)
 
 
 def _draw_panel(
@@ -125,7 +130,7 @@ def _draw_panel(
     scale(ax, x)
     if not study.reached.of(runs).hit.any():
         ax.text(*(0.5, 0.45, arrivals(study, runs)), transform=ax.transAxes, ha="center",
-                va="center", fontsize=9, color="#303030")  # fmt: skip
+                va="center", fontsize=points(9), color="#303030")  # fmt: skip
 
 
 def _scale_time(ax: Axes, study: Study) -> None:
@@ -202,7 +207,7 @@ def _draw_counts(ax: Axes, study: Study, x: Axis, runs: NDArray[np.int64]) -> li
     hits = [(cell.index[0], study.reached.of(cell.runs).hit) for cell in cells_of((x,), runs)]
     return [
         ax.text(*(moved(x, index, 0), 0.995, f"{hit.sum()}/{len(hit)}"), color="#505050",
-                transform=ax.get_xaxis_transform(), ha="center", va="top", fontsize=7.5,
+                transform=ax.get_xaxis_transform(), ha="center", va="top", fontsize=points(7.5),
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
         for index, hit in hits
     ]  # fmt: skip

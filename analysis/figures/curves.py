@@ -18,13 +18,19 @@ from analysis.figures.style import (
     VAL,
     add_caption,
     caption_start,
+    most_panels,
     new_figure,
     percent,
+    room,
     some_rows,
 )
 from analysis.study import Study, series
 
 COLOURS = {"train": TRAIN, "val": VAL}
+SMALLEST = (1.9, 2.6)
+"""Inches that a cell needs, at a font of 10 points."""
+TITLE_CHARACTERS = 11
+"""Of a title in an inch."""
 NAMES = {"train": "training", "val": "validation"}
 DEFINITION = (
     "Thin lines: single runs, 200 of them where there are more. "
@@ -36,13 +42,14 @@ DEFINITION = (
 
 def draw(study: Study) -> Iterator[tuple[str, Figure]]:
     """One figure, with accuracy above loss for up to six cells."""
-    cells = representative_cells(study)
+    cells = representative_cells(study, min(MAX_PANELS, most_panels(*SMALLEST)))
     rows, columns = rows_and_columns(len(cells))
     figure = new_figure(max(3.4 * columns + 0.4, 5.5), 4.2 * rows + 0.3)
     grid = figure.subplots(2 * rows, columns, squeeze=False, sharex=True, sharey="row")
     for place, cell in enumerate(cells):
         row, column = divmod(place, columns)
-        _draw_cell(study, cell, grid[2 * row, column], grid[2 * row + 1, column])
+        width = int(TITLE_CHARACTERS * room(figure) / columns)
+        _draw_cell(study, cell, grid[2 * row, column], grid[2 * row + 1, column], width)
     _limit(study, grid)
     _label(grid, len(cells), columns)
     handles, labels = grid[0, 0].get_legend_handles_labels()
@@ -51,12 +58,12 @@ def draw(study: Study) -> Iterator[tuple[str, Figure]]:
     yield "curves", figure
 
 
-def representative_cells(study: Study) -> list[Cell]:
+def representative_cells(study: Study, most: int = MAX_PANELS) -> list[Cell]:
     """All cells if there are few, else those at evenly spaced ranks of the median time (without a median: last)."""
     cells = study.cells()
-    if len(cells) <= MAX_PANELS:
+    if len(cells) <= most:
         return cells
-    return evenly(sorted(cells, key=lambda cell: _slowness(study, cell)), MAX_PANELS)
+    return evenly(sorted(cells, key=lambda cell: _slowness(study, cell)), most)
 
 
 def _choice(study: Study, shown: int) -> str:
@@ -88,11 +95,11 @@ def aligned(study: Study, probe: str, runs: NDArray[np.int64]) -> tuple[np.ndarr
     return steps[steps > 0], values[:, steps > 0]
 
 
-def _draw_cell(study: Study, cell: Cell, upper: Axes, lower: Axes) -> None:
+def _draw_cell(study: Study, cell: Cell, upper: Axes, lower: Axes, title_width: int) -> None:
     place = describe(study.axes, cell.index)
     n = f"n\u00a0=\u00a0{len(cell.runs)}"  # no-break spaces: it stays on one line
     title = f"{place} ({n})" if place else n
-    upper.set_title(textwrap.fill(title, 40, break_long_words=False))
+    upper.set_title(textwrap.fill(title, min(title_width, 40), break_long_words=False))
     for ax, metric in ((upper, "accuracy"), (lower, "loss")):
         for split, colour in COLOURS.items():
             steps, values = aligned(study, f"{split}_{metric}", cell.runs)

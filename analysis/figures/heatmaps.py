@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.cells import Axis, Cell
-from analysis.figures.labels import fit_ticks
+from analysis.figures.labels import fit_in_cells, fit_ticks
 from analysis.figures.panels import file_stem, lattices, other_panels, pairs, text_size
 from analysis.figures.style import (
     add_caption,
@@ -22,6 +22,7 @@ from analysis.figures.style import (
     definition,
     late_runs,
     missing_runs,
+    points,
     short,
     time_label,
 )
@@ -38,10 +39,11 @@ CELL = (
 def draw(study: Study) -> Iterator[tuple[str, Figure]]:
     """A heat map for each pair of axes, with a panel for each combination of the remaining ones."""
     for x, y in pairs(study):
-        yield file_stem("median_time", x, y), _draw_pair(study, x, y)
+        yield file_stem("median_time", x, y), draw_pair(study, x, y)
 
 
-def _draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
+def draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
+    """The medians on a lattice of two axes."""
     panels = other_panels(study, (x, y))
     figure, drawn = lattices(panels, x, y)
     summaries = [[study.summary(cell.runs) for cell in cells] for _, cells in drawn]
@@ -56,6 +58,7 @@ def _draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
     if any_median:
         _add_bar(figure, axes, colours, limits, time_label(study))
     fit_ticks(figure, axes, turn=True)
+    fit_in_cells(figure, axes, len(x.values))
     add_caption(
         *(figure, caption_start(study), definition(study), _explain(study)),
         "" if any_median else "No cell has a median, so there is no scale of colours.",
@@ -126,7 +129,7 @@ def _draw_cell(
         ha="center",
         va="center",
         color=ink,
-        fontsize=sizes[0],
+        fontsize=points(sizes[0]),
     )
     ax.text(
         column,
@@ -135,7 +138,7 @@ def _draw_cell(
         ha="center",
         va="center",
         color=ink,
-        fontsize=sizes[1],
+        fontsize=points(sizes[1]),
     )
 
 

@@ -15,6 +15,9 @@ from matplotlib.transforms import BboxBase
 ROOM = 0.3
 """Least distance between two labels, in heights of a label."""
 
+CELL_SHARE = 0.9
+"""Part of a cell's width that its text may take."""
+
 
 def fit_ticks(figure: Figure, axes: Iterable[Axes], turn: bool = False) -> None:
     """Make the labels of horizontal axes not overlap: with `turn` they are turned first, then some are removed.
@@ -50,6 +53,18 @@ def fit_texts(figure: Figure, texts: Sequence[Text]) -> bool:
     for text in texts:
         text.remove()
     return False
+
+
+def fit_in_cells(figure: Figure, panels: Iterable[Axes], columns: int) -> None:
+    """Make all texts inside lattices equally smaller, so that the widest fits into a cell."""
+    figure.draw_without_rendering()
+    panels = list(panels)
+    room = min(ax.get_window_extent().width for ax in panels) / columns
+    texts = [text for ax in panels for text in ax.texts]
+    widest = max((text.get_window_extent().width for text in texts), default=0.0)
+    if widest > CELL_SHARE * room:
+        for text in texts:
+            text.set_fontsize(float(text.get_fontsize()) * CELL_SHARE * room / widest)
 
 
 def standing_apart(boxes: Sequence[BboxBase]) -> list[int]:

@@ -10,9 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.cells import Axis, Cell, cells_of
-from analysis.figures.labels import fit_ticks
+from analysis.figures.labels import fit_in_cells, fit_ticks
 from analysis.figures.panels import file_stem, lattices, other_panels, pairs
-from analysis.figures.style import PHASE_COLOURS, add_caption, caption_start, new_figure
+from analysis.figures.style import (
+    PHASE_COLOURS,
+    add_caption,
+    caption_start,
+    new_figure,
+    points,
+    side_legend,
+)
 from analysis.phases import PHASES, most_probable, probabilities
 from analysis.study import Study
 
@@ -27,12 +34,13 @@ BARS = "Bars: share of each phase among the runs, whose number stands above."
 def draw(study: Study) -> Iterator[tuple[str, Figure]]:
     """A diagram for each pair of axes, or stacked bars for a single axis."""
     if len(study.axes) == 1:
-        yield file_stem("phases", study.axes[0]), _draw_single(study, study.axes[0])
+        yield file_stem("phases", study.axes[0]), draw_single(study, study.axes[0])
     for x, y in pairs(study):
-        yield file_stem("phases", x, y), _draw_pair(study, x, y)
+        yield file_stem("phases", x, y), draw_pair(study, x, y)
 
 
-def _draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
+def draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
+    """A lattice of two axes."""
     panels = other_panels(study, (x, y))
     figure, drawn = lattices(panels, x, y)
     for ax, cells in drawn:
@@ -40,6 +48,7 @@ def _draw_pair(study: Study, x: Axis, y: Axis) -> Figure:
             _draw_cell(ax, cell, study.phases[cell.runs])
     _legend(figure, study)
     fit_ticks(figure, [ax for ax, _ in drawn], turn=True)
+    fit_in_cells(figure, [ax for ax, _ in drawn], len(x.values))
     add_caption(figure, caption_start(study), LATTICE, _rule(study), panels.note)
     return figure
 
@@ -50,7 +59,7 @@ def _draw_cell(ax: Axes, cell: Cell, phases: np.ndarray) -> None:
     ax.add_patch(
         Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=tint, alpha=0.4, linewidth=0)
     )
-    ax.text(column, row + 0.16, str(len(phases)), ha="center", va="center", fontsize=9)
+    ax.text(column, row + 0.16, str(len(phases)), ha="center", va="center", fontsize=points(9))
     left = column - 0.38
     for phase, share in probabilities(phases).items():
         width = 0.76 * share
@@ -60,7 +69,8 @@ def _draw_cell(ax: Axes, cell: Cell, phases: np.ndarray) -> None:
         left += width
 
 
-def _draw_single(study: Study, x: Axis) -> Figure:
+def draw_single(study: Study, x: Axis) -> Figure:
+    """Stacked bars over one axis."""
     # Bars are 0.7 inches wide, or narrower if there are many, but with room for a number above each.
     figure = new_figure(max(min(0.7, max(0.4, 9 / len(x.values))) * len(x.values) + 2.5, 5.5), 3.2)
     ax = figure.subplots()
@@ -71,7 +81,9 @@ def _draw_single(study: Study, x: Axis) -> Figure:
         ax.bar(at, share, 0.8, bottom, color=PHASE_COLOURS[phase])
         bottom += share
     for cell in cells:
-        ax.text(cell.index[0], 1.02, str(len(cell.runs)), ha="center", va="bottom", fontsize=9)
+        ax.text(
+            cell.index[0], 1.02, str(len(cell.runs)), ha="center", va="bottom", fontsize=points(9)
+        )
     ax.set_xticks(at, [x.texts[i] for i in at])
     ax.set(xlabel=x.label, ylabel="share of runs", ylim=(0, 1.12))
     _legend(figure, study)
@@ -90,4 +102,4 @@ def _rule(study: Study) -> str:
 def _legend(figure: Figure, study: Study) -> None:
     present = [phase for phase in PHASES if (study.phases == phase).any()]
     handles = [Patch(facecolor=PHASE_COLOURS[phase], label=phase) for phase in present]
-    figure.legend(handles=handles, loc="outside right upper", fontsize=9)
+    side_legend(figure, handles)

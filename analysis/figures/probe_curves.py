@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis.figures.style import PALETTE, add_caption, new_figure, some_rows
+from analysis.figures.style import PALETTE, add_caption, new_figure, room, some_rows
 from analysis.readings import common_grid
 
 RAW = (
@@ -125,7 +125,7 @@ def colours(names: Sequence[str]) -> list[str]:
 def legend_columns(figure: Figure, labels: Sequence[str]) -> int:
     """Number of columns of a legend: as many as fit into the figure's width."""
     inches = 0.6 + 0.085 * max(map(len, labels), default=1)
-    return max(1, min(len(labels), int(figure.get_figwidth() / inches)))
+    return max(1, min(len(labels), int(room(figure) / inches)))
 
 
 def about(groups: Groups) -> str:

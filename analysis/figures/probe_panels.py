@@ -22,7 +22,7 @@ from analysis.figures.lines import (
     lines_of,
 )
 from analysis.figures.probe_curves import legend_columns
-from analysis.figures.style import PALETTE, add_caption, caption_start, new_figure
+from analysis.figures.style import PALETTE, add_caption, caption_start, new_figure, points
 from analysis.readings import common_grid
 from analysis.study import Study, scalar_names, series
 
@@ -58,7 +58,7 @@ def draw(study: Study) -> Iterator[tuple[str, Figure]]:
     names = [name for name in scalar_names(study.dataset) if _recorded(study, name)]
     for page, first in enumerate(range(0, len(names), MOST), 1):
         stem = "probes" if page == 1 else f"probes_{page}"
-        yield stem, _draw_page(study, names[first : first + MOST])
+        yield stem, draw_page(study, names[first : first + MOST])
 
 
 def _recorded(study: Study, name: str) -> bool:
@@ -67,7 +67,8 @@ def _recorded(study: Study, name: str) -> bool:
     return bool((metric.real & (metric.step > 0) & np.isfinite(metric.value)).any())
 
 
-def _draw_page(study: Study, names: Sequence[str]) -> Figure:
+def draw_page(study: Study, names: Sequence[str]) -> Figure:
+    """A panel for each of these values."""
     axis = study.axes[0] if study.axes else None
     columns = min(COLUMNS, len(names))
     rows = -(-len(names) // columns)
@@ -82,7 +83,7 @@ def _draw_page(study: Study, names: Sequence[str]) -> Figure:
     for ax in used[-columns:]:
         ax.tick_params(labelbottom=True)
     _scale_steps(used[0], study)
-    figure.supxlabel("optimiser steps", fontsize=10)
+    figure.supxlabel("optimiser steps", fontsize=points(10))
     _add_legend(figure, used, axis)
     shown = f"Thin lines: {'single runs' if every == 1 else f'one of every {every} runs'}."
     add_caption(figure, caption_start(study), _colours(study), shown, DEFINITION, left_out(axis))
@@ -108,8 +109,8 @@ def _draw_panel(ax: Axes, name: str, bundles: list[Bundle], every: int, markers:
     for bundle in bundles:
         _draw_median(ax, bundle, markers)
     _scale_values(ax, name, np.concatenate([bundle.values.ravel() for bundle in bundles]))
-    ax.set_title(textwrap.fill(name.replace("_", " "), 34), fontsize=9, pad=3)
-    ax.tick_params(labelsize=8)
+    ax.set_title(textwrap.fill(name.replace("_", " "), 34), fontsize=points(9), pad=3)
+    ax.tick_params(labelsize=points(8))
 
 
 def _draw_median(ax: Axes, bundle: Bundle, markers: bool) -> None:
@@ -166,7 +167,7 @@ def _add_legend(figure: Figure, panels: Sequence[Axes], axis: Axis | None) -> No
         handle.set_marker("")
     labels = [str(handle.get_label()) for handle in handles]
     columns = legend_columns(figure, labels)
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, fontsize=9)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, fontsize=points(9))
 
 
 def _colours(study: Study) -> str:

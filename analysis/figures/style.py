@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -37,26 +43,99 @@ RC: Any = {
     "pdf.fonttype": 42,
 }
 CHARACTERS_PER_INCH = 13.5
+NARROW = 5.5
+"""Figures that are narrower, in inches at a font of 10 points, have their legend above and not beside the panels."""
+CAPTION = "caption"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a reader wants of a figure. `size` in inches, None: as large as what is drawn needs; `font` in points."""
+
+    size: tuple[float, float] | None = None
+    font: float = 10.0
+
+
+_look: ContextVar[Look | None] = ContextVar("look", default=None)
+
+
+def _wanted() -> Look:
+    return _look.get() or Look()
+
+
+@contextlib.contextmanager
+def looking(look: Look) -> Iterator[None]:
+    """Figures that are drawn in this block look so."""
+    token = _look.set(look)
+    font: Any = {"font.size": look.font, "axes.titlesize": look.font}
+    try:
+        with mpl.rc_context({**RC, **font}):
+            yield
+    finally:
+        _look.reset(token)
+
+
+def points(size: float) -> float:
+    """A font size, given for a font of 10 points, in the one wanted."""
+    return size * _wanted().font / 10
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure; sizes in inches. Not by pyplot, which has global state and may need a display."""
-    return Figure(figsize=(width, height), layout="constrained")
+    """An empty figure; sizes in inches, unless the reader wants another.
+
+    Not by pyplot, which has global state and may need a display.
+    """
+    look = _wanted()
+    scale = look.font / 10
+    size = look.size or (width * scale, height * scale)
+    return Figure(figsize=size, layout="constrained")
+
+
+def room(figure: Figure) -> float:
+    """Width in inches at a font of 10 points: how much text has room beside each other."""
+    return figure.get_figwidth() * 10 / _wanted().font
+
+
+def most_panels(width: float, height: float) -> int:
+    """How many panels of this size, at a font of 10 points, have room in the size that the reader wants."""
+    look = _wanted()
+    if look.size is None:
+        return 10**6
+    across, down = (side * 10 / look.font for side in look.size)
+    return max(1, int(across / width) * max(1, int(down / height)))
+
+
+def side_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """A legend beside the panels, or above them where the figure is narrow."""
+    if room(figure) >= NARROW:
+        figure.legend(handles=handles, loc="outside right upper", fontsize=points(9))
+        return
+    longest = max((len(str(handle.get_label())) for handle in handles), default=1)
+    columns = max(1, min(len(handles), int(room(figure) * 14 / (longest + 6))))
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, fontsize=points(8),
+                  columnspacing=1.0, handletextpad=0.5)  # fmt: skip
 
 
 def add_caption(figure: Figure, *sentences: str) -> None:
     """Add text below the axes. `save` makes the file as large as what is drawn, so the text is never cut off."""
     text = " ".join(sentence for sentence in sentences if sentence)
-    wrapped = textwrap.fill(text, int(figure.get_figwidth() * CHARACTERS_PER_INCH))
-    figure.text(
+    wrapped = textwrap.fill(text, int(room(figure) * CHARACTERS_PER_INCH))
+    drawn = figure.text(
         0.01,
         -0.12 / figure.get_figheight(),
         wrapped,
         va="top",
         ha="left",
-        fontsize=9,
+        fontsize=points(9),
         color="#303030",
+        gid=CAPTION,
     )
+    drawn.set_label(text)
+
+
+def caption_of(figure: Figure) -> str:
+    """The whole caption, on one line; empty where there is none."""
+    return " ".join(str(text.get_label()) for text in figure.texts if text.get_gid() == CAPTION)
 
 
 def caption_start(study: Study) -> str:
@@ -66,7 +145,9 @@ def caption_start(study: Study) -> str:
     seeds = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     name, n = study.dataset.attrs["name"], study.n_runs
     text = f"{name}: n = {n:,} runs, {seeds} a cell (seeds pooled), budget {study.budget:,} steps."
-    if study.grid_size > n:
+    if chosen := study.dataset.attrs.get("where"):
+        text += f" Only runs with {' and '.join(chosen)}."
+    elif study.grid_size > n:
         text += f" Not begun yet, hence not drawn: {study.grid_size - n:,} of {study.grid_size:,}."
     if axis := study.dataset.attrs.get("best_of"):
         text += f" Of the runs that differ only in {axis}: the one with the lowest training loss at its end."
@@ -148,18 +229,27 @@ def short(steps: float) -> str:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write stem.png (200 dpi) and stem.pdf, each whole or not at all."""
-    written = []
-    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
-        path = stem.with_name(stem.name + suffix)
-        with replacing(path, own_name(path)) as aside:
-            figure.savefig(
-                aside,
-                format=suffix[1:],
-                dpi=200,
-                bbox_inches="tight",
-                pad_inches=0.12,
-                metadata=metadata,
-            )
-        written.append(path)
-    return written
+    """Write stem.png (200 dpi), stem.pdf and the caption as stem.txt, each whole or not at all."""
+    files = [stem.with_name(f"{stem.name}.{form}") for form in ("png", "pdf")]
+    for path in files:
+        write_figure(figure, path, bbox_inches="tight", pad_inches=0.12)
+    return [*files, *write_caption(figure, stem.with_name(f"{stem.name}.txt"))]
+
+
+def write_figure(figure: Figure, path: Path, **options: Any) -> Path:
+    """Write a figure in the format that the file's ending names."""
+    form = path.suffix[1:]
+    metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(form, {})
+    with replacing(path, own_name(path)) as aside:
+        figure.savefig(aside, format=form, dpi=200, metadata=metadata, **options)
+    return path
+
+
+def write_caption(figure: Figure, path: Path) -> list[Path]:
+    """Write the caption of a figure that has one."""
+    text = caption_of(figure)
+    if not text:
+        return []
+    with replacing(path, own_name(path)) as aside:
+        aside.write_text(text + "\n", encoding="utf-8")
+    return [path]

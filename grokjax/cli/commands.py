@@ -148,7 +148,7 @@ def _train(args: argparse.Namespace, experiment: Any, places: Any) -> int:
     from grokjax.driver.trainer import Interrupted
 
     try:
-        path = run_experiment(experiment, places=places)
+        path = run_experiment(experiment, places=places, page=not args.no_figures)
     except Interrupted:
         again = shlex.join(["python", "run.py", *args.given])
         return signals.end(f"interrupted; everything is saved. Continue with: {again}")

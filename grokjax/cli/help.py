@@ -21,13 +21,14 @@ usage: python run.py CONFIG.yaml [setting=value ...] [--plan] [--out DIR] [--no-
        python run.py --verify DIR
        python run.py --measure DIR ['measurements=[{kind: pruning}, ...]']
 
-Trains the grid of CONFIG.yaml, or continues it, and draws its figures into results/<name>.
+Trains the grid of CONFIG.yaml, or continues it, and writes tables, figures and the page
+report.html into results/<name>; the page also while training.
 
   setting=value   replaces the value of a setting, a list or an axis: task.p=47
                   'axes.seed=[0, 1]'; axes.seed=null removes the axis
   --plan          estimate time and memory; train nothing
   --out DIR       results directory (default results/<name>)
-  --no-figures    train only; python -m analysis DIR draws the figures later
+  --no-figures    train only, without a page; python -m analysis DIR writes all of them later
   --verify DIR    compare all files of a results directory with their checksums; say what is
                   damaged or lost (exit code 1). The next start trains those runs again
   --measure DIR   measure the saved weights of a results directory: the `measurements` of its

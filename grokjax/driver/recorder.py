@@ -146,6 +146,15 @@ class Recorder:
             [(r.run.id, r.evaluations, r.values) for r in running], self._names
         )
 
+    def note_progress(self) -> None:
+        """Write what is known of all runs in the batch, for readers. The next checkpoint needs less than that."""
+        # Also runs whose last states are not on the host yet: the last checkpoint may have them in training.
+        self.flush()
+        everyone = self._records.values()
+        self.writer.write_running(
+            [(r.run.id, r.evaluations, r.values) for r in everyone], self._names
+        )
+
     def _end(self, record: RunRecord, state: RunState, ended: Progress) -> Ended:
         keep = self._keep_state
         kept = keep == "all" or (keep == "budget" and ended.status == "finished")

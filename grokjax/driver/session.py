@@ -16,6 +16,7 @@ import jax
 from jax.sharding import Mesh
 
 from grokjax import signals
+from grokjax.driver.page import page_writer
 from grokjax.driver.progress import Display
 from grokjax.driver.resume import describe_stores, is_admitted, to_train
 from grokjax.driver.stop_signal import StopSignal
@@ -50,8 +51,12 @@ def run_experiment(
     execution: dict[str, Any] | None = None,
     places: Places | None = None,
     display: Callable[[Tally], None] | None = None,
+    page: bool = False,
 ) -> Path:
-    """Train all runs that are not trained yet. Returns the results directory."""
+    """Train all runs that are not trained yet. Returns the results directory.
+
+    `page`: write report.html while training; the caller writes the last one.
+    """
     if execution:
         merged = {**experiment.execution.model_dump(), **execution}
         given = {name: _text(value) for name, value in merged.items()}
@@ -60,10 +65,20 @@ def run_experiment(
         )
     groups, mesh, path = prepare(experiment, places)
     make_directory(path)
-    with hold(path), StopSignal().listening() as stop, _shown(display, groups) as show:
+    with (
+        hold(path),
+        StopSignal().listening() as stop,
+        _shown(display, groups) as shown,
+        page_writer(path, groups) if page else contextlib.nullcontext(_nothing) as paged,
+    ):
         for loss in missing_groups(path, "it is trained again"):
             log.warning(loss.told(""))
-        write_experiment(experiment, path)
+        write_experiment(experiment, path, places.claim if places is not None else "")
+
+        def show(tally: Tally) -> None:
+            shown(tally)
+            paged(tally)
+
         with compiling_ahead(experiment.execution, mesh) as ahead:
             tallies = [
                 _train_group(group, path, ahead, show, stop, following)
@@ -71,6 +86,10 @@ def run_experiment(
             ]
     _report(tallies)
     return path
+
+
+def _nothing(tally: Tally) -> None:
+    pass
 
 
 @contextlib.contextmanager

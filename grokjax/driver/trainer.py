@@ -18,6 +18,7 @@ import numpy as np
 
 from grokjax.driver import resume
 from grokjax.driver.batch import Batch
+from grokjax.driver.notes import Notes
 from grokjax.driver.recorder import Recorder
 from grokjax.driver.tally import Tally, begin_tally
 from grokjax.engine.capacity import likely_length
@@ -78,12 +79,10 @@ class GroupTrainer:
         self.unsaved = False
         """Whether trained chunks are not completely on disk."""
 
-    # -- the loop ----------------------------------------------------------------------------------------------------
-
     def train(self, interrupted: Callable[[], bool] = lambda: False) -> Tally:
         """Train until every run has ended. After a signal, saves the state and raises Interrupted."""
         self.batch.allocate()
-        slots, saved = self.batch.slots, time.monotonic()
+        slots, saved, notes = self.batch.slots, time.monotonic(), Notes(self.recorder)
         self.pace.restart()
         while not slots.done or self._in_flight or self.recorder.holds_states:
             self._fill()
@@ -92,6 +91,7 @@ class GroupTrainer:
             self.recorder.write_states()
             self._read(self.pace.lag if slots.running and not self.search.searching else 0)
             self._compact()
+            notes.write_if_due()
             stop = interrupted()
             if stop or time.monotonic() - saved > self.execution.checkpoint_seconds:
                 self._checkpoint(wait=stop)

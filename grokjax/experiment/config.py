@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, field_validator
 
+from grokjax.experiment.figure_settings import FigureSettings
 from grokjax.interventions import ACTIONS
 from grokjax.losses import LOSSES, VECTOR_LOSSES
 from grokjax.measurements import MEASUREMENTS
@@ -182,6 +183,8 @@ class Experiment(RunSettings):
     or {range: n}."""
     measurements: tuple[MeasurementSettings, ...] = execution((), strict=False)  # type: ignore[valid-type]
     """What `run.py --measure` computes from saved weights; can be changed at any time."""
+    figures: tuple[FigureSettings, ...] = execution((), strict=False)
+    """Figures that are drawn besides those that every experiment gets; can be changed at any time."""
     execution: Execution = Field(default_factory=Execution)
     """How the work is done on this machine."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,8 +42,7 @@ def load_experiment(path: str | Path, overrides: list[str] | None = None) -> Exp
 
 def load_with_places(path: str | Path, overrides: list[str]) -> tuple[Experiment, Places]:
     """As load_experiment, and also where each setting was written."""
-    data, lines = _read(Path(path))
-    places = Places(str(path), lines)
+    data, places = _read(Path(path))
     for word in overrides:
         key, value = _parse_override(word)
         places = places.without(key)
@@ -119,10 +119,11 @@ def validate(data: dict[str, Any], places: Places, settings: type[AnySettings]) 
         raise ConfigError("\n".join(sentences(error, places, settings))) from None
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
+def _read(path: Path) -> tuple[dict[str, Any], Places]:
     told = cut_path(path)
     try:
-        document = load_yaml(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        document = load_yaml(text)
     except OSError as error:
         raise ConfigError(f"{told}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -135,10 +136,17 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         raise ConfigError(
             f"{told}: must be a mapping of settings; see configs/quickstart.yaml for an example"
         )
-    data, places = plain(document), Places(str(path), dict(_lines(document, ())))
+    data = plain(document)
+    places = Places(str(path), dict(_lines(document, ())), claim=_claim(text))
     if isinstance(data.get("axes"), dict):
         data["axes"] = _tidy(data["axes"], places)
-    return data, places.lines
+    return data, places
+
+
+def _claim(text: str) -> str:
+    """The comment at the top of a configuration, which says what it shows."""
+    head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return "\n".join(line[1:].strip() for line in head)
 
 
 def _tidy(axes: dict[str, Any], places: Places) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class Places:
     """The axis that each varying setting takes its value from."""
     point: dict[str, Any] = dataclasses.field(default_factory=dict)
     """The values that they have."""
+    claim: str = ""
+    """The comment at the top of the file."""
 
     def place(self, key: Key) -> str:
         """'file:line' of the setting or of the nearest one around it, or the override that set it."""

@@ -81,10 +81,11 @@ def _check_writable(path: Path) -> None:
         )
 
 
-def write_experiment(experiment: Experiment, path: Path) -> None:
-    """experiment.yaml: every setting resolved, axes as lists; atomic."""
+def write_experiment(experiment: Experiment, path: Path, claim: str = "") -> None:
+    """experiment.yaml: every setting resolved, axes as lists; atomic. The claim stands at its top as a comment."""
     data = {"schema": SCHEMA, "grokjax": __version__, **as_data(experiment)}
-    write_both(path, dump_yaml(data), data)
+    comment = "".join(f"# {line}".rstrip() + "\n" for line in claim.splitlines())
+    write_both(path, comment + dump_yaml(data), data)
 
 
 def as_data(experiment: Experiment) -> dict[str, Any]:

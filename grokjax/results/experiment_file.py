@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import re
@@ -56,6 +57,16 @@ def read_data(directory: Path) -> Any:
         if copy["of"] == _crc(text):
             return copy["data"]  # the same, and read much faster
     return parse_yaml(text)
+
+
+def claim(directory: Path) -> str:
+    """The comment at the top of the file: that of the configuration. Empty where there is none."""
+    try:
+        lines = _read(directory / NAME).splitlines()
+    except Damaged:
+        return ""
+    head = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return "\n".join(line[1:].strip() for line in head)
 
 
 def check(directory: Path) -> list[str]:

@@ -42,6 +42,21 @@ def hold(directory: Path) -> Iterator[None]:
         lock.release()
 
 
+def holder(directory: Path) -> str | None:
+    """Who works in a directory now, in words; None if nobody does, or if it cannot be asked."""
+    if not (directory / ".lock").is_file():
+        return None
+    lock = filelock.FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return _holder(directory / ".lock.json")
+    except OSError:
+        return None
+    lock.release()
+    return None
+
+
 def _me() -> dict:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {"host": platform.node(), "pid": os.getpid(), "since": now}
