@@ -8,7 +8,7 @@ import itertools
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import jax
 from jax.sharding import Mesh
 
 from grokjax import signals
+from grokjax.driver.collect import collect
 from grokjax.driver.progress import Display
 from grokjax.driver.resume import describe_stores, is_admitted, to_train
 from grokjax.driver.stop_signal import StopSignal
@@ -30,10 +31,13 @@ from grokjax.experiment.grid import Group, Run, make_groups, make_runs, without_
 from grokjax.experiment.loading import validate
 from grokjax.experiment.measurement_checks import check_kinds, check_snapshots
 from grokjax.experiment.places import ConfigError, Places
+from grokjax.experiment.run_checks import Memory
 from grokjax.quoting import cut_path
 from grokjax.results import provenance
+from grokjax.results.collecting import remove_collected
 from grokjax.results.directory import check_directory, directory_of, write_experiment
 from grokjax.results.locks import hold
+from grokjax.results.shares import worker_directories
 from grokjax.results.store import GroupStore, missing_groups
 from grokjax.results.writer import StoreWriter
 from grokjax.settings import SettingError
@@ -60,21 +64,23 @@ def run_experiment(
         )
     groups, mesh, path = prepare(experiment, places)
     make_directory(path)
-    with hold(path), StopSignal().listening() as stop, _shown(display, groups) as show:
+    with hold(path), StopSignal().listening() as stop, shown(display, groups) as show:
         for loss in missing_groups(path, "it is trained again"):
             log.warning(loss.told(""))
         write_experiment(experiment, path)
+        collect(groups, path)
         with compiling_ahead(experiment.execution, mesh) as ahead:
             tallies = [
-                _train_group(group, path, ahead, show, stop, following)
+                train_group(group, path, ahead, show, stop, following, worker_directories(path))
                 for group, following in itertools.zip_longest(groups, groups[1:])
             ]
-    _report(tallies)
+        remove_collected(path)
+    report(tallies)
     return path
 
 
 @contextlib.contextmanager
-def _shown(
+def shown(
     display: Callable[[Tally], None] | None, groups: list[Group]
 ) -> Iterator[Callable[[Tally], None]]:
     """The given display, or the default one, which always restores the terminal."""
@@ -95,21 +101,12 @@ def _text(value: Any) -> Any:
 def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[Group], Mesh, Path]:
     """Check everything before anything is written. Raises ConfigError."""
     places = places or Places("experiment")
-    runs = make_runs(experiment, places, _memory(experiment, places))
-    check_directory(experiment, runs)
-    if lacking := without_control(runs):
-        log.warning(
-            f"{len(lacking)} runs with an intervention have no control arm to compare with; "
-            "add false to the values of intervention.armed"
-        )
+    groups = prepare_groups(experiment, places, _memory(experiment, places))
     devices.set_up(experiment.execution.devices)
-    groups = make_groups(runs)
-    check_kinds(experiment, groups, places)
-    check_snapshots(experiment, groups, places)
     with _with_place(places, "execution"):
         mesh = devices.make_mesh(experiment.execution.devices)
     with _with_place(places, "train"):
-        for precision in {run.settings.train.precision for run in runs}:
+        for precision in {run.settings.train.precision for group in groups for run in group.runs}:
             devices.check_precision(precision, devices.platform(mesh))
     with _with_place(places, "execution"):
         for group in groups:
@@ -117,6 +114,23 @@ def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[
     if fault := devices.known_fault(devices.platform(mesh), provenance.versions()["jaxlib"]):
         log.warning(fault)
     return groups, mesh, directory_of(experiment)
+
+
+def prepare_groups(
+    experiment: Experiment, places: Places, memory: Memory | None = None
+) -> list[Group]:
+    """Check what can be checked without a device. Raises ConfigError."""
+    runs = make_runs(experiment, places, memory)
+    check_directory(experiment, runs)
+    if lacking := without_control(runs):
+        log.warning(
+            f"{len(lacking)} runs with an intervention have no control arm to compare with; "
+            "add false to the values of intervention.armed"
+        )
+    groups = make_groups(runs)
+    check_kinds(experiment, groups, places)
+    check_snapshots(experiment, groups, places)
+    return groups
 
 
 def _memory(experiment: Experiment, places: Places) -> Callable[[], int]:
@@ -156,14 +170,17 @@ def make_directory(path: Path) -> None:
         ) from None
 
 
-def _train_group(
+def train_group(
     group: Group,
     path: Path,
     ahead: Ahead,
     display: Callable[[Tally], None],
     stop: StopSignal,
     following: Group | None,
+    elsewhere: Sequence[Path] = (),
 ) -> Tally:
+    """Train the runs of a group in the results directory `path`. `elsewhere`: results directories in which other
+    processes began some of them."""
     directory, execution = path / "groups" / group.hash, ahead.execution
     directory.mkdir(parents=True, exist_ok=True)
     with hold(directory):
@@ -188,7 +205,8 @@ def _train_group(
         if following is not None and _left(following, path):
             ahead.begin(following)
         while True:
-            trainer = GroupTrainer(group, store, execution, program, display)
+            others = [other / "groups" / group.hash for other in elsewhere]
+            trainer = GroupTrainer(group, store, execution, program, display, others)
             _note_start(path, group, trainer, ahead.mesh)
             # On an accelerator the program is compiled by now: ahead, or for the hash that the note has.
             trainer.tally.compile_seconds += time.monotonic() - began
@@ -263,7 +281,8 @@ def _executable(trainer: GroupTrainer, mesh: Mesh) -> str | None:
     return None if on_cpu else executable_hash(trainer.batch.program)
 
 
-def _report(tallies: list[Tally]) -> None:
+def report(tallies: list[Tally]) -> None:
+    """Log what was trained, and how fast."""
     steps, seconds = sum(t.run_steps for t in tallies), sum(t.train_seconds for t in tallies)
     if not steps:
         log.info("nothing to train: all runs are done")

@@ -1,0 +1,40 @@
+"""Results of workers become those of the experiment, as one machine would have written them. Starts no JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from grokjax.driver.resume import admit, is_admitted
+from grokjax.experiment.grid import Group
+from grokjax.results.collecting import copy_provenance, copy_runs, ended_further
+from grokjax.results.locks import hold
+from grokjax.results.shares import worker_directories, worker_stores
+from grokjax.results.store import GroupStore
+from grokjax.results.writer import StoreWriter
+
+
+def collect(groups: Sequence[Group], path: Path) -> None:
+    """Copy all runs that have ended in the directories of workers. For the process that holds the lock of `path`."""
+    if not worker_directories(path):
+        return
+    copy_provenance(path)
+    for group in groups:
+        _collect_group(group, path)
+
+
+def _collect_group(group: Group, path: Path) -> None:
+    """Admits the whole group first, in the order of the grid."""
+    directory = path / "groups" / group.hash
+    workers = [store for store in worker_stores(path, group.hash) if store.runs]
+    here = GroupStore(directory)
+    runs = [run.id for run in group.runs]
+    new = [w for w in workers if any(ended_further(run, here, w) for run in runs)]
+    if not new and (not workers or is_admitted(group, here)):
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    with hold(directory):
+        writer = StoreWriter(here)
+        admit(group, writer, workers[0].admissions[-1][1].names)
+        for store in new:
+            copy_runs(store, writer, runs)
