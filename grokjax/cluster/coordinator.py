@@ -40,7 +40,8 @@ class Coordinator:
         self._runs, self._retries = runs, retries
         self.placed: dict[str, Placement] = {}
         self._deaths: collections.Counter[str] = collections.Counter()
-        self._ended_before: dict[str, int] = {}
+        self._far: dict[str, int] = {}
+        """Steps that were left in a share when its worker died last."""
         self._given_up: dict[str, float] = {}
         """When workers that are frozen were asked to be killed."""
         self.failed: list[str] = []
@@ -94,14 +95,13 @@ class Coordinator:
         elif outcome.code == 2:
             self.failed.append(f"share {share.name} on {outcome.told}: {self._last_line(share)}")
         else:
-            self._died(share, outcome)
+            self._died(placement, outcome)
 
-    def _died(self, share: Share, outcome: Outcome) -> None:
-        """Place it again, unless it dies again and again without a run that ended in between."""
-        ended = len(self._ended(share))
-        if ended > self._ended_before.get(share.name, 0):
-            self._deaths[share.name] = 0
-        self._ended_before[share.name] = ended
+    def _died(self, placement: Placement, outcome: Outcome) -> None:
+        """Place it again, unless workers die again and again without getting any further."""
+        share, left = placement.share, placement.tally.get("steps_left")
+        if left is not None and left < self._far.get(share.name, left + 1):
+            self._far[share.name], self._deaths[share.name] = left, 0
         self._deaths[share.name] += 1
         how = (
             f"its worker was lost ({outcome.told})"
@@ -112,9 +112,8 @@ class Coordinator:
             log.warning(f"share {share.name}: {how}; it is placed again")
             self.place([share])
             return
-        n = self._deaths[share.name]
         self.failed.append(
-            f"share {share.name}: {how}, {n} time{'s' * (n > 1)} without a run that ended in between; last line of "
+            f"share {share.name}: {how}, {self._deaths[share.name]} times without getting further; last line of "
             f"{cut_path(folder(self.path) / share.name / 'log')}: {self._last_line(share)}"
         )
 

@@ -21,8 +21,6 @@ log = logging.getLogger("grokjax")
 
 ANSWER_SECONDS = 30.0
 """Time in which an address must answer."""
-_LOST = 10
-"""How often Ray itself places a task again after its machine was lost."""
 _ROOT = str(Path(__file__).parent.parent.parent)
 
 
@@ -42,7 +40,7 @@ class RayScheduler:
         self._options = {
             "num_cpus": self.worker.cpus,
             "num_gpus": self.worker.gpus,
-            "max_retries": _LOST,
+            "max_retries": 0,  # the coordinator places it again, and says so
             "runtime_env": _environment(),
         }
 
@@ -138,7 +136,16 @@ def _connect(ray: Any, address: str | None) -> None:
         raise ConfigError(f"{told}: cannot be used ({first}); {hint}")
 
 
+def _silence(ray: Any) -> None:
+    """Ray writes the last lines of its logs to the terminal when a machine is lost. The coordinator says it in one
+    sentence."""
+    worker = getattr(ray._private, "worker", None)
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None  # type: ignore[union-attr]
+
+
 def _init(ray: Any, options: dict[str, Any], wrong: list[Exception]) -> None:
+    _silence(ray)
     try:
         ray.init(**options)
     except Exception as error:  # Ray raises whatever its layers raise

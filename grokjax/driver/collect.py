@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from grokjax.driver.resume import admit, is_admitted
+from grokjax.driver.resume import admit, is_admitted, to_train
 from grokjax.experiment.grid import Group
 from grokjax.results.collecting import copy_provenance, copy_runs, ended_further
-from grokjax.results.locks import hold
+from grokjax.results.locks import Locked, hold
+from grokjax.results.pack_writing import mark_lost
 from grokjax.results.shares import worker_directories, worker_stores
 from grokjax.results.store import GroupStore
 from grokjax.results.writer import StoreWriter
+
+log = logging.getLogger("grokjax")
 
 
 def collect(groups: Sequence[Group], path: Path) -> None:
@@ -38,3 +44,18 @@ def _collect_group(group: Group, path: Path) -> None:
         admit(group, writer, workers[0].admissions[-1][1].names)
         for store in new:
             copy_runs(store, writer, runs)
+            _leave_behind(store)
+        if not to_train(group, writer.store):
+            writer.finish()
+            shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+
+
+def _leave_behind(store: GroupStore) -> None:
+    """What was found to be damaged is trained again by the next worker of the share."""
+    losses = [loss for loss in (*store.ended.losses, *store.snapshots.losses) if loss.runs]
+    if not losses:
+        return
+    for loss in losses:
+        log.warning(loss.told("they are trained again"))
+    with contextlib.suppress(Locked), hold(store.directory.parent.parent):
+        mark_lost(store)

@@ -112,7 +112,7 @@ class Cluster(Settings):
     workers: int | None = execution(None, ge=1)
     """Most workers at a time; null: with ray as many as the cluster has room for, with slurm 16."""
     retries: int = execution(3, ge=0)
-    """How often the worker of a share may die one time after the other, without a run that ended in between."""
+    """How often the worker of a share may die, one time after the other, without getting further."""
     minutes: int = execution(60, ge=1)
     """With slurm: time limit of a job. What is left then is scheduled again."""
     sbatch: dict[str, str | int] = execution(default_factory=dict)
