@@ -22,7 +22,7 @@ from grokjax.signals import INTERRUPTED
 log = logging.getLogger("grokjax")
 
 UNREACHABLE_SECONDS = 10.0
-"""A frozen worker is killed; if the scheduler does not say so in this time, its machine cannot be reached."""
+"""What was asked to end, and is not heard of in this time, waits for a machine or cannot be reached."""
 
 
 class Coordinator:
@@ -46,7 +46,8 @@ class Coordinator:
         """When workers that are frozen were asked to be killed."""
         self.failed: list[str] = []
         """A sentence for each share that is not placed again."""
-        self.stopping = False
+        self.stopping: float | None = None
+        """When all workers were asked to save and end."""
 
     def place(self, shares: Iterable[Share]) -> None:
         """Give shares to the scheduler."""
@@ -70,12 +71,16 @@ class Coordinator:
             placement.ask(self.path, now)
             if placement.is_frozen(now):
                 self._give_up(placement, now)
-        if not self.stopping:
+        if self.stopping is None:
             self._help_a_straggler()
+        elif now - self.stopping > UNREACHABLE_SECONDS:
+            for name in [n for n, p in self.placed.items() if p.heard is None]:
+                self.scheduler.forget(name)  # it waits, and will not read the file
+                del self.placed[name]
 
     def stop(self) -> None:
         """Ask all workers to save and end."""
-        self.stopping = True
+        self.stopping = time.monotonic()
         for name in self.placed:
             self._stop_file(name).write_text(STOP)
 
@@ -88,7 +93,7 @@ class Coordinator:
         placement = self.placed.pop(outcome.name)
         self._given_up.pop(outcome.name, None)
         share = placement.share
-        if outcome.code == 0 or self.stopping:
+        if outcome.code == 0 or self.stopping is not None:
             return
         if outcome.code == INTERRUPTED:
             self.place(self._parts(share) if placement.moving else [share])

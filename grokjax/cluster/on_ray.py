@@ -81,8 +81,7 @@ class RayScheduler:
         try:
             return Outcome(*self._ray.get(ref))
         except self._ray.exceptions.RayError as error:
-            first = (str(error).splitlines() or [""])[0]
-            return Outcome(name, None, cut(first or type(error).__name__, 200))
+            return Outcome(name, None, f"Ray says {type(error).__name__}")
 
     def forget(self, name: str) -> None:
         """Cancel by force what does not answer."""

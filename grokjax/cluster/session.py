@@ -176,7 +176,7 @@ def _loop(
     try:
         while coordinator.placed:
             coordinator.step()
-            if (signals.received() or coordinator.failed) and not coordinator.stopping:
+            if (signals.received() or coordinator.failed) and coordinator.stopping is None:
                 coordinator.stop()
             open_ = {r for p in coordinator.placed.values() for r in p.share.runs}
             said = [p for p in coordinator.placed.values() if p.tally]
