@@ -1,4 +1,4 @@
-"""A Ray cluster of two machines on this one: python -m tests.ray_nodes. Prints its address, and then does as it is told.
+"""A Ray cluster of two machines on this one: python -m tests.ray_nodes. Prints its address, then does as it is told.
 
 'kill N' loses a machine at once, with everything that Ray runs there; the end of the input ends all.
 """

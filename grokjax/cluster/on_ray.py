@@ -157,10 +157,10 @@ def _reach(address: str, told: str, hint: str) -> None:
         raise ConfigError(f"{told}: is not an address; write it as HOST:PORT, or auto")
     try:
         socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise ConfigError(
-            f"{told}: does not answer within {ANSWER_SECONDS:.0f} s ({error}); {hint}"
-        ) from None
+    except OverflowError:
+        raise ConfigError(f"{told}: is not an address; its port must be below 65536") from None
+    except OSError as error:
+        raise ConfigError(f"{told}: does not answer ({error.strerror or error}); {hint}") from None
 
 
 def _worker(nodes: list[dict[str, Any]], execution: Execution, address: str | None) -> Worker:

@@ -107,6 +107,8 @@ class SlurmScheduler:
         return done
 
     def _outcome(self, name: str, job: Any) -> Outcome:
+        # Where Slurm ended it, it is queued again, and the coordinator submits another one.
+        _cancel([job.job_id])
         try:
             return Outcome(*job.result())
         except Exception as error:  # whatever went wrong in the job comes here

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from grokjax.cluster.process import Outcome, Task
 from grokjax.experiment.config import Execution
@@ -25,6 +25,7 @@ class Worker(NamedTuple):
         return self.gpus or self.cpus
 
 
+@runtime_checkable
 class Scheduler(Protocol):
     """Ray, Slurm, or processes of this machine in the tests."""
 
@@ -73,6 +74,7 @@ def open_scheduler(word: str, execution: Execution, path: Path) -> Scheduler:
 
 def not_installed(word: str) -> ConfigError:
     """What is said where the library of a scheduler is missing."""
+    library = {"ray": "ray", "slurm": "submitit"}[word]
     return ConfigError(
-        f"--on {word}: is not installed; install it with pip install -r requirements-{word}.txt"
+        f"--on {word}: {library} is not installed; install it with pip install -r requirements-{word}.txt"
     )

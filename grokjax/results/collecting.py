@@ -97,15 +97,10 @@ def copy_provenance(path: Path) -> None:
 def remove_collected(path: Path) -> None:
     """Delete the directories of workers of which all runs have ended in the experiment's own results.
 
-    Those in which a worker may still write stay until the next start.
+    A worker that still writes there (a machine that was lost, and came back) has nothing that is needed.
     """
     for directory in worker_directories(path):
-        if all(_is_collected(path, group) for group in directory.glob("groups/*")):
-            try:
-                with hold(directory):
-                    pass
-            except Locked:
-                continue
+        if _is_collected(path, directory):
             shutil.rmtree(directory, ignore_errors=True)
     for share in folder(path).glob("*"):
         if share.is_dir() and not any(d.is_dir() for d in share.iterdir()):
@@ -114,6 +109,17 @@ def remove_collected(path: Path) -> None:
         shutil.rmtree(folder(path), ignore_errors=True)
 
 
-def _is_collected(path: Path, group: Path) -> bool:
-    here = GroupStore(path / "groups" / group.name)
-    return all(here.progress(run).status in DONE for run in GroupStore(group).runs)
+def _is_collected(path: Path, directory: Path) -> bool:
+    runs = [
+        (here, run)
+        for group in directory.glob("groups/*")
+        for here in [GroupStore(path / "groups" / group.name)]
+        for run in GroupStore(group).runs
+    ]
+    if runs:
+        return all(here.progress(run).status in DONE for here, run in runs)
+    try:  # a worker may have just begun
+        with hold(directory):
+            return True
+    except Locked:
+        return False
