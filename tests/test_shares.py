@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analysis
@@ -48,6 +48,7 @@ def some_runs(n: int) -> list[Run]:
     return list(grid_of(1000)[:n])
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 200), tiles=st.integers(1, 9), step=st.integers(1, 16))
 def test_shares_are_whole_tiles_and_have_every_run_once(n: int, tiles: int, step: int) -> None:
     runs, size = some_runs(n), tiles * step

@@ -153,14 +153,13 @@ def _init(ray: Any, options: dict[str, Any], wrong: list[Exception]) -> None:
 
 def _reach(address: str, told: str, hint: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdigit() or len(port) > 5 or int(port) >= 2**16:
         raise ConfigError(f"{told}: is not an address; write it as HOST:PORT, or auto")
     try:
         socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
-    except OverflowError:
-        raise ConfigError(f"{told}: is not an address; its port must be below 65536") from None
     except OSError as error:
-        raise ConfigError(f"{told}: does not answer ({error.strerror or error}); {hint}") from None
+        why = error.strerror or f"time-out of {ANSWER_SECONDS:.0f} s"
+        raise ConfigError(f"{told}: does not answer ({why}); {hint}") from None
 
 
 def _worker(nodes: list[dict[str, Any]], execution: Execution, address: str | None) -> Worker:
