@@ -15,7 +15,7 @@ REQUIREMENTS_.venv := requirements.txt
 REQUIREMENTS_.venv-dev := requirements-dev.txt
 REQUIREMENTS_.venv-bench := requirements-bench.txt
 
-.PHONY: help quickstart plan test soak check benchmark clean
+.PHONY: help quickstart plan test soak faults check benchmark clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -34,6 +34,9 @@ test: $(DEV_ENV) ## run the tests that take seconds
 
 soak: $(DEV_ENV) ## run the tests that take minutes
 	.venv-dev/bin/python -m pytest -n auto -m soak
+
+faults: $(DEV_ENV) ## try every fault of docs/faults.md, 200 kills among them (needs root for disks and Slurm; an hour)
+	GROKJAX_KILLS=200 .venv-dev/bin/python -m pytest -n 1 -rs -v tests/test_cluster.py tests/test_faults.py tests/test_slurm.py
 
 check: $(DEV_ENV) ## format, lint, order of imports and types
 	.venv-dev/bin/ruff format --check .
@@ -60,7 +63,7 @@ clean: ## remove environments and caches; results stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(USER_ENV): requirements.txt
-$(DEV_ENV): requirements.txt requirements-dev.txt
+$(DEV_ENV): requirements.txt requirements-dev.txt requirements-ray.txt requirements-slurm.txt
 $(BENCH_ENV): requirements.txt requirements-bench.txt
 
 # An environment without a working pip is the rest of an interrupted attempt.
