@@ -9,6 +9,8 @@ import concurrent.futures
 import sys
 from pathlib import Path
 
+from jax._src.xla_bridge import backends_are_initialized
+
 from grokjax import signals
 from grokjax.cluster import session
 from grokjax.cluster.process import Outcome, Task, run_process
@@ -53,7 +55,10 @@ def main(words: list[str]) -> int:
     session.open_scheduler = lambda *_: LocalScheduler(workers)
     from grokjax.cli.commands import main as run
 
-    return run([*words[1:], "--on", "local"])
+    code = run([*words[1:], "--on", "local"])
+    # A process that has started JAX holds the memory of a GPU that its worker needs.
+    assert not backends_are_initialized()
+    return code
 
 
 if __name__ == "__main__":

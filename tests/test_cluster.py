@@ -15,12 +15,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import analysis
-from grokjax.cluster import on_ray
+from grokjax.cluster import on_ray, process
 from grokjax.cluster.process import Task, run_process
 from grokjax.experiment.places import ConfigError
 from tests.harness import ROOT, assert_same, command, environment, results, train, write_grid
@@ -304,6 +305,16 @@ def test_a_machine_that_does_not_see_the_results(tmp_path) -> None:
     task = Task("a", ["never"], ".", str(tmp_path / "none" / "log"), "")
     assert run_process(task).code == 2
     assert "file system that all machines share" in run_process(task).told
+
+
+@pytest.mark.parametrize(("kind", "local"), [("ext4", True), ("nfs4", False), ("lustre", False)])
+def test_compiled_programs_stay_on_the_disk_of_their_machine(kind, local, monkeypatch) -> None:
+    mounts = [SimpleNamespace(mountpoint="/", fstype="ext4")]
+    mounts.append(SimpleNamespace(mountpoint="/home", fstype=kind))
+    monkeypatch.setattr(process.psutil, "disk_partitions", lambda all: mounts)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/home/me/.cache")
+    moved = process.local_cache()
+    assert moved == {} if local else not moved["XDG_CACHE_HOME"].startswith("/home")
 
 
 def test_an_address_that_does_not_answer(monkeypatch) -> None:

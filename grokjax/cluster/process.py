@@ -7,8 +7,11 @@ import os
 import platform
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from grokjax.signals import INTERRUPTED, PARENT
 
@@ -52,7 +55,7 @@ def run_process(task: Task) -> Outcome:
     with open(task.log, "ab") as log:
         child = subprocess.Popen(
             task.command, cwd=task.directory, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            env={**os.environ, PARENT: str(os.getpid())}, start_new_session=True,
+            env={**os.environ, **local_cache(), PARENT: str(os.getpid())}, start_new_session=True,
         )  # fmt: skip
     try:
         return Outcome(task.name, _wait(child, Path(task.stop)), host)
@@ -67,6 +70,21 @@ def without_directory(folder: Path, host: str) -> str:
         f"{folder}: is not there on {host}; the results directory must be on a file system that all machines share; "
         "give one with --out"
     )
+
+
+_SHARED = ("nfs", "lustre", "gpfs", "beegfs", "ceph", "cifs", "smb", "afs", "fuse", "9p")
+"""How the types of file systems of many machines begin."""
+
+
+def local_cache() -> dict[str, str]:
+    """Environment variables that put compiled programs on a disk of this machine, where they would be on a shared one:
+    many machines would write the same files there."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")).absolute()
+    mounts = {Path(p.mountpoint): p.fstype for p in psutil.disk_partitions(all=True)}
+    nearest = next((p for p in (usual, *usual.parents) if p in mounts), None)
+    if nearest is None or not mounts[nearest].startswith(_SHARED):
+        return {}
+    return {"XDG_CACHE_HOME": str(Path(tempfile.gettempdir()) / f"grokjax-{os.getuid()}")}
 
 
 def _wait(child: subprocess.Popen[bytes], stop: Path) -> int:
