@@ -338,7 +338,13 @@ def test_a_mistake_is_not_tried_again(tmp_path, clock) -> None:
     cluster = Cluster(tmp_path)
     (folder(tmp_path) / "a" / "log").write_text("something\nx: the disk is full\n")
     cluster.end("a", 2)
-    assert cluster.coordinator.failed == ["share a on host: x: the disk is full"]
+    cluster.scheduler.outcomes.append(Outcome("b", 2, "x: is not there on host"))
+    cluster.coordinator.step()
+    assert cluster.coordinator.failed == [
+        "share a on host: x: the disk is full",
+        "share b: x: is not there on host",
+    ]
+    assert cluster.scheduler.tasks == ["a", "b"]
 
 
 def test_a_frozen_worker_is_killed_and_where_that_fails_its_share_is_placed_beside_it(

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from grokjax.atomic import replacing
 from grokjax.cli.probe_cost import probes_line
-from grokjax.driver.session import prepare
+from grokjax.driver.preparation import prepare
 from grokjax.engine import devices
 from grokjax.engine.capacity import choose_slots
 from grokjax.experiment.config import Experiment

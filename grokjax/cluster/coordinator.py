@@ -81,8 +81,16 @@ class Coordinator:
     def stop(self) -> None:
         """Ask all workers to save and end."""
         self.stopping = time.monotonic()
-        for name in self.placed:
-            self._stop_file(name).write_text(STOP)
+        for name in list(self.placed):
+            self._ask(name, STOP)
+
+    def _ask(self, name: str, word: str) -> None:
+        """Through a file, which `process.run_process` looks at; on a full disk, through the scheduler."""
+        try:
+            self._stop_file(name).write_text(word)
+        except OSError:
+            self.scheduler.forget(name)
+            self._take(Outcome(name, None, "the disk is full"))
 
     def _stop_file(self, name: str) -> Path:
         return folder(self.path) / name / "stop"
@@ -98,7 +106,9 @@ class Coordinator:
         if outcome.code == INTERRUPTED:
             self.place(self._parts(share) if placement.moving else [share])
         elif outcome.code == 2:
-            self.failed.append(f"share {share.name} on {outcome.told}: {self._last_line(share)}")
+            said = self._last_line(share)
+            on = f" on {outcome.told}" if said else ""
+            self.failed.append(f"share {share.name}{on}: {said or outcome.told}")
         else:
             self._died(placement, outcome)
 
@@ -126,8 +136,8 @@ class Coordinator:
         try:
             text = (folder(self.path) / share.name / "log").read_text(errors="replace")
         except OSError:
-            return "nothing was said"
-        return cut(([line for line in text.splitlines() if line.strip()] or ["-"])[-1], 400)
+            return ""
+        return cut(([line for line in text.splitlines() if line.strip()] or [""])[-1], 400)
 
     def _ended(self, share: Share) -> set[str]:
         stores = worker_stores(self.path, share.group)
@@ -145,7 +155,7 @@ class Coordinator:
                 f"share {name}: nothing was heard of its worker on {host} for {FROZEN_SECONDS:.0f} s; it is placed anew"
             )
             self._given_up[name] = now
-            self._stop_file(name).write_text(KILL)
+            self._ask(name, KILL)
         elif now - self._given_up[name] > UNREACHABLE_SECONDS:
             self.scheduler.forget(name)
             self._take(Outcome(name, None, "it cannot be reached"))
@@ -161,7 +171,7 @@ class Coordinator:
                 f"share {slow.share.name}: what is left of it is divided, for workers that are free"
             )
             slow.moving = True
-            self._stop_file(slow.share.name).write_text(STOP)
+            self._ask(slow.share.name, STOP)
 
     def _parts(self, share: Share) -> list[Share]:
         """What is left of a share, for the workers that are free now and its own."""

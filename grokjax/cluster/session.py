@@ -20,8 +20,8 @@ from grokjax.cluster.process import STOP, Task
 from grokjax.cluster.schedulers import Scheduler, open_scheduler
 from grokjax.cluster.table import ClusterTable
 from grokjax.driver.collect import collect
+from grokjax.driver.preparation import make_directory, prepare_groups
 from grokjax.driver.resume import to_train
-from grokjax.driver.session import make_directory, prepare_groups
 from grokjax.driver.trainer import Interrupted
 from grokjax.experiment.config import Experiment
 from grokjax.experiment.grid import Group, Run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import logging
 import shutil
@@ -17,36 +16,28 @@ from jax.sharding import Mesh
 
 from grokjax import signals
 from grokjax.driver.collect import collect
+from grokjax.driver.preparation import make_directory, prepare
 from grokjax.driver.progress import Display
 from grokjax.driver.resume import describe_stores, is_admitted, to_train
 from grokjax.driver.stop_signal import StopSignal
 from grokjax.driver.tally import Tally, begin_tally
 from grokjax.driver.trainer import GroupTrainer, Interrupted, checkpoints_of
 from grokjax.engine import devices
-from grokjax.engine.capacity import choose_slots
 from grokjax.engine.compile_ahead import Ahead, compiling_ahead, make_program
 from grokjax.engine.executables import executable_hash
 from grokjax.experiment.config import Execution, Experiment
-from grokjax.experiment.grid import Group, Run, make_groups, make_runs, without_control
+from grokjax.experiment.grid import Group, Run
 from grokjax.experiment.loading import validate
-from grokjax.experiment.measurement_checks import check_kinds, check_snapshots
-from grokjax.experiment.places import ConfigError, Places
-from grokjax.experiment.run_checks import Memory
-from grokjax.quoting import cut_path
+from grokjax.experiment.places import Places
 from grokjax.results import provenance
 from grokjax.results.collecting import remove_collected
-from grokjax.results.directory import check_directory, directory_of, write_experiment
+from grokjax.results.directory import write_experiment
 from grokjax.results.locks import hold
 from grokjax.results.shares import worker_directories
 from grokjax.results.store import GroupStore, missing_groups
 from grokjax.results.writer import StoreWriter
-from grokjax.settings import SettingError
 
 log = logging.getLogger("grokjax")
-
-
-_SMALLEST = 2**20
-"""Bytes of free disk space that are needed to begin."""
 
 
 def run_experiment(
@@ -96,78 +87,6 @@ def shown(
 
 def _text(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
-
-
-def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[Group], Mesh, Path]:
-    """Check everything before anything is written. Raises ConfigError."""
-    places = places or Places("experiment")
-    groups = prepare_groups(experiment, places, _memory(experiment, places))
-    devices.set_up(experiment.execution.devices)
-    with _with_place(places, "execution"):
-        mesh = devices.make_mesh(experiment.execution.devices)
-    with _with_place(places, "train"):
-        for precision in {run.settings.train.precision for group in groups for run in group.runs}:
-            devices.check_precision(precision, devices.platform(mesh))
-    with _with_place(places, "execution"):
-        for group in groups:
-            choose_slots(group, experiment.execution, mesh)
-    if fault := devices.known_fault(devices.platform(mesh), provenance.versions()["jaxlib"]):
-        log.warning(fault)
-    return groups, mesh, directory_of(experiment)
-
-
-def prepare_groups(
-    experiment: Experiment, places: Places, memory: Memory | None = None
-) -> list[Group]:
-    """Check what can be checked without a device. Raises ConfigError."""
-    runs = make_runs(experiment, places, memory)
-    check_directory(experiment, runs)
-    if lacking := without_control(runs):
-        log.warning(
-            f"{len(lacking)} runs with an intervention have no control arm to compare with; "
-            "add false to the values of intervention.armed"
-        )
-    groups = make_groups(runs)
-    check_kinds(experiment, groups, places)
-    check_snapshots(experiment, groups, places)
-    return groups
-
-
-def _memory(experiment: Experiment, places: Places) -> Callable[[], int]:
-    """A function that gives the memory of the devices in bytes. The first call starts JAX."""
-
-    @functools.cache
-    def ask() -> int:
-        devices.set_up(experiment.execution.devices)
-        with _with_place(places, "execution"):
-            mesh = devices.make_mesh(experiment.execution.devices)
-        return devices.memory_limit(devices.platform(mesh))
-
-    return ask
-
-
-@contextlib.contextmanager
-def _with_place(places: Places, section: str) -> Iterator[None]:
-    """Turn a SettingError of this section into a ConfigError with its place."""
-    try:
-        yield
-    except SettingError as error:
-        raise places.error((section, error.name), error.why) from None
-
-
-def make_directory(path: Path) -> None:
-    """Create the results directory. Raises ConfigError and creates nothing if the disk is full or not writable."""
-    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
-    if shutil.disk_usage(nearest).free < _SMALLEST:
-        raise ConfigError(
-            f"{cut_path(path)}: the disk is full; free some space, or use another directory with --out"
-        )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{cut_path(path)}: cannot be created: {error.strerror}; use another directory with --out"
-        ) from None
 
 
 def train_group(

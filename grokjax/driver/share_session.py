@@ -11,8 +11,9 @@ from typing import Any
 from jax.sharding import Mesh
 
 from grokjax.driver.beat import Beat
+from grokjax.driver.preparation import make_directory, prepare
 from grokjax.driver.resume import to_train
-from grokjax.driver.session import make_directory, prepare, report, shown, train_group
+from grokjax.driver.session import report, shown, train_group
 from grokjax.driver.stop_signal import StopSignal
 from grokjax.engine.capacity import choose_slots
 from grokjax.engine.compile_ahead import compiling_ahead
