@@ -35,7 +35,7 @@ def _collect_group(group: Group, path: Path) -> None:
     workers = [store for store in worker_stores(path, group.hash) if store.runs]
     here = GroupStore(directory)
     runs = [run.id for run in group.runs]
-    new = [w for w in workers if any(ended_further(run, here, w) for run in runs)]
+    new = [w for w in workers if _has_news(w, here, runs)]
     if not new and (not workers or is_admitted(group, here)):
         return
     directory.mkdir(parents=True, exist_ok=True)
@@ -48,6 +48,14 @@ def _collect_group(group: Group, path: Path) -> None:
         if not to_train(group, writer.store):
             writer.finish()
             shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+
+
+def _has_news(worker: GroupStore, here: GroupStore, runs: Sequence[str]) -> bool:
+    """Whether runs have ended there, or snapshots were taken: a run that goes on elsewhere takes only later ones."""
+    taken = here.snapshots.newest
+    return any(ended_further(run, here, worker) for run in runs) or any(
+        entry not in taken for entry in worker.snapshots.newest
+    )
 
 
 def _leave_behind(store: GroupStore) -> None:
