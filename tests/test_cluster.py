@@ -103,7 +103,8 @@ def test_shares_are_bit_for_bit_one_machine(config, expected, tmp_path) -> None:
     ended(on_local(config, out))
     same(expected, out)
     lines = [json.loads(x) for x in (out / "provenance.jsonl").read_text().splitlines()]
-    assert len(lines) == 3 and all(x["host"] and x["tile"] == 2 for x in lines)
+    # More than the three shares, where a slow worker's runs were moved.
+    assert len(lines) >= 3 and all(x["host"] and x["tile"] == 2 for x in lines)
     assert "nothing to train" in ended(on_local(config, out))
 
 
