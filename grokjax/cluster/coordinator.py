@@ -106,7 +106,7 @@ class Coordinator:
         if outcome.code == INTERRUPTED:
             self.place(self._parts(share) if placement.moving else [share])
         elif outcome.code == 2:
-            said = self._last_line(share)
+            said = _last_line(self.path, share)
             on = f" on {outcome.told}" if said else ""
             self.failed.append(f"share {share.name}{on}: {said or outcome.told}")
         else:
@@ -129,19 +129,8 @@ class Coordinator:
             return
         self.failed.append(
             f"share {share.name}: {how}, {self._deaths[share.name]} times without getting further; last line of "
-            f"{cut_path(folder(self.path) / share.name / 'log')}: {self._last_line(share)}"
+            f"{cut_path(folder(self.path) / share.name / 'log')}: {_last_line(self.path, share)}"
         )
-
-    def _last_line(self, share: Share) -> str:
-        try:
-            text = (folder(self.path) / share.name / "log").read_text(errors="replace")
-        except OSError:
-            return ""
-        return cut(([line for line in text.splitlines() if line.strip()] or [""])[-1], 400)
-
-    def _ended(self, share: Share) -> set[str]:
-        stores = worker_stores(self.path, share.group)
-        return {r for r in share.runs for s in stores if s.progress(r).status in DONE}
 
     # -- who is silent, and who needs help ---------------------------------------------------------------------------
 
@@ -175,7 +164,7 @@ class Coordinator:
 
     def _parts(self, share: Share) -> list[Share]:
         """What is left of a share, for the workers that are free now and its own."""
-        left = [self._runs[r] for r in share.runs if r not in self._ended(share)]
+        left = [self._runs[r] for r in share.runs if r not in _ended(self.path, share)]
         step = share.tile * share.devices
         n = max(1, self.scheduler.most_workers() - len(self.placed))
         size = -(-len(left) // (n * step)) * step
@@ -184,3 +173,18 @@ class Coordinator:
             share._replace(name=name, runs=tuple(run.id for run in part))
             for name, part in zip(names, divide(left, size, step), strict=False)
         ]
+
+
+def _last_line(path: Path, share: Share) -> str:
+    """What the worker of a share said last; empty if it said nothing."""
+    try:
+        text = (folder(path) / share.name / "log").read_text(errors="replace")
+    except OSError:
+        return ""
+    return cut(([line for line in text.splitlines() if line.strip()] or [""])[-1], 400)
+
+
+def _ended(path: Path, share: Share) -> set[str]:
+    """The runs of a share that have ended in the directories of workers."""
+    stores = worker_stores(path, share.group)
+    return {r for r in share.runs for s in stores if s.progress(r).status in DONE}

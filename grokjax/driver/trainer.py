@@ -51,7 +51,7 @@ class Interrupted(Exception):
 
 
 class GroupTrainer:
-    """Trains one group in the directory of its store, and continues what was trained before."""
+    """Trains one group in the directory of its store, and continues what was trained before, there or `elsewhere`."""
 
     def __init__(
         self,
@@ -62,10 +62,8 @@ class GroupTrainer:
         observe: Callable[[Tally], None] = lambda _: None,
         elsewhere: Sequence[Path] = (),
     ):
-        """`elsewhere`: directories of the group in which other processes began some of its runs."""
         self.execution, self.observe = execution, observe
-        todo = resume.to_train(group, store)
-        writer = StoreWriter(store)
+        todo, writer = resume.to_train(group, store), StoreWriter(store)
         resume.admit(group, writer, program.names)
         self.checkpoints = Checkpoints(checkpoints_of(store))
         self.starts = resume.restore(todo, store, self.checkpoints, program, elsewhere)
