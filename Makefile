@@ -15,7 +15,7 @@ REQUIREMENTS_.venv := requirements.txt
 REQUIREMENTS_.venv-dev := requirements-dev.txt
 REQUIREMENTS_.venv-bench := requirements-bench.txt
 
-.PHONY: help quickstart plan test soak check benchmark clean
+.PHONY: help quickstart plan test soak faults check benchmark clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -34,6 +34,10 @@ test: $(DEV_ENV) ## run the tests that take seconds
 
 soak: $(DEV_ENV) ## run the tests that take minutes
 	.venv-dev/bin/python -m pytest -rs -n auto -m soak
+
+faults: $(DEV_ENV) ## try every fault of docs/faults.md, 200 kills among them (needs root for disks and Slurm; an hour)
+	.venv-dev/bin/python -m pip install --quiet -r requirements-ray.txt -r requirements-slurm.txt
+	GROKJAX_KILLS=200 .venv-dev/bin/python -m pytest -n 1 -rs -v tests/test_cluster.py tests/test_faults.py tests/test_slurm.py
 
 check: $(DEV_ENV) ## format, lint, order of imports and types
 	.venv-dev/bin/ruff format --check .

@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -18,7 +18,9 @@ from grokjax.results.admission import Admission
 from grokjax.results.experiment_file import COPY, NAME, read_data
 from grokjax.results.loss import Loss
 from grokjax.results.sealed import Damaged
-from grokjax.results.store import GroupStore, group_stores, missing_groups
+from grokjax.results.shares import all_stores
+from grokjax.results.status import DONE
+from grokjax.results.store import GroupStore, missing_groups
 from grokjax.version import SCHEMA
 
 log = logging.getLogger("grokjax")
@@ -56,17 +58,18 @@ def load(path: str | Path) -> xr.Dataset:
 
 def _load(path: Path, settings: dict[str, Any]) -> xr.Dataset:
     stores, losses = _open(path)
+    shelves = _shelves(stores)
     for loss in losses:
         log.warning(
             loss.told("they count as not trained; start the experiment again to train them again")
         )
-    blocks = _blocks(stores)
+    blocks = _blocks(shelves)
     if not blocks:
         unusable = f" ({len(losses)} files cannot be used)" if losses else ""
         raise ResultsError(
             f"{cut_path(path)}: no run has results yet{unusable}; start or continue the training first"
         )
-    dataset = _make(stores, blocks, _axis_settings(settings))
+    dataset = _make(shelves, blocks, _axis_settings(settings))
     return _fill_axes(dataset, settings).assign_attrs(
         path=str(path),
         name=str(settings.get("name", path.name)),
@@ -157,19 +160,45 @@ def _dtype(value: Any) -> Any:
 
 def _open(path: Path) -> tuple[list[tuple[str, GroupStore]], list[Loss]]:
     """The stores of all groups with their histories checked, and what is lost."""
-    stores = list(group_stores(path))
+    stores = list(all_stores(path))
     for _, store in stores:
         store.check_histories()
     losses = [loss for _, store in stores for loss in store.losses]
     return stores, [*missing_groups(path, "start the experiment again to train it again"), *losses]
 
 
-def _blocks(stores: list[tuple[str, GroupStore]]) -> list[_Block]:
+class _Shelf(NamedTuple):
+    """The runs that are read from a store."""
+
+    group: str
+    store: GroupStore
+    runs: list[str]
+
+
+def _shelves(stores: list[tuple[str, GroupStore]]) -> list[_Shelf]:
+    """Every run once: from where it is furthest, if workers have directories of their own."""
+    if len({name for name, _ in stores}) == len(stores):
+        return [_Shelf(name, store, store.runs) for name, store in stores]
+    best: dict[str, tuple[tuple[bool, int], int]] = {}
+    for i, (_, store) in enumerate(stores):
+        for run in store.runs:
+            progress = store.progress(run)
+            far = (progress.status in DONE, progress.evaluations_done)
+            if run not in best or far > best[run][0]:
+                best[run] = (far, i)
+    shelves = [
+        _Shelf(name, store, [run for run in store.runs if best[run][1] == i])
+        for i, (name, store) in enumerate(stores)
+    ]
+    return [shelf for shelf in shelves if shelf.runs]
+
+
+def _blocks(shelves: list[_Shelf]) -> list[_Block]:
     """All runs, group by group, in the order in which they were admitted first."""
     blocks, n = [], 0
-    for name, store in stores:
+    for name, store, runs in shelves:
         by_admission: dict[int, tuple[Admission, list[int], list[int]]] = {}
-        for run in store.runs:
+        for run in runs:
             admission = store.admission(run)
             assert admission is not None, "these runs were admitted"
             _, places, rows = by_admission.setdefault(id(admission), (admission, [], []))
@@ -180,12 +209,10 @@ def _blocks(stores: list[tuple[str, GroupStore]]) -> list[_Block]:
     return blocks
 
 
-def _make(
-    stores: list[tuple[str, GroupStore]], blocks: list[_Block], axes: list[str]
-) -> xr.Dataset:
+def _make(shelves: list[_Shelf], blocks: list[_Block], axes: list[str]) -> xr.Dataset:
     n = sum(len(block.places) for block in blocks)
     width = max(len(block.admission.step) for block in blocks)
-    known = [(s, *s.progress_and_source(run)) for _, s in stores for run in s.runs]
+    known = [(s, *s.progress_and_source(run)) for _, s, runs in shelves for run in runs]
     progress = [p for _, p, _ in known]
     done = np.array([p.evaluations_done for p in progress])
     probes = list(dict.fromkeys(name for block in blocks for name in block.admission.names))
@@ -194,7 +221,7 @@ def _make(
     coordinates: dict[str, Any] = {
         "step": (("run", "eval"), _steps(blocks, n, width)),
         "probe": probes,
-        "id": ("run", np.array([run for _, store in stores for run in store.runs], str)),
+        "id": ("run", np.array([run for shelf in shelves for run in shelf.runs], str)),
     }
     for name in _known_columns(blocks, axes):
         coordinates[name] = ("run", _column(name, blocks, n))
@@ -202,7 +229,7 @@ def _make(
         "status": np.array([p.status for p in progress], str),
         "evaluations_done": done,
         "diverged_at": np.array([p.diverged_at for p in progress]),
-        "group": np.array([name for name, store in stores for _ in store.runs], str),
+        "group": np.array([shelf.group for shelf in shelves for _ in shelf.runs], str),
         "stop_level": _spread(blocks, n, [block.stop_level for block in blocks]),
     }.items():
         coordinates[name] = ("run", column)

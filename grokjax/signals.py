@@ -27,6 +27,9 @@ SIGNALS = [getattr(signal, n) for n in ("SIGTERM", "SIGINT", "SIGUSR1") if hasat
 REPEAT_SECONDS = 1.0
 """A second signal within this time is ignored: `make` and `timeout` repeat the signal that the terminal sent."""
 
+PARENT = "GROKJAX_WORKER_ENDS_WITH"
+"""Environment variable with the process without which a worker saves and ends: nobody would know of it any more."""
+
 _STDERR = 2
 _SHOW_CURSOR = "\x1b[?25h\n"
 """Shows the cursor, which the live table hides, and begins a new line."""
@@ -83,9 +86,15 @@ def watch() -> None:
     threading.Thread(target=_listen, args=(read,), daemon=True, name="signals").start()
     # The C handler writes the signal's number into the pipe itself, without waiting for the main thread.
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    for number in SIGNALS:
-        signal.signal(number, lambda *_: None)
     _watch.on = True
+    handle_again()
+
+
+def handle_again() -> None:
+    """After a library took the signals for itself: hear them again, if `watch` was called."""
+    if _watch.on:
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: None)
 
 
 def _listen(read: int) -> None:

@@ -37,6 +37,9 @@ def main(words: list[str]) -> int:
     return _guarded(args)
 
 
+_OPTIONS = ("plan", "measure", "verify", "out", "no_figures", "on", "share", "plan_to")
+
+
 def _parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("words", nargs="*")
@@ -44,6 +47,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--verify", action="store_true")
     parser.add_argument("--out", action="append")
+    parser.add_argument("--on")
+    parser.add_argument("--share")
+    parser.add_argument("--plan-to")
     parser.add_argument("--no-figures", action="store_true")
     try:
         args, unknown = parser.parse_known_intermixed_args(words)
@@ -57,11 +63,15 @@ def _parse(words: list[str]) -> argparse.Namespace:
         raise ConfigError("--out: is given twice; give one results directory")
     args.out = args.out[0] if args.out else None
     for name in ("measure", "verify"):
-        others = {"plan", "measure", "verify", "out", "no_figures"} - {name}
+        others = {*_OPTIONS} - {name}
         if getattr(args, name) and any(getattr(args, other) for other in others):
             raise ConfigError(
                 f"--{name}: cannot be used with other options; remove them, or see --help"
             )
+    alone = [n for n in ("plan", "on", "share", "plan_to") if getattr(args, n)]
+    if len(alone) > 1:
+        first, second = (f"--{name.replace('_', '-')}" for name in alone[:2])
+        raise ConfigError(f"{first}: cannot be used with {second}; remove one of them")
     if args.verify and len(args.words) > 1:
         raise ConfigError(
             f"{cut(args.words[1])}: --verify takes only a results directory; remove this word"
@@ -79,11 +89,12 @@ def _parse(words: list[str]) -> argparse.Namespace:
 
 
 def _guarded(args: argparse.Namespace) -> int:
+    from grokjax.cluster.errors import ClusterError
     from grokjax.results.locks import Locked
 
     try:
         return _run(args)
-    except (ConfigError, Locked) as error:
+    except (ConfigError, ClusterError, Locked) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     except OSError as error:
@@ -111,6 +122,11 @@ def _run(args: argparse.Namespace) -> int:
         from grokjax.cli.estimate import plan_text
 
         sys.stdout.write(plan_text(experiment, places))
+        return 0
+    if args.plan_to:
+        from grokjax.cli.estimate import write_plan
+
+        write_plan(experiment, places, Path(args.plan_to))
         return 0
     return _train(args, experiment, places)
 
@@ -144,17 +160,31 @@ def _verify(path: Path) -> int:
 
 
 def _train(args: argparse.Namespace, experiment: Any, places: Any) -> int:
-    from grokjax.driver.session import run_experiment
     from grokjax.driver.trainer import Interrupted
 
     try:
-        path = run_experiment(experiment, places=places, page=not args.no_figures)
+        path = _results(args, experiment, places)
     except Interrupted:
         again = shlex.join(["python", "run.py", *args.given])
         return signals.end(f"interrupted; everything is saved. Continue with: {again}")
-    code = 0 if args.no_figures else _draw(path)
+    code = 0 if args.no_figures or args.share else _draw(path)
     log.info(f"results in {path}")
     return code
+
+
+def _results(args: argparse.Namespace, experiment: Any, places: Any) -> Path:
+    """The results directory, after the training of all runs, or of a share."""
+    if args.on:
+        from grokjax.cluster.session import run_on
+
+        return run_on(args.on, experiment, places, args.config, args.overrides)
+    if args.share:
+        from grokjax.driver.share_session import train_share
+
+        return train_share(experiment, args.share, places)
+    from grokjax.driver.session import run_experiment
+
+    return run_experiment(experiment, places=places, page=not args.no_figures)
 
 
 def _draw(path: Path) -> int:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import json
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from grokjax.atomic import replacing
 from grokjax.cli.probe_cost import probes_line
-from grokjax.driver.session import prepare
+from grokjax.driver.preparation import prepare
 from grokjax.engine import devices
 from grokjax.engine.capacity import choose_slots
 from grokjax.experiment.config import Experiment
@@ -65,6 +68,25 @@ def plan_text(experiment: Experiment, places: Places | None = None) -> str:
         _time_line(groups, times, machine),
     ]
     return "\n".join(lines) + "\n"
+
+
+def write_plan(experiment: Experiment, places: Places | None, file: Path) -> None:
+    """The plan as JSON, for the process that divides the groups between machines. Raises OSError."""
+    groups, mesh, _ = prepare(experiment, places)
+    machine, where = measure_machine(mesh), devices.platform(mesh)
+    told = [
+        {
+            "group": group.hash,
+            "runs": len(group.runs),
+            "tile": choose_slots(group, experiment.execution, mesh)[0],
+            "seconds": costs.seconds(group, costs.cost(group.first, where), machine)
+            - machine.seconds_per_program,
+        }
+        for group in groups
+    ]
+    plan = {"platform": where, "devices": mesh.devices.size, "groups": told}
+    with replacing(file) as aside:
+        aside.write_text(json.dumps(plan))
 
 
 def _time_line(groups: list[Group], times: list[float], machine: costs.Machine) -> str:

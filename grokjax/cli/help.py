@@ -18,6 +18,7 @@ WIDTH = 96
 
 USAGE = """\
 usage: python run.py CONFIG.yaml [setting=value ...] [--plan] [--out DIR] [--no-figures]
+                     [--on ray | ray:ADDRESS | slurm | slurm:PARTITION] [--share I/N]
        python run.py --verify DIR
        python run.py --measure DIR ['measurements=[{kind: pruning}, ...]']
 
@@ -27,6 +28,15 @@ report.html into results/<name>; the page also while training.
   setting=value   replaces the value of a setting, a list or an axis: task.p=47
                   'axes.seed=[0, 1]'; axes.seed=null removes the axis
   --plan          estimate time and memory; train nothing
+  --on WHERE      train on many machines. ray: a Ray cluster on this machine; ray:ADDRESS: one
+                  that is there; slurm, slurm:PARTITION: jobs of Slurm. The results directory
+                  must be on a file system that all machines share. execution.cluster has the
+                  settings
+  --share I/N     train the I-th (from 0) of N parts of every group in a directory of its own
+                  below the results directory, for schedulers that number their jobs; the same
+                  command without --share then collects all parts and draws the figures. The
+                  workers of --on get the NAME of a share here
+  --plan-to FILE  the estimate as JSON, for programs
   --out DIR       results directory (default results/<name>)
   --no-figures    train only, without a page; python -m analysis DIR writes all of them later
   --verify DIR    compare all files of a results directory with their checksums; say what is
@@ -35,8 +45,8 @@ report.html into results/<name>; the page also while training.
                   experiment, or those given here. Results are written to
                   DIR/groups/*/measured; the training is not changed
 
-Exit code: 0 success, 1 --verify found damage, 2 a mistake in the input, 75 interrupted (the
-same command continues).
+Exit code: 0 success, 1 --verify found damage, 2 a mistake in the input, or shares that could
+not be trained, 75 interrupted (the same command continues).
 SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 end the program at once if nothing has to be saved. During
 training it saves first; a second signal, at least a second later, ends it without saving.
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,7 +18,8 @@ from grokjax.engine.program import Program
 from grokjax.experiment.grid import Group, Run
 from grokjax.experiment.places import ConfigError
 from grokjax.experiment.run_columns import columns, shapes
-from grokjax.results.checkpoint import Checkpoints, Meta
+from grokjax.results.checkpoint import Checkpoints, Meta, look_into
+from grokjax.results.running import Running
 from grokjax.results.sealed import Damaged
 from grokjax.results.status import DONE
 from grokjax.results.store import GroupStore
@@ -58,16 +62,16 @@ def _is_admitted(run: Run, store: GroupStore) -> bool:
     return admission is not None and admission.budget(run.id) >= run.budget
 
 
-def admit(group: Group, writer: StoreWriter, program: Program) -> None:
-    """Admit every run of the group that was not admitted, or only with a smaller budget."""
+def admit(group: Group, writer: StoreWriter, names: Sequence[str]) -> None:
+    """Admit every run of the group that was not admitted, or only with a smaller budget. `names` of values."""
     lacking = [run for run in group.runs if not _is_admitted(run, writer.store)]
     if not lacking:
         return
     stop = group.first.settings.train.stop
     writer.admit(
         [run.id for run in lacking],
-        program.names,
-        program.setup.cadence.steps(max(run.budget for run in lacking)),
+        names,
+        group.first.cadence.steps(max(run.budget for run in lacking)),
         columns(lacking),
         {
             "group": group.hash,
@@ -127,21 +131,55 @@ class Starts:
 
 
 def restore(
-    todo: list[Run], store: GroupStore, checkpoints: Checkpoints, program: Program
+    todo: list[Run],
+    store: GroupStore,
+    checkpoints: Checkpoints,
+    program: Program,
+    elsewhere: Sequence[Path] = (),
 ) -> Starts:
-    """The newest undamaged checkpoint, as the states of the runs that are not trained yet."""
-    restored = checkpoints.restore(program.abstract_state) if todo else None
-    if restored is None:
+    """The newest undamaged checkpoint, as the states of the runs that are not trained yet.
+
+    `elsewhere`: directories of the same group in which other processes began some of these runs; a run continues where
+    it is furthest.
+    """
+    if not todo:
         return Starts(program, store)
-    state, meta = restored
+    starts = Starts(program, store)
+    if restored := checkpoints.restore(program.abstract_state):
+        starts.chunk = restored[1].chunk
+        starts.carried = _states(*restored, todo, program)
+    for directory in elsewhere:
+        _carry(starts, directory, todo)
+    return starts
+
+
+def _states(state: Any, meta: Meta, todo: list[Run], program: Program) -> dict[str, RunState]:
+    """What a checkpoint has of these runs."""
     _warn_of_other_machine(meta, program)
     wanted = {run.id for run in todo}
-    carried = {
+    return {
         run: jax.tree.map(lambda x, i=slot: x[i], state)
         for slot, run in enumerate(meta.runs)
         if run in wanted
-    }
-    return Starts(program, store, meta.chunk, carried)  # type: ignore[arg-type]
+    }  # type: ignore[return-value]
+
+
+def _carry(starts: Starts, directory: Path, todo: list[Run]) -> None:
+    """Take the states that are further in the checkpoint of another directory, with the measurements before them."""
+    found = look_into(directory / "checkpoints", starts.program.abstract_state)
+    if found is None:
+        return
+    # After the checkpoint: what is written before a checkpoint is at least as far as it is.
+    histories = Running(directory / "running.safetensors")
+    there = _states(*found, todo, starts.program)
+    further = [
+        run
+        for run, state in there.items()
+        if (run not in starts.carried or starts.carried[run].age < state.age)
+        and histories.evaluations(run) >= int(state.evaluations)
+    ]
+    starts.carried |= {run: there[run] for run in further}
+    starts.store.running.take(further, histories)
 
 
 def _warn_of_other_machine(meta: Meta, program: Program) -> None:

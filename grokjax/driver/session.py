@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +15,30 @@ import jax
 from jax.sharding import Mesh
 
 from grokjax import signals
+from grokjax.driver.collect import collect
 from grokjax.driver.page import page_writer
+from grokjax.driver.preparation import make_directory, prepare
 from grokjax.driver.progress import Display
 from grokjax.driver.resume import describe_stores, is_admitted, to_train
 from grokjax.driver.stop_signal import StopSignal
 from grokjax.driver.tally import Tally, begin_tally
 from grokjax.driver.trainer import GroupTrainer, Interrupted, checkpoints_of
 from grokjax.engine import devices
-from grokjax.engine.capacity import choose_slots
 from grokjax.engine.compile_ahead import Ahead, compiling_ahead, make_program
 from grokjax.engine.executables import executable_hash
 from grokjax.experiment.config import Execution, Experiment
-from grokjax.experiment.grid import Group, Run, make_groups, make_runs, without_control
+from grokjax.experiment.grid import Group, Run
 from grokjax.experiment.loading import validate
-from grokjax.experiment.measurement_checks import check_kinds, check_snapshots
-from grokjax.experiment.places import ConfigError, Places
-from grokjax.quoting import cut_path
+from grokjax.experiment.places import Places
 from grokjax.results import provenance
-from grokjax.results.directory import check_directory, directory_of, write_experiment
+from grokjax.results.collecting import remove_collected
+from grokjax.results.directory import write_experiment
 from grokjax.results.locks import hold
+from grokjax.results.shares import worker_directories
 from grokjax.results.store import GroupStore, missing_groups
 from grokjax.results.writer import StoreWriter
-from grokjax.settings import SettingError
 
 log = logging.getLogger("grokjax")
-
-
-_SMALLEST = 2**20
-"""Bytes of free disk space that are needed to begin."""
 
 
 def run_experiment(
@@ -68,23 +63,25 @@ def run_experiment(
     with (
         hold(path),
         StopSignal().listening() as stop,
-        _shown(display, groups) as shown,
+        shown(display, groups) as told,
         page_writer(path, groups) if page else contextlib.nullcontext(_nothing) as paged,
     ):
         for loss in missing_groups(path, "it is trained again"):
             log.warning(loss.told(""))
         write_experiment(experiment, path, places.claim if places is not None else "")
+        collect(groups, path)
 
         def show(tally: Tally) -> None:
-            shown(tally)
+            told(tally)
             paged(tally)
 
         with compiling_ahead(experiment.execution, mesh) as ahead:
             tallies = [
-                _train_group(group, path, ahead, show, stop, following)
+                train_group(group, path, ahead, show, stop, following, worker_directories(path))
                 for group, following in itertools.zip_longest(groups, groups[1:])
             ]
-    _report(tallies)
+        remove_collected(path)
+    report(tallies)
     return path
 
 
@@ -93,7 +90,7 @@ def _nothing(tally: Tally) -> None:
 
 
 @contextlib.contextmanager
-def _shown(
+def shown(
     display: Callable[[Tally], None] | None, groups: list[Group]
 ) -> Iterator[Callable[[Tally], None]]:
     """The given display, or the default one, which always restores the terminal."""
@@ -111,78 +108,17 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[Group], Mesh, Path]:
-    """Check everything before anything is written. Raises ConfigError."""
-    places = places or Places("experiment")
-    runs = make_runs(experiment, places, _memory(experiment, places))
-    check_directory(experiment, runs)
-    if lacking := without_control(runs):
-        log.warning(
-            f"{len(lacking)} runs with an intervention have no control arm to compare with; "
-            "add false to the values of intervention.armed"
-        )
-    devices.set_up(experiment.execution.devices)
-    groups = make_groups(runs)
-    check_kinds(experiment, groups, places)
-    check_snapshots(experiment, groups, places)
-    with _with_place(places, "execution"):
-        mesh = devices.make_mesh(experiment.execution.devices)
-    with _with_place(places, "train"):
-        for precision in {run.settings.train.precision for run in runs}:
-            devices.check_precision(precision, devices.platform(mesh))
-    with _with_place(places, "execution"):
-        for group in groups:
-            choose_slots(group, experiment.execution, mesh)
-    if fault := devices.known_fault(devices.platform(mesh), provenance.versions()["jaxlib"]):
-        log.warning(fault)
-    return groups, mesh, directory_of(experiment)
-
-
-def _memory(experiment: Experiment, places: Places) -> Callable[[], int]:
-    """A function that gives the memory of the devices in bytes. The first call starts JAX."""
-
-    @functools.cache
-    def ask() -> int:
-        devices.set_up(experiment.execution.devices)
-        with _with_place(places, "execution"):
-            mesh = devices.make_mesh(experiment.execution.devices)
-        return devices.memory_limit(devices.platform(mesh))
-
-    return ask
-
-
-@contextlib.contextmanager
-def _with_place(places: Places, section: str) -> Iterator[None]:
-    """Turn a SettingError of this section into a ConfigError with its place."""
-    try:
-        yield
-    except SettingError as error:
-        raise places.error((section, error.name), error.why) from None
-
-
-def make_directory(path: Path) -> None:
-    """Create the results directory. Raises ConfigError and creates nothing if the disk is full or not writable."""
-    nearest = next(p for p in (path, *path.absolute().parents) if p.exists())
-    if shutil.disk_usage(nearest).free < _SMALLEST:
-        raise ConfigError(
-            f"{cut_path(path)}: the disk is full; free some space, or use another directory with --out"
-        )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{cut_path(path)}: cannot be created: {error.strerror}; use another directory with --out"
-        ) from None
-
-
-def _train_group(
+def train_group(
     group: Group,
     path: Path,
     ahead: Ahead,
     display: Callable[[Tally], None],
     stop: StopSignal,
     following: Group | None,
+    elsewhere: Sequence[Path] = (),
 ) -> Tally:
+    """Train the runs of a group in the results directory `path`. `elsewhere`: results directories in which other
+    processes began some of them."""
     directory, execution = path / "groups" / group.hash, ahead.execution
     directory.mkdir(parents=True, exist_ok=True)
     with hold(directory):
@@ -207,7 +143,8 @@ def _train_group(
         if following is not None and _left(following, path):
             ahead.begin(following)
         while True:
-            trainer = GroupTrainer(group, store, execution, program, display)
+            others = [other / "groups" / group.hash for other in elsewhere]
+            trainer = GroupTrainer(group, store, execution, program, display, others)
             _note_start(path, group, trainer, ahead.mesh)
             # On an accelerator the program is compiled by now: ahead, or for the hash that the note has.
             trainer.tally.compile_seconds += time.monotonic() - began
@@ -282,7 +219,8 @@ def _executable(trainer: GroupTrainer, mesh: Mesh) -> str | None:
     return None if on_cpu else executable_hash(trainer.batch.program)
 
 
-def _report(tallies: list[Tally]) -> None:
+def report(tallies: list[Tally]) -> None:
+    """Log what was trained, and how fast."""
     steps, seconds = sum(t.run_steps for t in tallies), sum(t.train_seconds for t in tallies)
     if not steps:
         log.info("nothing to train: all runs are done")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ class Interrupted(Exception):
 
 
 class GroupTrainer:
-    """Trains one group in the directory of its store, and continues what was trained before."""
+    """Trains one group in the directory of its store, and continues what was trained before, there or `elsewhere`."""
 
     def __init__(
         self,
@@ -61,13 +61,13 @@ class GroupTrainer:
         execution: Execution,
         program: Program,
         observe: Callable[[Tally], None] = lambda _: None,
+        elsewhere: Sequence[Path] = (),
     ):
         self.execution, self.observe = execution, observe
-        todo = resume.to_train(group, store)
-        writer = StoreWriter(store)
-        resume.admit(group, writer, program)
+        todo, writer = resume.to_train(group, store), StoreWriter(store)
+        resume.admit(group, writer, program.names)
         self.checkpoints = Checkpoints(checkpoints_of(store))
-        self.starts = resume.restore(todo, store, self.checkpoints, program)
+        self.starts = resume.restore(todo, store, self.checkpoints, program, elsewhere)
         self.runs = {run.id: run for run in todo}
         self.tally = begin_tally(group, store, todo)
         self.pace = Pace(program.setup, execution, time.monotonic)

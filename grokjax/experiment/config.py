@@ -101,6 +101,26 @@ class Train(Settings):
     of less precise numbers), tf32 and bfloat16 need an accelerator."""
 
 
+class Cluster(Settings):
+    """How the work is divided between many machines (--on). Not part of a run's id."""
+
+    share: int | None = execution(None, ge=1)
+    """Number of runs in a share, rounded up to whole tiles; null: as many as take ten minutes by the estimate of
+    --plan, but so few that every worker has some."""
+    gpus: int | None = execution(None, ge=0)
+    """GPUs of a worker; null: 1 where the cluster has GPUs, else 0."""
+    cpus: int | None = execution(None, ge=1)
+    """CPU cores of a worker; null: with GPUs 1; without, execution.devices, or all cores of the smallest machine."""
+    workers: int | None = execution(None, ge=1)
+    """Most workers at a time; null: with ray as many as the cluster has room for, with slurm 16."""
+    retries: int = execution(3, ge=0)
+    """How often the worker of a share may die, one time after the other, without getting further."""
+    minutes: int = execution(60, ge=1)
+    """With slurm: time limit of a job. What is left then is scheduled again."""
+    sbatch: dict[str, str | int] = execution(default_factory=dict)
+    """With slurm: further options of sbatch, such as {account: abc, constraint: a100}."""
+
+
 class Execution(Settings):
     """How the work is done on this machine. Not part of a run's id."""
 
@@ -122,6 +142,8 @@ class Execution(Settings):
     keep_state: Literal["budget", "all", "none"] = execution("budget")
     """Which runs keep their full state at the end, so that a larger train.steps can continue them: those that used
     their whole budget, all, or none."""
+    cluster: Cluster = Field(default_factory=Cluster)
+    """How the work is divided between many machines (--on)."""
 
     @field_validator("out", mode="after")
     @classmethod

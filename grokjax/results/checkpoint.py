@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,48 @@ def _first_line(error: Exception) -> str:
     return cut(str(error).splitlines()[0] if str(error) else type(error).__name__, 200)
 
 
+Abstract = Callable[[int], Any]
+"""Shapes of the state of so many slots."""
+
+
+def _restore_step(
+    manager: ocp.CheckpointManager, step: int, abstract: Abstract
+) -> tuple[Any, Meta]:
+    read_meta = ocp.args.Composite(meta=ocp.args.JsonRestore())
+    facts = _checked(dict(manager.restore(step, args=read_meta)["meta"]))
+    crc = facts.pop("crc")
+    facts.pop("sum", None)  # checkpoints of older versions have none
+    meta = Meta(**facts)
+    read_state = ocp.args.Composite(state=ocp.args.StandardRestore(abstract(meta.slots)))
+    with _quiet():
+        restored = manager.restore(step, args=read_state)["state"]
+    state = jax.tree.map(np.asarray, restored)
+    if checksum(state) != crc:
+        raise ValueError("the checksum does not agree")
+    return state, meta
+
+
+def look_into(directory: Path, abstract: Abstract) -> tuple[Any, Meta] | None:
+    """The newest checkpoint in a directory that another process may write to, None if none can be read. Changes
+    nothing there."""
+    if not directory.is_dir():
+        return None
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    manager = ocp.CheckpointManager(directory.absolute(), options=options)
+    try:
+        for step in sorted(manager.all_steps(), reverse=True):
+            try:
+                return _restore_step(manager, step, abstract)
+            except Exception as error:  # damaged, or deleted meanwhile for a newer one
+                log.warning(
+                    f"{cut_path(directory / str(step))}: this checkpoint cannot be read ({_first_line(error)}); "
+                    "training continues without it"
+                )
+        return None
+    finally:
+        manager.close()
+
+
 class Checkpoints:
     """The checkpoint directory of one group."""
 
@@ -187,28 +229,14 @@ class Checkpoints:
         """Delete all checkpoints, after `close`."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def restore(self, abstract: Any) -> tuple[Any, Meta] | None:
+    def restore(self, abstract: Abstract) -> tuple[Any, Meta] | None:
         """The newest undamaged checkpoint, as NumPy; `abstract(slots)` gives its shapes. Moves damaged ones away."""
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                return self._restore_step(step, abstract)
+                return _restore_step(self._manager, step, abstract)
             except Exception as error:  # orbax raises whatever its layers raise on broken files
                 self._reject(step, error)
         return None
-
-    def _restore_step(self, step: int, abstract: Any) -> tuple[Any, Meta]:
-        read_meta = ocp.args.Composite(meta=ocp.args.JsonRestore())
-        facts = _checked(dict(self._manager.restore(step, args=read_meta)["meta"]))
-        crc = facts.pop("crc")
-        facts.pop("sum", None)  # checkpoints of older versions have none
-        meta = Meta(**facts)
-        read_state = ocp.args.Composite(state=ocp.args.StandardRestore(abstract(meta.slots)))
-        with _quiet():
-            restored = self._manager.restore(step, args=read_state)["state"]
-        state = jax.tree.map(np.asarray, restored)
-        if checksum(state) != crc:
-            raise ValueError("the checksum does not agree")
-        return state, meta
 
     def _reject(self, step: int, error: Exception) -> None:
         rejected = self.directory.parent / "rejected"

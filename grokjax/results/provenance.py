@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -51,3 +52,24 @@ def record(path: Path, **facts: Any) -> None:
     }
     with path.open("a") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def differences(path: Path) -> list[str]:
+    """A sentence for each group whose runs were trained by different programs or on different devices, by the lines of
+    provenance.jsonl: their results can differ in the last bits."""
+    try:
+        lines = (path / "provenance.jsonl").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    found: dict[str, dict[tuple[str, ...], str]] = {}
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            facts = json.loads(line)
+            how = tuple(str(facts[name]) for name in ("executable", "devices", "tile"))
+            found.setdefault(facts["group"], {}).setdefault(how, str(facts["host"]))
+    return [
+        f"group {group}: its runs were trained in {len(ways)} ways (executable, devices or tile), for example "
+        f"on {' and '.join(list(ways.values())[:2])}; they can differ in the last bits"
+        for group, ways in found.items()
+        if len(ways) > 1
+    ]

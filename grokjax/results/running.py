@@ -38,6 +38,22 @@ class Running:
         self._done = file.facts["evaluations_done"]
         self.row = {run: i for i, run in enumerate(file.facts["run"])}
 
+    def take(self, runs: Sequence[str], other: Running) -> None:
+        """Have, in memory, the measurements that another file has of these runs. Both have the same columns."""
+        rows = {run: self.row.get(run) for run in runs}
+        new = [run for run, row in rows.items() if row is None]
+        row = self.row | {run: len(self.row) + i for i, run in enumerate(new)}
+        longest = max(self.values.shape[1], other.values.shape[1])
+        values = np.full((len(row), longest, len(other.names)), np.nan, np.float32)
+        if self.values.size:
+            values[: len(self.values), : self.values.shape[1]] = self.values
+        for run in runs:
+            values[row[run], : other.values.shape[1]] = other.values[other.row[run]]
+        done = {run: self.evaluations(run) for run in self.row}
+        done |= {run: other.evaluations(run) for run in runs}
+        self.values, self.names, self.row = values, other.names, row
+        self._done = [done[run] for run in row]
+
     def evaluations(self, run: str) -> int:
         """Evaluations of which the file has the measurements; 0 for a run that it does not have."""
         return self._done[self.row[run]] if run in self.row else 0

@@ -11,6 +11,7 @@ from grokjax.results.locks import Locked, hold
 from grokjax.results.measured_store import read_measured
 from grokjax.results.pack_writing import mark_lost
 from grokjax.results.sealed import Damaged
+from grokjax.results.shares import worker_directories
 from grokjax.results.store import GroupStore, group_stores, missing_groups
 
 _GROUP_AGAIN = "start the experiment again to train it again"
@@ -23,10 +24,19 @@ class Report:
 
     problems: list[str] = field(default_factory=list)
     """A sentence for each file that is damaged, lost or in the way."""
-    runs: int = 0
-    ended: int = 0
+    admitted: set[str] = field(default_factory=set)
+    """Runs that there are; those that workers train too."""
+    have_ended: set[str] = field(default_factory=set)
     unverified: int = 0
     """Runs with results that an older version wrote without checksums."""
+
+    @property
+    def runs(self) -> int:
+        return len(self.admitted)
+
+    @property
+    def ended(self) -> int:
+        return len(self.have_ended)
 
 
 def verify(path: Path) -> Report:
@@ -37,6 +47,11 @@ def verify(path: Path) -> Report:
     report = Report(experiment_file.check(path))
     report.problems += [loss.told("") for loss in missing_groups(path, _GROUP_AGAIN)]
     lost = [store for _, store in group_stores(path) if _verify_group(store, report)]
+    for directory in worker_directories(path):
+        for _, store in group_stores(directory):
+            _verify_group(
+                store, report
+            )  # what is damaged there is left behind when it is collected
     if lost:
         try:
             with hold(path):
@@ -61,8 +76,8 @@ def _verify_group(store: GroupStore, report: Report) -> bool:
                 f"does not name {name}, after a kill or because it was cut; the next start adds it"
             )
             report.problems.append(f"{cut_path(packs.log.path)}: {told}")
-    report.runs += len(store.runs)
-    report.ended += sum(store.ended.find(run) is not None for run in store.runs)
+    report.admitted.update(store.runs)
+    report.have_ended.update(run for run in store.runs if store.ended.find(run))
     report.unverified += len(store.unverified)
     for file in sorted((store.directory / "measured").glob("*.safetensors")):
         try:
