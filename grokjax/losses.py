@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.models.linear import row_sums
+from grokjax.tasks import Sample, TaskData
 
 
 def is_answer(logits: Float[Array, "*N C"], labels: Int[Array, "*N"]) -> Bool[Array, "*N"]:
@@ -118,18 +119,17 @@ VECTOR_LOSSES: dict[str, VectorLoss] = {
 }
 
 
-def per_answer(name: str, table: Any) -> Callable[[Array, Array], Array]:
+def per_answer(name: str, table: TaskData) -> Callable[[Array, Array], Array]:
     """The loss of each answer from (logits, labels), or where a task's answers are vectors from (outputs, targets)."""
     if name in LOSSES:
         return LOSSES[name]
-    return lambda outputs, targets: VECTOR_LOSSES[name].per_answer(
-        outputs, targets, jnp.asarray(table.importance_C)
-    )
+    importance_C = _importance(table)
+    return lambda outputs, targets: VECTOR_LOSSES[name].per_answer(outputs, targets, importance_C)
 
 
 def mean_loss(
     name: str,
-    table: Any,
+    table: TaskData,
     outputs_BAC: Float[Array, "B A C"],
     answers_BA: Int[Array, "B A"] | Float[Array, "B A C"],
     share_B: Float[Array, " B"],
@@ -139,11 +139,13 @@ def mean_loss(
         return (LOSSES[name](outputs_BAC, answers_BA).mean(-1) * share_B).sum()
     n_answers = outputs_BAC.shape[1]
     outputs_NC, targets_NC = (x.reshape(-1, x.shape[-1]) for x in (outputs_BAC, answers_BA))
-    importance_C, share_N = (
-        jnp.asarray(table.importance_C),
-        jnp.repeat(share_B / n_answers, n_answers),
-    )
-    return VECTOR_LOSSES[name].weighted(outputs_NC, targets_NC, importance_C, share_N)
+    share_N = jnp.repeat(share_B / n_answers, n_answers)
+    return VECTOR_LOSSES[name].weighted(outputs_NC, targets_NC, _importance(table), share_N)
+
+
+def _importance(table: TaskData) -> Array:
+    assert isinstance(table, Sample) and table.importance_C is not None, "answers that are vectors"
+    return jnp.asarray(table.importance_C)
 
 
 def is_right(

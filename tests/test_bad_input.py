@@ -42,7 +42,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Run the command on x.yaml; returns what it says after a mistake."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        session, "_train_group", lambda *_: pytest.fail("trained in spite of a mistake")
+        session, "train_group", lambda *_: pytest.fail("trained in spite of a mistake")
     )
 
     def run(*words: str, text: str = YAML, config: str = "x.yaml") -> str:
@@ -325,9 +325,7 @@ def test_a_grown_grid_and_a_larger_budget_are_no_mistakes(
     told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     existing()
-    monkeypatch.setattr(
-        session, "_train_group", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
+    monkeypatch.setattr(session, "train_group", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     words = ["x.yaml"]
     for word in (
         "axes.seed=[0, 1, 2]",

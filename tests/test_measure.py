@@ -575,7 +575,7 @@ def one(**settings) -> str:
     return words(settings)[0]
 
 
-KINDS = "pruning, pca, circles, tsne, cosets, predictions, embedding_fourier, progress, neuron_frequencies, effective_sparsity, subnetworks, attention_entropy, ntk or spectrum"
+KINDS = "pruning, pca, circles, tsne, cosets, predictions, geometry, embedding_fourier, progress, neuron_frequencies, effective_sparsity, subnetworks, attention_entropy, ntk or spectrum"
 ADVICE = "use one of these steps, or train another directory with train.snapshot_every"
 
 

@@ -29,12 +29,13 @@ TABLES = {
     " 0c81cb10 0f7c497c fc3753bb",
     "002": "6268ad4b d93c1004 45dd5a86 20747407 42d04844 a0971421 e8012ca5 acab1720"
     " 40759775 c220040d cc20b697 f5612e92",
+    "003": "99c73c04 d0f92a7c 18e3c065 408778f2 97e20001 6796c758 ffccb6e0 254a10e9",
     "004": "d84af18f dc18706d e0d7622b ef1ea047 7e8c94a6 0c250854 827d6cda f3e02338 17034fa6 89d7149e",
 }
 
 
 def test_every_folder_of_a_source_is_found(tmp_path):
-    assert NUMBERS == ["000", "001", "002", "004"]
+    assert NUMBERS == ["000", "001", "002", "003", "004"]
     for name in ("source_007", "source_009", "core"):
         (tmp_path / name).mkdir()
     (tmp_path / "source_007" / "claims.yaml").write_text("title: x\n")

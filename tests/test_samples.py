@@ -332,7 +332,7 @@ TABLE = {"kind": "modular", "p": 5}
         ),
         (
             {"model": {"kind": "mlp"}},
-            "model.kind: mlp reads tokens, but the rows of this task are numbers; use perceptron",
+            "model.kind: mlp reads tokens, but the rows of this task are numbers; use perceptron or bottleneck",
         ),
         (
             {"task": TABLE, "split": {"kind": "random"}},

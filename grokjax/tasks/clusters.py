@@ -60,6 +60,4 @@ def clusters_sample(s: Clusters) -> Sample:
         x_ND = centre_KD[which_N] + spread * jax.random.normal(noise_key, (n, s.n_inputs))
         return x_ND, (which_N % s.n_classes).astype(jnp.int32)[:, None]
 
-    return numbers_sample(
-        s, draw_rows, n_inputs=s.n_inputs, n_classes=s.n_classes, n_answers=s.n_classes
-    )
+    return numbers_sample(s, draw_rows, s.n_inputs, s.n_classes)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field
 
 from grokjax.settings import Settings, hyper, shape
@@ -36,8 +37,15 @@ def numbers_size(settings: NumbersSettings, width: int, widest: str) -> Size:
     return Size(rows, width, widest if width > rows else larger)
 
 
-def numbers_sample(settings: NumbersSettings, draw_rows: Draw, **fields: Any) -> Sample:
-    """The Sample of these settings; `fields` are its other fields."""
+def numbers_sample(
+    settings: NumbersSettings,
+    draw_rows: Draw,
+    n_inputs: int,
+    n_classes: int,
+    importance_C: np.ndarray | None = None,
+    reconstructs: bool = False,
+) -> Sample:
+    """The Sample of these settings. Every class occurs as an answer; with `importance_C` the answers are vectors."""
     return Sample(
         draw_rows=draw_rows,
         n_train=settings.rows_of_a_run,
@@ -45,5 +53,10 @@ def numbers_sample(settings: NumbersSettings, draw_rows: Draw, **fields: Any) ->
         test_seed=settings.test_seed,
         stream=settings.n_train == "stream",
         traced_size=True,
-        **fields,
+        n_inputs=n_inputs,
+        n_classes=n_classes,
+        n_answers=n_classes,
+        answers="classes" if importance_C is None else "vectors",
+        importance_C=importance_C,
+        reconstructs=reconstructs,
     )

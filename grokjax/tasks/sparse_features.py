@@ -94,8 +94,6 @@ def sparse_features_sample(s: SparseFeatures) -> Sample:
         draw_rows,
         n_inputs=s.n_read or s.n_features,
         n_classes=s.n_features,
-        n_answers=s.n_features,
-        answers="vectors",
         importance_C=s.importance_C,
         reconstructs=s.n_read is None and s.target == "features",
     )

@@ -18,6 +18,7 @@ from analysis.sources.source_003.scan import SIZE, Scan, best_scan, scan
 from analysis.sources.source_003.special import bump_height, bump_place
 
 LOSSES = {"train": "train_loss", "test": "val_loss"}
+PER_ACTIVE = "test loss per active feature"
 PANELS = (5, 8, 15, 30, 100, 500, 1000, 2000)
 """Sample sizes of the geometry figures, where they were run."""
 
@@ -134,8 +135,7 @@ def _of_geometry(one: Configuration, draw, sizes: Sequence[int] | None, told: st
 
 def pictures(sets: Sets) -> dict[str, Picture]:
     """File stem -> function that draws the figure."""
-    (main,), (dictionary, *_), (digits,) = sets["bottleneck"], sets["dictionary"], sets["digits"]
-    book = Configuration("all", dictionary.experiment)
+    (main,) = sets["bottleneck"]
     dimension = {
         "largest dimension": {
             "feature, D_i": "feature_dimension_max",
@@ -144,7 +144,6 @@ def pictures(sets: Sets) -> dict[str, Picture]:
         "share of the hidden dimensions": {"features": "feature_share", "rows": "row_share"},
     }
     norm = {"norm of W": {"W": "param_norm/W_E"}, "norm of b": {"b": "param_norm/b_U"}}
-    per_active = "test loss per active feature"
     return {
         "bottleneck_losses": _losses(main, ["training and test loss", "test loss"]),
         "bottleneck_dimensions": _values(main, dimension),
@@ -162,21 +161,29 @@ def pictures(sets: Sets) -> dict[str, Picture]:
             "D* of the training rows; wrong: the largest output is not the largest feature.",
         ),
         "bottleneck_epochs": _epochs(main),
-        "bottleneck_per_active": _values(main, {per_active: {"test": "val_loss_per_active"}}),
+        "bottleneck_per_active": _values(main, {PER_ACTIVE: {"test": "val_loss_per_active"}}),
         "absolute_losses": _losses(sets["absolute"][0], ["training and test loss"]),
         "sparsity": _map(sets["sparsities"], "sparsity"),
         "weight_decay": _map(sets["decays"], "weight decay, m = 4"),
         "width": _map(sets["widths"], "hidden dimensions"),
+    } | _of_the_rest(sets)
+
+
+def _of_the_rest(sets: Sets) -> dict[str, Picture]:
+    """Those of the other settings: MLP block, final layer, limits, dictionary, digits."""
+    (dictionary, *_), (digits,) = sets["dictionary"], sets["digits"]
+    book = Configuration("all", dictionary.experiment)
+    return {
         "mlp_block_losses": _losses(sets["mlp_block"][0], ["training and test loss"]),
         "mlp_block_leverages": _values(
             sets["mlp_block"][0],
             {"D* of training rows": {"largest": "leverage_max", "smallest": "leverage_min"}},
         ),
         "final_layer_losses": _losses(sets["final_layer"][0], ["training and test loss"]),
-        "limits_sparsity": _family(sets["limits"], "val_loss_per_active", per_active),
-        "limits_width": _family(sets["limit_widths"], "val_loss_per_active", per_active),
-        "limits_features": _family(sets["limit_features"], "val_loss_per_active", per_active),
-        "limits_importance": _family(sets["limit_importance"], "val_loss_per_active", per_active),
+        "limits_sparsity": _family(sets["limits"], "val_loss_per_active", PER_ACTIVE),
+        "limits_width": _family(sets["limit_widths"], "val_loss_per_active", PER_ACTIVE),
+        "limits_features": _family(sets["limit_features"], "val_loss_per_active", PER_ACTIVE),
+        "limits_importance": _family(sets["limit_importance"], "val_loss_per_active", PER_ACTIVE),
         "dictionary": _of_geometry(
             book, scan_figures.dictionary, (3, 5, 8, 10, 15, 30, 100), "hidden vectors."
         ),

@@ -36,10 +36,10 @@ def scan(runs: xr.Dataset, probe: str, axis: str = SIZE) -> Scan:
     """Last values of a probe by seed and axis. Raises MissingError if the axis did not vary."""
     if axis not in runs.coords:
         raise MissingError(f"{runs.attrs['name']} has no axis {axis}")
-    at_R, seed_R = runs[axis].to_numpy().astype(float), runs["seed"].to_numpy()
-    at, seeds = np.unique(at_R), np.unique(seed_R)
+    of_runs, seed = runs[axis].to_numpy().astype(float), runs["seed"].to_numpy()
+    at, seeds = np.unique(of_runs), np.unique(seed)
     value = np.full((len(seeds), len(at)), np.nan)
-    value[np.searchsorted(seeds, seed_R), np.searchsorted(at, at_R)] = readings.end(runs, probe)
+    value[np.searchsorted(seeds, seed), np.searchsorted(at, of_runs)] = readings.end(runs, probe)
     if np.isnan(value).all():
         raise MissingError(f"{probe} was not measured in {runs.attrs['name']}")
     return Scan(at, value)

@@ -91,9 +91,9 @@ def geometry(measured: xr.Dataset, sizes: Sequence[int], caption: str) -> Figure
     """For each sample size the features (above) and the hidden vectors of the training rows (below) of one seed."""
     figure = new_figure(1.75 * len(sizes), 4.1)
     axes = figure.subplots(2, len(sizes), squeeze=False)
-    size_R, seed_R = measured[SIZE].to_numpy().astype(int), measured["seed"].to_numpy()
+    sizes_of, seeds_of = measured[SIZE].to_numpy().astype(int), measured["seed"].to_numpy()
     for column, size in enumerate(sizes):
-        (run,) = np.flatnonzero((size_R == size) & (seed_R == seed_R.min()))
+        (run,) = np.flatnonzero((sizes_of == size) & (seeds_of == seeds_of.min()))
         for ax, name, dim in zip(
             axes[:, column], ("feature", "hidden"), ("output", "row"), strict=True
         ):
@@ -117,7 +117,7 @@ def _arrows(ax: Axes, points_N2: np.ndarray) -> None:
 def dimensions(measured: xr.Dataset, caption: str) -> Figure:
     """Dimensions of the features (left) and of the training rows (right) of all runs against the sample size."""
     figure = new_figure(9.2, 3.6)
-    size_R = measured[SIZE].to_numpy().astype(float)
+    sizes_of = measured[SIZE].to_numpy().astype(float)
     random = np.random.default_rng(0)
     for ax, name, dim, title in zip(
         figure.subplots(1, 2),
@@ -127,13 +127,13 @@ def dimensions(measured: xr.Dataset, caption: str) -> Figure:
         strict=True,
     ):
         for size, values in zip(
-            size_R, measured[name].transpose("run", dim).to_numpy(), strict=True
+            sizes_of, measured[name].transpose("run", dim).to_numpy(), strict=True
         ):
             known = values[np.isfinite(values) & (values > 1e-3)]
             beside = size * np.exp(random.uniform(-0.06, 0.06, len(known)))
             ax.plot(beside, known, ".", color=PALETTE[0], markersize=2, alpha=0.35)
         m = measured.sizes["hidden_dimension"]
-        at = np.unique(size_R)
+        at = np.unique(sizes_of)
         ax.plot(at, np.minimum(m / at, 1), color=PALETTE[1], linewidth=1, label="m / T")
         ax.axhline(m / 5, color=PALETTE[2], linewidth=1, linestyle="--", label="m / 5, a pentagon")
         ax.set(xscale="log", title=title, xlabel=ROWS, ylim=(0, 1.02))
@@ -146,10 +146,10 @@ def dictionary(measured: xr.Dataset, sizes: Sequence[int], caption: str) -> Figu
     """For each sample size the cosines between the hidden vectors of one seed's training rows, without their signs."""
     figure = new_figure(1.9 * len(sizes), 2.6)
     axes = figure.subplots(1, len(sizes), squeeze=False)[0]
-    size_R, seed_R = measured[SIZE].to_numpy().astype(int), measured["seed"].to_numpy()
+    sizes_of, seeds_of = measured[SIZE].to_numpy().astype(int), measured["seed"].to_numpy()
     shades = ScalarMappable(Normalize(0, 1), mpl.colormaps["Blues"])
     for ax, size in zip(axes, sizes, strict=True):
-        (run,) = np.flatnonzero((size_R == size) & (seed_R == seed_R.min()))
+        (run,) = np.flatnonzero((sizes_of == size) & (seeds_of == seeds_of.min()))
         h = measured["hidden"].isel(run=run).transpose("row", "hidden_dimension").to_numpy()
         h = h[np.isfinite(h).all(1)]
         unit = h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
@@ -166,8 +166,8 @@ def dictionary(measured: xr.Dataset, sizes: Sequence[int], caption: str) -> Figu
 
 def entries(measured: xr.Dataset, size: int, caption: str) -> Figure:
     """The dictionary as a table: what a row's direction says, read off the weights, beside what the row is."""
-    size_R, seed_R = measured[SIZE].to_numpy().astype(int), measured["seed"].to_numpy()
-    (run,) = np.flatnonzero((size_R == size) & (seed_R == seed_R.min()))
+    sizes_of, seeds_of = measured[SIZE].to_numpy().astype(int), measured["seed"].to_numpy()
+    (run,) = np.flatnonzero((sizes_of == size) & (seeds_of == seeds_of.min()))
     one = measured.isel(run=run)
     cells = []
     for row in range(size):
@@ -203,10 +203,10 @@ def leverages(measured: xr.Dataset, sizes: Sequence[int], caption: str) -> Figur
     """Histograms of D* of the training rows, all seeds together; misclassified rows in another colour."""
     figure = new_figure(2.6 * len(sizes), 3.0)
     axes = figure.subplots(1, len(sizes), squeeze=False)[0]
-    size_R = measured[SIZE].to_numpy().astype(int)
+    sizes_of = measured[SIZE].to_numpy().astype(int)
     value, right = (measured[n].transpose("run", "row").to_numpy() for n in ("leverage", "right"))
     for ax, size in zip(axes, sizes, strict=True):
-        own, good = value[size_R == size], right[size_R == size]
+        own, good = value[sizes_of == size], right[sizes_of == size]
         known = np.isfinite(own)
         bins = np.linspace(0, 1, 41)
         ax.hist(own[known], bins, color=PALETTE[0], label="all")
@@ -214,14 +214,16 @@ def leverages(measured: xr.Dataset, sizes: Sequence[int], caption: str) -> Figur
         n, wrong = int(known.sum()), int((known & (good == 0)).sum())
         ax.set(title=f"T = {size:,}\n{n:,} rows, {wrong:,} wrong", xlabel="D*", yscale="log")
     axes[0].legend(fontsize=8)
-    add_caption(figure, caption, f"n = {int((size_R == sizes[0]).sum())} seeds a panel, together.")
+    add_caption(
+        figure, caption, f"n = {int((sizes_of == sizes[0]).sum())} seeds a panel, together."
+    )
     return figure
 
 
 def images(measured: xr.Dataset, size: int, caption: str) -> Figure:
     """Training images of one seed by D*: the lowest, the middle ones and the highest."""
-    size_R, seed_R = measured[SIZE].to_numpy().astype(int), measured["seed"].to_numpy()
-    (run,) = np.flatnonzero((size_R == size) & (seed_R == seed_R.min()))
+    sizes_of, seeds_of = measured[SIZE].to_numpy().astype(int), measured["seed"].to_numpy()
+    (run,) = np.flatnonzero((sizes_of == size) & (seeds_of == seeds_of.min()))
     one = measured.isel(run=run)
     value, pixels = one["leverage"].to_numpy(), one["inputs"].transpose("row", "input").to_numpy()
     order = np.flatnonzero(np.isfinite(value))[np.argsort(value[np.isfinite(value)])]

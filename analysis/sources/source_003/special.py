@@ -95,9 +95,12 @@ def row_gap_of_best(measured: xr.Dataset, largest: float) -> Estimate:
 
 def _best(measured: xr.Dataset) -> xr.Dataset:
     """Of each sample size the run with the lowest mean loss of its training rows."""
-    size_R = measured[SIZE].to_numpy()
-    loss_R = at_the_end(measured)["loss"].mean("row").to_numpy()
-    chosen = [np.flatnonzero(size_R == t)[loss_R[size_R == t].argmin()] for t in np.unique(size_R)]
+    sizes_of = measured[SIZE].to_numpy()
+    losses_of = at_the_end(measured)["loss"].mean("row").to_numpy()
+    chosen = [
+        np.flatnonzero(sizes_of == t)[losses_of[sizes_of == t].argmin()]
+        for t in np.unique(sizes_of)
+    ]
     return measured.isel(run=chosen)
 
 
