@@ -10,7 +10,7 @@ import xarray as xr
 from analysis.measured import at_the_end
 from analysis.sources.core import verdicts
 from analysis.sources.core.checks import Check
-from analysis.sources.core.claims import Finding, Results
+from analysis.sources.core.claims import Finding, MissingError, Results
 from analysis.sources.core.estimates import Estimate, of_draws, of_values, percent, plain
 from analysis.sources.core.quantities import by_name
 from analysis.sources.core.row import Row
@@ -36,8 +36,15 @@ def _of_losses(runs: xr.Dataset, read) -> Estimate:
 
 
 def bump_share(group: Mapping[str, xr.Dataset]) -> Estimate:
-    """Height of the second configuration's bump as a share of the first one's; 0 where it has none."""
+    """Height of the second configuration's bump as a share of the first one's; 0 where it has none.
+
+    Raises MissingError where the first has no bump between its ends, of which there could be a share.
+    """
     first, second = (scan(runs, "val_loss") for runs in group.values())
+    if bump(first.median()) <= 0:
+        raise MissingError(
+            f"{next(iter(group))} has no maximum between its smallest and largest sample"
+        )
 
     def share(seeds: np.ndarray) -> float:
         return max(bump(second.median(seeds)), 0.0) / bump(first.median(seeds))
@@ -49,6 +56,32 @@ def onset(runs: xr.Dataset) -> Estimate:
     """Sample size from which on the largest dimension of a feature exceeds that of a training row."""
     feature, row = _dimensions(runs)
     return of_draws(lambda s: crossing(feature.at, feature.median(s), row.median(s)), feature.n)
+
+
+def useful_from(runs: xr.Dataset) -> Estimate:
+    """Sample size from which on the test loss is below 1 for good, which is that of outputting zeros: the geometric
+    middle of the two sizes around."""
+    losses = scan(runs, "val_loss")
+    return of_draws(lambda s: _below_one(losses.at, losses.median(s)), losses.n)
+
+
+def useful_spread(group: Mapping[str, xr.Dataset]) -> Estimate:
+    """Largest over smallest `useful_from` times (1 - sparsity) of several sparsities."""
+    by_sparsity = [(_sparsity(runs), scan(runs, "val_loss")) for runs in group.values()]
+
+    def spread(seeds: np.ndarray) -> float:
+        scaled = [_below_one(x.at, x.median(seeds)) * (1 - s) for s, x in by_sparsity]
+        return max(scaled) / min(scaled)
+
+    return of_draws(spread, min(losses.n for _, losses in by_sparsity))
+
+
+def _below_one(at: np.ndarray, curve: np.ndarray) -> float:
+    useless = np.flatnonzero(curve >= 1)
+    if not len(useless):
+        return float(at[0])
+    last = int(useless[-1])
+    return float(np.sqrt(at[last] * at[last + 1])) if last + 1 < len(at) else float("inf")
 
 
 def onset_spread(group: Mapping[str, xr.Dataset]) -> Estimate:
@@ -148,7 +181,7 @@ def most_have_a_bump(row: Row, results: Results) -> Finding:
 
 
 QUANTITIES = by_name(
-    *(bump_height, bump_place, bump_share, onset, onset_spread),
+    *(bump_height, bump_place, bump_share, onset, onset_spread, useful_from, useful_spread),
     *(near_polygon, near_polygon_of_best, row_gap, row_gap_of_best),
     *(kept_dimension, leverage_of_wrong_rows),
 )
