@@ -170,7 +170,7 @@ def entries(measured: xr.Dataset, size: int, caption: str) -> Figure:
     (run,) = np.flatnonzero((sizes_of == size) & (seeds_of == seeds_of.min()))
     one = measured.isel(run=run)
     cells = []
-    for row in range(size):
+    for row in np.flatnonzero(np.isfinite(one["row_dimension"].to_numpy())):
         h = one["hidden"].isel(row=row).to_numpy()
         said = one["feature"].transpose("output", "hidden_dimension").to_numpy() @ h
         there = one["inputs"].isel(row=row).to_numpy()
