@@ -26,6 +26,9 @@ from grokjax.cluster.process import Task, run_process
 from grokjax.experiment.places import ConfigError
 from tests.harness import ROOT, assert_same, command, environment, results, train, write_grid
 
+IN_FAULTS = pytest.mark.skipif(
+    "GROKJAX_KILLS" not in os.environ, reason="make faults tries it, not make soak"
+)
 KILLS = int(os.environ.get("GROKJAX_KILLS", "10"))
 """Of workers, at random moments; `make faults` asks for 200."""
 
@@ -183,6 +186,7 @@ def test_parts_that_a_scheduler_numbers(config, expected, tmp_path) -> None:
 # -- faults ---------------------------------------------------------------------------------------------------------
 
 
+@IN_FAULTS
 @pytest.mark.soak
 def test_workers_killed_at_random_moments(config, expected, tmp_path) -> None:
     moments, kills, rounds = random.Random(7), 0, 0
@@ -200,6 +204,7 @@ def test_workers_killed_at_random_moments(config, expected, tmp_path) -> None:
         same(expected, out)
 
 
+@IN_FAULTS
 @pytest.mark.soak
 def test_a_frozen_worker_loses_its_share(config, expected, tmp_path) -> None:
     out = tmp_path / "out"
@@ -216,6 +221,7 @@ def test_a_frozen_worker_loses_its_share(config, expected, tmp_path) -> None:
     same(expected, out)
 
 
+@IN_FAULTS
 @pytest.mark.soak
 def test_the_command_is_killed_and_started_again(config, expected, tmp_path) -> None:
     out = tmp_path / "out"

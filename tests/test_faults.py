@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness import ROOT, assert_same, command, environment, results, train, write_grid
-from tests.test_cluster import ended, on_local, same, training, until
+from tests.test_cluster import IN_FAULTS, ended, on_local, same, training, until
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, IN_FAULTS]
 
 
 @pytest.fixture(scope="module")

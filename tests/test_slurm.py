@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness import command, environment, train, write_grid
-from tests.test_cluster import SHARES, ended, same, training, until
+from tests.test_cluster import IN_FAULTS, SHARES, ended, same, training, until
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, IN_FAULTS]
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 
