@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from benchmarks import jax_peers
-from benchmarks.timing import Peer, measure
+from benchmarks.timing import Peer, measure, rows_of
 from benchmarks.torch_peers import optimizer_of
 from benchmarks.workloads import BOTTLENECK, Workload
 from grokjax.keys import Purpose, key_for
 
 
-def rows_of(workload: Workload) -> torch.Tensor:
+def inputs_of(workload: Workload) -> torch.Tensor:
     """The rows that the first run trains on."""
     table = workload.group(1).first.table
     rows, _ = table.draw_rows(key_for(Purpose.DRAWN_ROWS, 0), table.n_train)
@@ -40,7 +40,7 @@ def loss_of(W_MC: torch.Tensor, b_C: torch.Tensor, x_NC: torch.Tensor) -> torch.
 
 def in_torch(workload: Workload, compiled: bool = False) -> Callable[[], int]:
     """A loop with a fused optimiser, and nothing read back inside."""
-    group, x_NC = workload.group(1), rows_of(workload)
+    group, x_NC = workload.group(1), inputs_of(workload)
     W, b = (torch.nn.Parameter(p.detach()[0].clone()) for p in weights_of(workload, 1))
     optimizer = optimizer_of(group, torch.nn.ParameterList([W, b]), fused=True)
     loss = torch.compile(loss_of) if compiled else loss_of
@@ -57,7 +57,7 @@ def in_torch(workload: Workload, compiled: bool = False) -> Callable[[], int]:
 
 def stacked(workload: Workload, runs: int) -> Callable[[], int]:
     """torch.func: the gradient of one run vmapped over runs, one AdamW over the stacked tensors."""
-    group, x_NC = workload.group(1), rows_of(workload)
+    group, x_NC = workload.group(1), inputs_of(workload)
     W, b = weights_of(workload, runs)
     optimizer = optimizer_of(group, torch.nn.ParameterList([W, b]), fused=True)
     gradient = torch.func.vmap(torch.func.grad(loss_of, argnums=(0, 1)), in_dims=(0, 0, None))
@@ -81,9 +81,4 @@ def side_by_side(repeats: int) -> dict[str, Any]:
         Peer("torch.func, 4 runs", lambda: stacked(w, 4)),
     ]
     measure(peers, repeats)
-    rows = [
-        {"peer": p.name, "rate": round(p.rate, 2), "first_seconds": round(p.first_seconds, 1)}
-        | {"rates": [round(r, 2) for r in p.rates], "failed": p.failed}
-        for p in peers
-    ]
-    return {"title": w.title, "rows": rows}
+    return {"title": w.title, "rows": rows_of(peers)}

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks import jax_peers
-from benchmarks.timing import Peer, measure
+from benchmarks.timing import Peer, measure, rows_of
 from benchmarks.torch_models import Block
 from benchmarks.torch_peers import optimizer_of
 from benchmarks.workloads import STREAMS, Workload
@@ -126,9 +126,4 @@ def side_by_side(name: str, repeats: int) -> dict[str, Any]:
         Peer("PyTorch loop, well written, stream", lambda: in_torch(w)),
     ]
     measure(peers, repeats)
-    rows = [
-        {"peer": p.name, "rate": round(p.rate, 2), "first_seconds": round(p.first_seconds, 1)}
-        | {"rates": [round(r, 2) for r in p.rates], "failed": p.failed}
-        for p in peers
-    ]
-    return {"title": w.title, "rows": rows}
+    return {"title": w.title, "rows": rows_of(peers)}

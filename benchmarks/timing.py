@@ -6,6 +6,7 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 REPEATS = 5
 """Measurements of each peer, at least."""
@@ -64,3 +65,12 @@ def _rate(call: Callable[[], int], seconds: float) -> float:
     while time.perf_counter() - began < seconds:
         steps += call()
     return steps / (time.perf_counter() - began)
+
+
+def rows_of(peers: list[Peer]) -> list[dict[str, Any]]:
+    """The peers as rows of a table."""
+    return [
+        {"peer": p.name, "rate": round(p.rate, 2), "first_seconds": round(p.first_seconds, 1)}
+        | {"rates": [round(r, 2) for r in p.rates], "failed": p.failed}
+        for p in peers
+    ]

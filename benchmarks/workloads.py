@@ -149,7 +149,7 @@ BOTTLENECK = Workload(
         "model": {"kind": "bottleneck", "n_hidden": 2},
         "optimizer": ADAMW | {"weight_decay": 0.01, "beta2": 0.999},
     },
-    steps=100,
+    steps=500,
     loss="squared_error",
 )
 

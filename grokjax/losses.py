@@ -86,7 +86,7 @@ def mean_squared_error(
     share: Float[Array, " N"],
 ) -> Float[Array, ""]:
     """The sum over rows of share times `squared_error`, summed over rows first: one product with few rows. Sums along
-    rows of 1,000 entries made a step of a bottleneck twice as long."""
+    wide rows are slow on CPU."""
     squares = (outputs - targets) ** 2
     # Two rows of shares, for the reason that linear.row_sums has.
     return (jnp.dot(jnp.stack([share, share]), squares, precision="highest")[0] * importance).sum()

@@ -306,7 +306,7 @@ def test_a_stream_agrees_with_reference(changes):
     for block in range(4):
         state = one.train(one.evaluate(state)[0])
         for age in range(3 * block, 3 * block + 3):
-            own = passes.fresh_rows(one.setup, one.data, one.hyper, age)
+            own = passes.training_data(one.setup, one.data, one.hyper, age)
             assert own.train_input.shape[0] == 5
             seen += [row.tobytes() for row in np.asarray(own.train_input)]
             plain.step(own.train_input, own.targets_NA)

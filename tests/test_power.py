@@ -329,7 +329,7 @@ def test_training_drops_and_evaluation_does_not(stream):
     key = jax.random.key(3)
     data = passes.data_of(one.setup, one.data, one.hyper, 0)
     if stream:
-        data = passes.fresh_rows(one.setup, one.data, one.hyper, 0)
+        data = passes.training_data(one.setup, one.data, one.hyper, 0)
     batch = passes.batch_of(one.setup, data, data.targets_NA, jnp.arange(9), jnp.ones(9))
 
     def mean_of_loss(setup, *keys):

@@ -107,6 +107,5 @@ def count_bottleneck(s: BottleneckSettings, sample: Sample, n: int) -> Forward:
     """Costs: every row is read and written."""
     flops = 2.0 * n * s.n_hidden * (sample.n_inputs + sample.n_classes)
     per_row = sample.n_inputs + 2 * s.n_hidden + 3 * sample.n_classes
-    # Half of the outputs, because XLA fuses `widen` with the loss. Run-steps/s with 512 rows of 1,000 outputs in 1, 2
-    # and 8 parts: 3,749, 2,659 and 2,639; with 2,000 rows: 337, 284 and 464.
+    # Half of the outputs, because XLA fuses `widen` with the loss: 512 rows of 1,000 outputs are faster in one part.
     return Forward([n], flops, 0, per_row, max(sample.n_inputs, sample.n_classes) // 2)

@@ -56,8 +56,8 @@ NARROW = 4
 def widen(h_NM: jax.Array, W_CM: jax.Array, b_C: jax.Array) -> jax.Array:
     """h W^T + b, from few numbers M to many outputs C.
 
-    The gradients of W and b are one product, and none has the shape of a tall matrix transposed: a step of a bottleneck
-    of 1,000 outputs and 2 hidden dimensions takes 0.46 ms instead of 1.1 ms with `affine` (500 rows, one core).
+    The gradients of W and b are one product, and none has the shape of a tall matrix transposed, which is slow on CPU
+    (docs/performance.md, workload H).
     """
     if h_NM.shape[1] > NARROW or not forms.current().wide_gradients:
         return h_NM @ W_CM.T + b_C

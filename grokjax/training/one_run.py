@@ -16,7 +16,7 @@ from grokjax.models import Model, Params
 from grokjax.probes import measure
 from grokjax.probes.norms import update_lengths
 from grokjax.probes.view import View, tree_norm
-from grokjax.splits import Rows, add_label_noise, draw_split, row_weights, training_index
+from grokjax.splits import Rows, add_label_noise, draw_split, training_index
 from grokjax.training import passes
 from grokjax.training.runstate import (
     DIVERGED,
@@ -82,7 +82,7 @@ def train_block(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunS
         )
         return _if_running(trained, state)
     if setup.batch_size is None:
-        data, index_B, weights_B = full_batch(setup, data, hyper, state.rows)
+        data, index_B, weights_B = passes.full_batch(setup, data, hyper, state.rows)
 
         def one(_: jax.Array, s: RunState) -> RunState:
             return step(setup, data, hyper, s, index_B, weights_B)
@@ -102,20 +102,9 @@ def _if_running(trained: RunState, state: RunState) -> RunState:
     return jax.tree.map(lambda new, old: jnp.where(going, new, old), trained, state)
 
 
-def full_batch(
-    setup: Setup, data: Data, hyper: Hyper, rows: Rows
-) -> tuple[Data, jax.Array | None, jax.Array]:
-    """The data that steps on all training rows need, numbers of the rows (None: all of the data) and their weights."""
-    if setup.model.table.traced_size:
-        own = passes.fresh_rows(setup, data, hyper, 0)
-        return own, None, rows.train_N[: setup.bucket].astype(jnp.float32)
-    weights_B = row_weights(hyper.n_train, setup.bucket)
-    return passes.data_of(setup, data, hyper, 0), rows.index_B, weights_B
-
-
 def fresh_step(setup: Setup, data: Data, hyper: Hyper, state: RunState) -> RunState:
     """One optimiser step on rows of a stream, which nothing else ever trains on."""
-    data = passes.fresh_rows(setup, data, hyper, state.age)
+    data = passes.training_data(setup, data, hyper, state.age)
     all_B = None if setup.model.table.traced_size else jnp.arange(setup.bucket)
     return step(setup, data, hyper, state, all_B, jnp.ones(setup.bucket))
 
@@ -154,7 +143,7 @@ def step(
 ) -> RunState:
     """One optimiser step on the given rows (passes.batch_of)."""
     labels_NA = data.targets_NA if state.rows.labels_NA is None else state.rows.labels_NA
-    assert labels_NA is not None, "of a stream, put there by fresh_rows"
+    assert labels_NA is not None, "of a stream, put there by training_data"
     batch = passes.batch_of(setup, data, labels_NA, index_B, weights_B)
     kind = setup.settings.optimizer
     numbers = hyper.optimizer | {"key": _key_of_step(Purpose.OPTIMIZER, hyper, state)}

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from grokjax.keys import Purpose, key_for
 from grokjax.losses import mean_loss
 from grokjax.models import Model, ModelPlan, ModelTables, Params, forms
+from grokjax.splits import Rows, row_weights
 from grokjax.tasks import Sample, Sequences, Table
 from grokjax.training.runstate import Data, Hyper, Setup
 
@@ -53,7 +54,7 @@ def data_of(setup: Setup, data: Data, hyper: Hyper, age: ArrayLike) -> Data:
     return data
 
 
-def fresh_rows(setup: Setup, data: Data, hyper: Hyper, age: ArrayLike) -> Data:
+def training_data(setup: Setup, data: Data, hyper: Hyper, age: ArrayLike) -> Data:
     """Only the rows that train, without the test rows: those of one step of a stream, or all that a run draws."""
     task = setup.model.table
     assert isinstance(task, Sample)
@@ -65,6 +66,17 @@ def fresh_rows(setup: Setup, data: Data, hyper: Hyper, age: ArrayLike) -> Data:
             initial_BAC = setup.model.apply(init_params(setup, hyper), rows)
         data = data.replace(initial_NAC=initial_BAC)  # type: ignore[attr-defined]
     return data
+
+
+def full_batch(
+    setup: Setup, data: Data, hyper: Hyper, rows: Rows
+) -> tuple[Data, jax.Array | None, jax.Array]:
+    """The data that steps on all training rows need, numbers of the rows (None: all of the data) and their weights."""
+    if setup.model.table.traced_size:
+        own = training_data(setup, data, hyper, 0)
+        return own, None, rows.train_N[: setup.bucket].astype(jnp.float32)
+    weights_B = row_weights(hyper.n_train, setup.bucket)
+    return data_of(setup, data, hyper, 0), rows.index_B, weights_B
 
 
 def tokens_of(setup: Setup, data: Data) -> jax.Array | None:

@@ -36,12 +36,23 @@ def lines(
             _line(ax, one, name, colour)
         if all((one.at > 0).all() for one in named.values()):
             ax.set_xscale("log")
+            _tick_few(ax, next(iter(named.values())).at)
         ax.set_yscale("log" if title in logs else "linear")
         ax.set(title=title, xlabel=x_label)
         ax.legend(fontsize=8)
     seeds = max(one.n for named in panels.values() for one in named.values())
     add_caption(figure, caption, f"n = {seeds} seeds at each point.", MEDIANS)
     return figure
+
+
+MOST_TICKS = 6
+"""Up to so many values are the ticks of their axis; more would not have room."""
+
+
+def _tick_few(ax: Axes, at: np.ndarray) -> None:
+    if len(at) <= MOST_TICKS:
+        ax.set_xticks(at, [f"{x:,g}" for x in at])
+        ax.minorticks_off()
 
 
 def _line(ax: Axes, one: Scan, name: str, colour: str) -> None:
