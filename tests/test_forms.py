@@ -114,6 +114,7 @@ LOWERED = {
     "cuda": GPU,
     "tpu": TPU,
 }
+WITH_EIGENVALUES = {"feature_rank", "feature_spectrum", "dimensionality"}
 EIGENVALUES = {"cusolver_syevd_ffi", "cusolver_syevj_ffi", "Eigh"}
 
 
@@ -134,7 +135,7 @@ def check_lowered(text: str, eigen: bool) -> None:
 @pytest.mark.parametrize("kind", ONE_OF_EACH)
 def test_programs_lower_for_accelerators(kind, platform) -> None:
     program = program_of(ONE_OF_EACH[kind], LOWERED[platform])
-    eigen = {p.kind for p in program.setup.settings.probes} & {"feature_rank", "feature_spectrum"}
+    eigen = {p.kind for p in program.setup.settings.probes} & WITH_EIGENVALUES
     check_lowered(exported(program, platform), bool(eigen))
 
 

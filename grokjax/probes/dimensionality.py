@@ -71,10 +71,12 @@ def leverages(vectors_NM: Float[Array, "N M"]) -> Array:
 
     They sum up to the rank of the vectors (statistical leverage). Directions whose energy float32 cannot tell from 0
     are left out; the measurement `geometry` computes in float64.
+    Not by jnp.linalg.pinv, which sorts the eigenvalues (a sort of floats is slow on CUDA, jax#27004).
     """
-    gram_MM = _gram(vectors_NM)
-    smallest = gram_MM.shape[0] * float(jnp.finfo(gram_MM.dtype).eps)
-    return _form(vectors_NM, jnp.linalg.pinv(gram_MM, rtol=smallest, hermitian=True))
+    energy_M, axes_MM = jnp.linalg.eigh(_gram(vectors_NM))
+    smallest = energy_M.max() * energy_M.shape[0] * jnp.finfo(energy_M.dtype).eps
+    along_NM = jnp.dot(vectors_NM, axes_MM, precision="highest")
+    return (along_NM**2 / jnp.where(energy_M > smallest, energy_M, jnp.inf)).sum(1)
 
 
 def _gram(vectors_NM: Array) -> Array:
