@@ -7,12 +7,14 @@ import math
 import numpy as np
 import pytest
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 import analysis
 from analysis.__main__ import main
 from analysis.chosen import KINDS
 from analysis.combining import combined
 from analysis.comparing import SharedCell, adjusted, quick_median, shared_cells
+from analysis.figures.differences import draw_differences
 from analysis.figures.style import caption_of
 from analysis.latex import escaped, latex_table
 from analysis.statistics import Interval, kaplan_meier_median
@@ -68,18 +70,30 @@ def test_axes_that_are_not_named_are_pooled_and_the_caption_says_so(results):
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("kind", "style"), list(itertools.product(KINDS, ["paper", "slide"])))
-def test_no_text_of_any_kind_lies_outside_or_on_another(results, kind, style):
+def test_no_text_of_any_kind_lies_outside_or_on_another(results, kind, style, monkeypatch):
+    boxes = {}
+
+    def draw(text, renderer):
+        if text.get_text().strip() and text.get_visible():
+            boxes[text] = text.get_window_extent(renderer)
+        plain(text, renderer)
+
+    plain = Text.draw
+    monkeypatch.setattr(Text, "draw", draw)
     drawn = analysis.figure(results, kind, style=style)
     drawn.draw_without_rendering()
     width, _ = drawn.get_size_inches() * drawn.dpi
-    boxes = [
-        text.get_window_extent()
-        for text in drawn.findobj(Text)
-        if text.get_text().strip() and text.get_visible() and text.get_gid() != "caption"
-        and not (text.axes is None and text.figure is None)
-    ]  # fmt: skip
-    slack = 0.02 * width
-    assert all(box.x0 > -slack and box.x1 < width + slack for box in boxes)
+    boxes = {t: box for t, box in boxes.items() if t.get_gid() != "caption"}
+    assert len(boxes) > 5
+    for text, box in boxes.items():
+        assert box.x0 > -0.02 * width and box.x1 < 1.02 * width, text.get_text()
+    for (text, one), (other, two) in itertools.combinations(boxes.items(), 2):
+        shared = Bbox.intersection(one, two)
+        room = 0 if shared is None else shared.width * shared.height
+        assert room < 0.1 * min(one.width * one.height, two.width * two.height), (
+            text.get_text(),
+            other.get_text(),
+        )
 
 
 @pytest.mark.soak
@@ -241,6 +255,30 @@ def test_the_command_writes_page_tables_and_figures(results, slower, tmp_path, m
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 and float(rows[0]["p_adjusted"]) <= 1
     assert '"comparison":{"names":["demo","slow"]' in (out / "report.html").read_text()
+    assert "Left of 0" in (out / "figures" / "differences.txt").read_text()
+
+
+def test_a_figure_shows_each_difference_and_why_there_is_none():
+    at, late = Interval(500.0, 400.0, 600.0), Interval(math.inf, 900.0, math.inf)
+    cells = [
+        SharedCell("faster", (5, 5), (at, at), Interval(-300.0, -400.0, -100.0), 0.01, 0.02),
+        SharedCell("perhaps", (5, 4), (at, at), Interval(200.0, -math.inf, 800.0), 0.3, 0.3),
+        SharedCell("few", (3, 5), (at, at), None, None),
+        SharedCell("late", (5, 5), (at, late), None, 0.01, 0.02),
+    ]
+    many = [*cells, *(SharedCell(f"cell {i}", (3, 3), (at, at), None, None) for i in range(40))]
+    pages = dict(draw_differences(many, ("a", "b"), 0.99))
+    assert list(pages) == ["differences", "differences_2"]
+    ax = pages["differences"].axes[0]
+    told = [text.get_text() for text in ax.texts]
+    assert told[:2] == ["n = 5, 5, p = 0.02", "n = 5, 4, p = 0.3"]
+    assert told[3] == "fewer than 4 runs" and told[5] == "second median beyond the budget"
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [float(dot.get_xdata()[0]) for dot in dots] == [-300, 200]
+    assert dots[0].get_markerfacecolor() == dots[0].get_color() != dots[1].get_markerfacecolor()
+    arrows = [line for line in ax.lines if line.get_marker() == "<"]
+    assert len(arrows) == 1 and arrows[0].get_ydata()[0] == 1
+    assert ax.get_xlim()[1] > 800
 
 
 def test_experiments_without_a_common_cell_are_refused(results, tmp_path, capsys):

@@ -13,6 +13,8 @@ from analysis.commands.unfinished import check_finished
 from analysis.commands.words import Parser, level
 from analysis.comparing import FEWEST, SharedCell, as_rows, shared_cells
 from analysis.draw import draw_figures
+from analysis.figures.differences import draw_differences
+from analysis.figures.style import Look, looking, save
 from analysis.load import ResultsError, load
 from analysis.report import write_report
 from analysis.study import Definitions, Study, default_level, make_study
@@ -92,6 +94,9 @@ def _write(
         raise ResultsError(
             f"{cut_path(out)}: some figures could not be drawn ({told}); the rest is written"
         )
+    with looking(Look()):
+        for name, figure in draw_differences(cells, names, study.level):
+            written += save(figure, out / "figures" / name)
     return written + figures
 
 
