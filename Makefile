@@ -1,5 +1,5 @@
 # Environments are made on first use and renewed when a requirements file changes.
-# Variables: PYTHON (3.11 or newer), CONFIG (for plan), CONSTRAINTS (a pip constraints file).
+# Variables: PYTHON (3.11 or newer), CONFIG (for plan), CONSTRAINTS (a pip constraints file), others where they are used.
 
 PYTHON ?= python3
 CONFIG ?= configs/quickstart.yaml
@@ -35,9 +35,15 @@ test: $(DEV_ENV) ## run the tests that take seconds
 soak: $(DEV_ENV) ## run the tests that take minutes
 	.venv-dev/bin/python -m pytest -rs -n auto -m soak
 
-faults: $(DEV_ENV) ## try every fault of docs/faults.md, 200 kills among them (needs root for disks and Slurm; an hour)
-	.venv-dev/bin/python -m pip install --quiet -r requirements-ray.txt -r requirements-slurm.txt
-	GROKJAX_KILLS=200 .venv-dev/bin/python -m pytest -n 1 -rs -v tests/test_cluster.py tests/test_faults.py tests/test_slurm.py
+# KILLS: of workers, at random moments. FAULTS: words of the names of tests, all if empty.
+KILLS ?= 200
+FAULTS ?=
+faults: $(DEV_ENV) ## try every fault of docs/faults.md, KILLS=200 among them (root for disks and Slurm; an hour)
+	.venv-dev/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r requirements-ray.txt -r requirements-slurm.txt
+	GROKJAX_KILLS=$(KILLS) .venv-dev/bin/python -m pytest -n 1 -rs -v -k "$(FAULTS)" --junitxml=.faults.xml \
+		tests/test_cluster.py tests/test_faults.py tests/test_slurm.py
+	GROKJAX_KILLS=$(KILLS) .venv-dev/bin/python -m tests.fault_table .faults.xml $(or $(TABLE),/dev/stdout)
 
 check: $(DEV_ENV) ## format, lint, order of imports and types
 	.venv-dev/bin/ruff format --check .
