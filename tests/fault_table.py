@@ -37,7 +37,9 @@ def page(report: ET.Element, kills: str) -> str:
             "",
             f"By `make faults` on {datetime.date.today()}, with {kills} random kills; what has to happen in each "
             "is in `docs/faults.md`,",
-            f"and *as said* means that it did, with results bit for bit those of an undisturbed training. Machine: {facts}.",
+            "and *as said* means that it did, with results bit for bit those of an undisturbed training.",
+            "",
+            f"Machine: {facts}.",
             "",
             "| what is tried | in | what came of it | seconds |",
             "|---|---|---|---|",

@@ -17,7 +17,7 @@ from grokjax.losses import cross_entropy
 from grokjax.models import Model, tensor_names
 from grokjax.models.mlp import MLPSettings
 from grokjax.models.quadratic import QuadraticSettings
-from grokjax.models.sharing import make_plan, n_rows_executed
+from grokjax.models.sharing_plan import make_plan, n_rows_executed
 from grokjax.models.transformer_settings import Placement, TransformerSettings
 from grokjax.tasks import make_table
 from grokjax.tasks.modular import Modular

@@ -36,6 +36,7 @@ from analysis.sources.core.estimates import (
 from analysis.sources.core.report import BEGIN, END, table
 from analysis.sources.core.row import Row as TableRow
 from analysis.sources.core.source import load_source, published
+from analysis.sources.source_002 import parity_checks
 from analysis.sources.source_002 import special as special_002
 from analysis.sources.source_004.special import flips, generalises
 from analysis.statistics import Interval
@@ -511,5 +512,5 @@ def test_measurements_of_runs_that_train_on_are_not_told(tmp_path):
 def test_only_a_fall_of_the_effective_size_counts_as_one():
     epochs = np.array([[0.0, 10, 20, 30, 40]] * 2)
     size = np.array([[500.0, 400, 40, 20, 15], [15.0, 20, 40, 400, 500]])
-    found = special_002.judge_fall(np.array([20.0, 20.0]), epochs, size)
+    found = parity_checks.judge_fall(np.array([20.0, 20.0]), epochs, size)
     assert found.evidence == "Tenfold within 20 epochs: 1 of 2."

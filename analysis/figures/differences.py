@@ -16,9 +16,9 @@ from analysis.statistics import Interval
 ROWS = 40
 """Cells in one figure; more cells make more figures."""
 ABOUT = (
-    "A row for each cell that both have. Dot: second median minus first, with 95 % limits over draws of runs; an arrow: "
-    "no limit on this side. Left of 0 the second one is faster. n: runs of the first and of the second; p: log-rank, "
-    "adjusted (Holm) for all cells tested; filled dots have p < 0.05."
+    "A row for each cell that both have. Dot: second median minus first, with 95 % limits over draws of runs; "
+    "an arrow: no limit on this side. Left of 0 the second one is faster. n: runs of the first and of the second; "
+    "p: log-rank, adjusted (Holm) for all cells tested; filled dots have p < 0.05."
 )
 
 

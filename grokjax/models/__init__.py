@@ -13,7 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from grokjax.models import bottleneck, mlp, perceptron, quadratic, sequences, sharing, transformer
+from grokjax.models import (
+    bottleneck,
+    mlp,
+    perceptron,
+    quadratic,
+    sequences,
+    sharing,
+    sharing_plan,
+    transformer,
+)
 from grokjax.models.counting import Forward, count_program
 from grokjax.models.init import draw_all, scale_weights
 from grokjax.models.kind import ModelKind, ModelPlan, ModelSettings, ModelTables, Shared
@@ -39,9 +48,11 @@ Params = dict[str, Any]
 have the same form."""
 
 
-def _transformer_plan(s: TransformerSettings, table: TaskData, n: int) -> sharing.Plan | None:
+def _transformer_plan(s: TransformerSettings, table: TaskData, n: int) -> sharing_plan.Plan | None:
     # Sequences that a run draws are their own plan.
-    return sharing.make_plan(table, s.n_layers, s.causal, n) if isinstance(table, Table) else None
+    return (
+        sharing_plan.make_plan(table, s.n_layers, s.causal, n) if isinstance(table, Table) else None
+    )
 
 
 def _column_plan(s: Settings, table: Table, n: int) -> mlp.ColumnPlan:

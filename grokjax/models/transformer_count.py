@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from grokjax.models import sharing
+from grokjax.models import sharing_plan
 from grokjax.models.counting import Forward
 from grokjax.models.transformer_settings import TransformerSettings
 from grokjax.tasks import Sample, Table, TaskData
@@ -42,8 +42,8 @@ def _of_sequences(s: TransformerSettings, sample: Sample, n: int) -> Forward:
 
 
 def _of_plan(s: TransformerSettings, table: Table, n: int) -> Forward:
-    plan = sharing.make_plan(table, s.n_layers, s.causal, n)
-    rows, d, wide = sharing.n_rows_executed(plan, n), s.d_model, s.d_attention
+    plan = sharing_plan.make_plan(table, s.n_layers, s.causal, n)
+    rows, d, wide = sharing_plan.n_rows_executed(plan, n), s.d_model, s.d_attention
     flops, kept, unshared = 0.0, np.zeros(2, int), [sum(b.size is None for b in p) for p in plan]
     for below, above, blocks in zip(rows, rows[1:], plan[1:], strict=False):
         attended = sum((b.size or n) * len(b.inputs) for b in blocks)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from analysis.sources.core.claims import CONTRADICTED, HOLDS, NO_CLAIM, NOT_RUN, WEAKER, Finding
-from analysis.sources.core.estimates import Estimate, plain
+from analysis.sources.core.estimates import Estimate, of_values, plain
 from analysis.statistics import Interval, rank_correlation
 
 READING = 0.05
@@ -115,6 +116,12 @@ def mostly(count: int, n: int, share: float, what: str) -> Finding:
     return Finding(
         f"n = {n}, {count} ({100 * count / n:.0f} %)", verdict, f"{what}: {count} of {n}."
     )
+
+
+def share_of(values: np.ndarray, right: np.ndarray, share: float, what: str) -> Finding:
+    """The same, told with all values; `right`: which of the known ones do it."""
+    finding = mostly(int(right.sum()), len(right), share, what)
+    return replace(finding, ours=of_values(values).text)
 
 
 def order(parts: Mapping[str, Estimate]) -> Finding:

@@ -1,10 +1,8 @@
-"""Quantities and checks of source 002 only: on its saved weights, its intervention, slingshots and sparse parity."""
+"""Quantities and checks of source 002 only: on its saved weights and its intervention; the names of all of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,7 +10,7 @@ import xarray as xr
 
 from analysis import readings
 from analysis.measured import at_the_end
-from analysis.slingshots import Slingshots, slingshots_of
+from analysis.slingshots import slingshots_of
 from analysis.sources.core.checks import Check
 from analysis.sources.core.claims import (
     CONTRADICTED,
@@ -33,17 +31,14 @@ from analysis.sources.core.estimates import (
 )
 from analysis.sources.core.quantities import by_name, weights
 from analysis.sources.core.row import Row
-from analysis.sources.core.verdicts import mostly, told
-from analysis.statistics import Interval, bootstrap
+from analysis.sources.core.verdicts import told
+from analysis.sources.source_002 import parity_checks, slingshot_checks
+from analysis.statistics import bootstrap
 from analysis.weights import share_below as share_below_threshold
 
 DOMINANT = 2.0
 """A frequency is dominant if its share is larger than this many times the flat share. The source has no definition."""
 Stage = Literal["early", "plateau", "grokking", "afterwards"]
-MEMORISED = 0.98
-"""Train accuracy at which a run on sparse parity counts as memorised."""
-NEAR = 20.0
-"""Number of epochs before and after the jump of the test accuracy of a run on sparse parity."""
 
 # -- the MLP's weights -------------------------------------------------------------------------------------------------
 
@@ -179,181 +174,26 @@ def speed(runs: xr.Dataset, stage: Stage) -> Estimate:
     return of_values(values, what="relative_speed")
 
 
-# -- slingshots (Thilak et al. 2022; appendix a): a transformer on division --------------------------------------------
-
-
-def with_slingshot(row: Row, results: Results) -> Finding:
-    """At least half of the runs have a slingshot."""
-    by_run = slingshots_of(row.runs(results))
-    finding = mostly(sum(s.count > 0 for s in by_run), len(by_run), 0.5, "Runs with a slingshot")
-    return replace(finding, evidence=f"{finding.evidence} {_sums(by_run)}")
-
-
-def with_slingshot_told(row: Row, results: Results) -> Finding:
-    """The same without a verdict, because the question is ours."""
-    return replace(with_slingshot(row, results), verdict=NO_CLAIM)
-
-
-def without_slingshot(row: Row, results: Results) -> Finding:
-    """No run has a slingshot. Only runs that memorise count, because before that there are none by definition."""
-    every = slingshots_of(row.runs(results))
-    memorised = [s for s in every if np.isfinite(s.memorised_at)]
-    text = f"{_sums(every)} {len(memorised)} of {len(every)} runs reach training accuracy 1."
-    if not memorised:
-        return Finding(f"n = {len(every)}", NO_CLAIM, text)
-    without = sum(s.count == 0 for s in memorised)
-    finding = mostly(without, len(memorised), 1.0, "Runs without a slingshot")
-    return replace(finding, evidence=f"{finding.evidence} {text}")
-
-
-def _sums(by_run: Sequence[Slingshots]) -> str:
-    return (
-        f"In all: {sum(s.count for s in by_run)} slingshots of {sum(s.events for s in by_run)} events, "
-        f"{sum(s.spikes for s in by_run)} spikes; by the second threshold {sum(s.jumps for s in by_run)}."
-    )
-
-
-Measure = Literal[
-    "number", "step of the first", "height (decades)", "gain of the norm", "cycles of the norm"
-]
-_PICK: dict[Measure, Callable[[Slingshots], float]] = {
-    "number": lambda s: s.count,
-    "step of the first": lambda s: s.step[s.qualified][0] if s.count else np.nan,
-    "height (decades)": lambda s: np.median(s.height[s.qualified]) if s.count else np.nan,
-    "gain of the norm": lambda s: np.median(s.norm_gain[s.qualified]) if s.count else np.nan,
-    "cycles of the norm": lambda s: s.cycles,
-}  # fmt: skip
-
-
-def slingshots(runs: xr.Dataset, which: Measure) -> Estimate:
-    """A number about the slingshots of each run: how many, step of the first, median height, median gain, or cycles."""
-    values = np.array([float(_PICK[which](s)) for s in slingshots_of(runs)])
-    if np.isfinite(values).any():
-        return of_values(values)
-    unknown = Interval(math.nan, math.nan, math.nan)
-    return Estimate(unknown, values, f"n = {len(values)}, –", note="No slingshot in any run.")
-
-
-def features_change(row: Row, results: Results) -> Finding:
-    """Median change of features at slingshots, divided by that at the other records after memorisation."""
-    runs = row.runs(results)
-    each = zip(slingshots_of(runs), readings.each(runs, "feature_change"), strict=True)
-    ratios = np.array([_change_ratio(shots, time, change) for shots, (time, change) in each])
-    known = ratios[np.isfinite(ratios)]
-    if not len(known):
-        raise MissingError("no run has a slingshot and a measured change of features")
-    return _share_of(ratios, known > 1, 1.0, "Runs where it is larger at slingshots")
-
-
-def _change_ratio(shots: Slingshots, time: np.ndarray, change: np.ndarray) -> float:
-    after = time > shots.memorised_at
-    here = np.isin(time, shots.step[shots.qualified])
-    if not here.any() or not (after & ~here).any():
-        return np.nan
-    return float(np.median(change[here]) / np.median(change[after & ~here]))
-
-
-def _share_of(values: np.ndarray, right: np.ndarray, share: float, what: str) -> Finding:
-    """A finding with all values. The verdict depends on the share of `right` ones."""
-    finding = mostly(int(right.sum()), len(right), share, what)
-    return replace(finding, ours=of_values(values).text)
-
-
-# -- sparse parity (Merrill, Tsilivis & Shukla 2023; appendix b): a dense network turns into a sparse one --------------
-
-
-def when_memorised(runs: xr.Dataset, show: Format = plain) -> Estimate:
-    """Test accuracy when the training rows are memorised."""
-    when = readings.first_above(runs, "train_accuracy", MEMORISED).time
-    values = [
-        float(value[np.searchsorted(time, t)]) if np.isfinite(t) else np.nan
-        for (time, value), t in zip(readings.each(runs, "val_accuracy"), when, strict=True)
-    ]
-    return of_values(values, show, "accuracy at memorisation")
-
-
-def final_size(row: Row, results: Results) -> Finding:
-    """At most ten neurons are enough in at least 80 % of the runs."""
-    sizes = _last(_sizes(row, results)[2])
-    return _share_of(sizes, sizes <= 10, 0.8, "At most 10 neurons")
-
-
-def size_falls(row: Row, results: Results, level: float) -> Finding:
-    """The effective size falls tenfold near the epoch at which the test accuracy reaches a level."""
-    runs, epochs, size = _sizes(row, results)
-    return judge_fall(readings.first_above(runs, "val_accuracy", level).time, epochs, size)
-
-
-def judge_fall(jump: np.ndarray, epochs: np.ndarray, size: np.ndarray) -> Finding:
-    """Largest fall (a size divided by a later one) between 20 epochs before the jump and 20 after it."""
-    ratios = np.full(len(jump), np.nan)
-    for run, (epoch, row) in enumerate(zip(epochs, size, strict=True)):
-        near = np.isfinite(row) & (np.abs(epoch - jump[run]) <= NEAR)
-        if near.any():
-            ratios[run] = (np.maximum.accumulate(row[near]) / row[near]).max()
-    known = ratios[np.isfinite(ratios)]
-    if not len(known):
-        raise MissingError("no weights were saved near a jump of the test accuracy")
-    return _share_of(ratios, known >= 10, 1.0, "Tenfold within 20 epochs")
-
-
-def norm(
-    row: Row,
-    results: Results,
-    part: Literal["generalising", "complement"],
-    direction: Literal["rises", "falls"],
-) -> Finding:
-    """Norm of a part of the network at the end, divided by that at the first saved weights after memorisation."""
-    measured = row.configuration.measured(results, "subnetworks").sel(part=part)
-    norms = measured["norm"].transpose("run", "snapshot").to_numpy()
-    if norms.shape[1] < 2:
-        raise MissingError("subnetworks were measured at the end only")
-    runs, epochs = _runs_of(measured, row, results)
-    when = readings.first_above(runs, "train_accuracy", MEMORISED).time
-    then = [
-        own[np.argmax(e >= t)] if (e >= t).any() else np.nan
-        for own, e, t in zip(norms, epochs, when, strict=True)
-    ]
-    ratios = _last(norms) / np.array(then)
-    right = ((ratios > 1) == (direction == "rises"))[np.isfinite(ratios)]
-    return _share_of(ratios, right, 1.0, f"It {direction}")
-
-
-def _sizes(row: Row, results: Results) -> tuple[xr.Dataset, np.ndarray, np.ndarray]:
-    """Runs, epochs (run, snapshot) of the weights, and the fewest neurons with the same train accuracy."""
-    measured = row.configuration.measured(results, "effective_sparsity")
-    size = measured["neurons_same_accuracy"].transpose("run", "snapshot").to_numpy()
-    return *_runs_of(measured, row, results), size
-
-
-def _runs_of(measured: xr.Dataset, row: Row, results: Results) -> tuple[xr.Dataset, np.ndarray]:
-    """Histories of the measured runs, in their order, and the epochs (run, snapshot) of the weights."""
-    runs = row.runs(results)
-    ids = list(runs["id"].to_numpy())
-    runs = runs.isel(run=[ids.index(name) for name in measured["id"].to_numpy()])
-    return runs, measured["step"].to_numpy() / runs["steps_per_epoch"].to_numpy()[:, None]
-
-
-def _last(values: np.ndarray) -> np.ndarray:
-    """(run,) the last finite value."""
-    known = [row[np.isfinite(row)] for row in values]
-    return np.array([row[-1] if len(row) else np.nan for row in known])
-
-
 QUANTITIES = by_name(
     *(lost_by_pruning, share_below, share_fed_by, norm_of_numbers, norm_of_signs),
-    *(dominant_frequencies, spread_of_radius, speed, slingshots, when_memorised),
+    *(
+        dominant_frequencies,
+        spread_of_radius,
+        speed,
+        slingshot_checks.slingshots,
+        parity_checks.when_memorised,
+    ),
 )
 CHECKS = {
     "parameters_by_share": Check(parameters_by_share, ("published",)),
     "slowest_at": Check(slowest_at, ("published",)),
     "cycles": Check(cycles),
     "earlier": Check(earlier),
-    "with_slingshot": Check(with_slingshot),
-    "with_slingshot_told": Check(with_slingshot_told),
-    "without_slingshot": Check(without_slingshot),
-    "features_change": Check(features_change),
-    "final_size": Check(final_size),
-    "size_falls": Check(size_falls),
-    "norm": Check(norm),
+    "with_slingshot": Check(slingshot_checks.with_slingshot),
+    "with_slingshot_told": Check(slingshot_checks.with_slingshot_told),
+    "without_slingshot": Check(slingshot_checks.without_slingshot),
+    "features_change": Check(slingshot_checks.features_change),
+    "final_size": Check(parity_checks.final_size),
+    "size_falls": Check(parity_checks.size_falls),
+    "norm": Check(parity_checks.norm),
 }
