@@ -13,6 +13,8 @@ from analysis.numbers import number_texts
 from grokjax.experiment.axis_names import split_names
 
 SEEDS = ("seed", "init_seed", "split_seed", "order_seed", "noise_seed")
+LONGEST = 22
+"""Characters of a name as a tick label."""
 LABELS = {
     "split.train_fraction": "train fraction",
     "task.p": "vocabulary size p",
@@ -38,16 +40,25 @@ class Axis:
 
     @property
     def label(self) -> str:
-        """The name in figures: from LABELS, or else the last part of the setting's name."""
-        names = split_names(self.name)
-        return ", ".join(LABELS.get(n, n.rsplit(".", 1)[-1].replace("_", " ")) for n in names)
+        """The name in figures: from LABELS, or else the last part of the setting's name ('optimizer' for its kind)."""
+        return ", ".join(_label(name) for name in split_names(self.name))
 
     @property
     def texts(self) -> list[str]:
-        """The values as tick labels."""
+        """The values in words."""
         if self.numeric:
             return number_texts([float(value) for value in self.values])
         return [str(value) for value in self.values]
+
+    @property
+    def ticks(self) -> list[str]:
+        """The values as tick labels: long names are cut."""
+        return [t if len(t) <= LONGEST else f"{t[: LONGEST - 1]}…" for t in self.texts]
+
+
+def _label(name: str) -> str:
+    own = name.removesuffix(".kind").rsplit(".", 1)[-1]
+    return LABELS.get(name, own.replace("_", " "))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ EVALS, SEEDS, OTHERS = 200, 16, 6
 CLICK = """async () => {
     const times = [];
     for (const cell of grokjax.view.layout.cells.slice(0, 5)) {
+        await new Promise(done => setTimeout(done, 500));
         const [x, y, w, h] = cell.rect, canvas = document.querySelector('#diagram');
         const box = canvas.getBoundingClientRect();
         document.querySelector('#charts').replaceChildren();

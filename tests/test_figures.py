@@ -11,7 +11,8 @@ import pytest
 
 import analysis
 from analysis.figures import FIGURES
-from analysis.figures.axis_curves import MEDIANS
+from analysis.figures.axis_curves import MEDIANS, draw_axis
+from analysis.figures.heatmaps import draw_pair
 from analysis.figures.lines import MOST_NAMES
 from analysis.figures.style import RC
 from analysis.numbers import number_texts
@@ -412,3 +413,21 @@ def test_many_numbers_of_probe_panels_are_read_off_a_colour_bar(tmp_path):
     _, found = probe_figures(tmp_path / "x", axes, stopped_row, 2, MANY[:4])
     (bar,) = (ax for ax in found["probes"].axes if ax.get_label() == "<colorbar>")
     assert bar.get_ylabel() == "weight decay"
+
+
+LONG_NAMES = ["x+y", "x*y", "x^3+x*y^2+y (mod p)", "a_name_that_is_longer_than_its_cell", "x^2+y^2"]
+
+
+def test_every_name_of_an_axis_is_told_and_a_long_one_is_cut(tmp_path):
+    axes = {"task.operation": LONG_NAMES, "optimizer.kind": ["sgd", "adamw"]}
+    study = study_of(tmp_path / "demo", axes, seeds=2)
+    x, y = study.axes
+    assert (x.label, y.label) == ("operation", "optimizer")
+    cut = {name if len(name) <= 22 else "a_name_that_is_longer…" for name in LONG_NAMES}
+    for drawn in (draw_pair(study, x, y), draw_axis(study, x, y)):
+        drawn.draw_without_rendering()
+        labels = [text for text in drawn.axes[0].get_xticklabels() if text.get_text()]
+        assert {text.get_text() for text in labels} == cut
+        boxes = [text.get_tightbbox() for text in labels if text.get_rotation() == 90]
+        assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
+        assert drawn.axes[0].get_window_extent().height > 0.4 * drawn.bbox.height

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from analysis.cells import Axis, cells_of
-from analysis.figures.labels import fit_texts, fit_ticks
+from analysis.figures.labels import fit_texts, fit_ticks, turned_room
 from analysis.figures.lines import (
     MOST_IN_LEGEND,
     Line,
@@ -76,7 +76,8 @@ def draw_axis(study: Study, x: Axis, second: Axis | None) -> Figure:
     whole = len(lines_of(second)) <= MOST_IN_LEGEND
     handles = legend_entries(second) + _marks_of_legend(study, whole)
     width = max(4.2 * columns, 6.4, min(0.45 * len(x.values) + 2.5, 9.0))
-    figure = new_figure(width, max(3.7 * rows, 0.2 * len(handles) + 0.4))
+    names = turned_room(x, 0.7 * width / columns / len(x.values))
+    figure = new_figure(width, max(3.7 * rows + names, 0.2 * len(handles) + 0.4))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     used, unused = list(grid.flat)[: len(panels.cells)], list(grid.flat)[len(panels.cells) :]
     for ax, panel in zip(used, panels.cells, strict=True):

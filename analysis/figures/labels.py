@@ -7,14 +7,18 @@ import math
 from collections.abc import Iterable, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis as Ruler
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import BboxBase
 
+from analysis.cells import Axis
+
 ROOM = 0.3
 """Least distance between two labels, in heights of a label."""
 
+CHARACTER = 0.08
+"""Width of a character of 10 points in inches, about."""
 CELL_SHARE = 0.9
 """Part of a cell's width that its text may take."""
 
@@ -79,7 +83,19 @@ def standing_apart(boxes: Sequence[BboxBase]) -> list[int]:
 def _apart(a: BboxBase, b: BboxBase) -> bool:
     beside = max(b.x0 - a.x1, a.x0 - b.x1)
     above = max(b.y0 - a.y1, a.y0 - b.y1)
-    return beside >= ROOM * a.height or above >= 0
+    line = min(a.height, 1.6 * a.width)  # a label that is turned is as high as its text is long
+    return beside >= ROOM * line or above >= 0
+
+
+def name_room(axis: Axis) -> float:
+    """Inches that the names of an axis need more than numbers do."""
+    return CHARACTER * max(0, max(map(len, axis.ticks)) - 6)
+
+
+def turned_room(axis: Axis, pitch: float) -> float:
+    """The same below the axis, where the names, so many inches apart, are too long to stand beside each other."""
+    beside = CHARACTER * max(map(len, axis.ticks)) < pitch
+    return 0.0 if axis.numeric or beside else name_room(axis)
 
 
 def _shown(labels: Sequence[Text]) -> list[Text]:
@@ -95,7 +111,7 @@ def _angle(labels: list[Text]) -> int:
     return 45 if pitch * math.sin(math.radians(45)) >= 1.1 * boxes[0].height else 90
 
 
-def _thin(labels: Sequence[Text], axis: Axis) -> None:
+def _thin(labels: Sequence[Text], axis: Ruler) -> None:
     """Remove the labels without room. Their ticks stay."""
     shown = _shown(labels)
     kept = [shown[i] for i in _with_room(shown)]

@@ -69,7 +69,7 @@ def add_colour_bar(figure: Figure, panels: Sequence[Axes], axis: Axis) -> Axes:
     colours = ListedColormap([line.colour for line in lines_of(axis)])
     norm = BoundaryNorm(np.arange(count + 1) - 0.5, count)
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=list(panels), label=axis.label)
-    bar.set_ticks(list(range(count)), labels=axis.texts)
+    bar.set_ticks(list(range(count)), labels=axis.ticks)
     bar.minorticks_off()
     fit_vertical_ticks(figure, bar.ax)
     return bar.ax

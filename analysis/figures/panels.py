@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.cells import Axis, Cell, cells_of, describe
+from analysis.figures.labels import name_room, turned_room
 from analysis.figures.style import new_figure
 from analysis.study import Study
 
@@ -81,8 +82,8 @@ def lattices(panels: Panels, x: Axis, y: Axis) -> tuple[Figure, list[tuple[Axes,
     Labels can overlap until `fit_ticks` is called on the whole figure.
     """
     side = cell_side(x, y)
-    width = side * len(x.values) + 0.9
-    height = 0.86 * side * len(y.values) + 0.9
+    width = side * len(x.values) + 0.9 + name_room(y)
+    height = 0.86 * side * len(y.values) + 0.9 + turned_room(x, side)
     most = max(1, int(MAX_WIDTH / width))
     columns = min(rows_and_columns(len(panels.cells))[1], most)
     rows = math.ceil(len(panels.cells) / columns)
@@ -117,8 +118,8 @@ def _frame(ax: Axes, x: Axis, y: Axis, title: str) -> None:
         xlabel=x.label,
         ylabel=y.label,
     )
-    ax.set_xticks(range(len(x.values)), x.texts)
-    ax.set_yticks(range(len(y.values)), y.texts)
+    ax.set_xticks(range(len(x.values)), x.ticks)
+    ax.set_yticks(range(len(y.values)), y.ticks)
     ax.set_title(title)
     ax.grid(False)
     ax.spines[:].set_visible(False)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.cells import Axis, Cell, cells_of
-from analysis.figures.labels import fit_in_cells, fit_ticks
+from analysis.figures.labels import fit_in_cells, fit_ticks, turned_room
 from analysis.figures.panels import file_stem, lattices, other_panels, pairs
 from analysis.figures.style import (
     PHASE_COLOURS,
@@ -72,7 +72,8 @@ def _draw_cell(ax: Axes, cell: Cell, phases: np.ndarray) -> None:
 def draw_single(study: Study, x: Axis) -> Figure:
     """Stacked bars over one axis."""
     # Bars are 0.7 inches wide, or narrower if there are many, but with room for a number above each.
-    figure = new_figure(max(min(0.7, max(0.4, 9 / len(x.values))) * len(x.values) + 2.5, 5.5), 3.2)
+    bar = min(0.7, max(0.4, 9 / len(x.values)))
+    figure = new_figure(max(bar * len(x.values) + 2.5, 5.5), 3.2 + turned_room(x, bar))
     ax = figure.subplots()
     cells = cells_of((x,), study.everyone)
     at, bottom = np.array([cell.index[0] for cell in cells]), np.zeros(len(cells))
@@ -84,7 +85,7 @@ def draw_single(study: Study, x: Axis) -> Figure:
         ax.text(
             cell.index[0], 1.02, str(len(cell.runs)), ha="center", va="bottom", fontsize=points(9)
         )
-    ax.set_xticks(at, [x.texts[i] for i in at])
+    ax.set_xticks(at, [x.ticks[i] for i in at])
     ax.set(xlabel=x.label, ylabel="share of runs", ylim=(0, 1.12))
     _legend(figure, study)
     fit_ticks(figure, [ax], turn=True)

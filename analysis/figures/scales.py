@@ -66,7 +66,7 @@ def scale(ax: Axes, x: Axis) -> None:
     if _is_log(x):
         ax.set_xscale("log")
     places = _places(x)
-    ax.set_xticks([_on_axis(x, place) for place in places], x.texts)
+    ax.set_xticks([_on_axis(x, place) for place in places], x.ticks)
     ax.set_xticks([], minor=True)
     ax.set_xlim(_on_axis(x, places[0] - _margin(x)), _on_axis(x, places[-1] + _margin(x)))
 

@@ -2,21 +2,36 @@
 
 const ROOM = { left: 62, top: 26, right: 12, bottom: 46, between: 26, bar: 62 };
 const CELL = { least: 20, most: 96 };
+const LONGEST = 22; // characters of a tick's label
+const LETTER = 6.4; // pixels of a character, about
+
+const shortened = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text);
+const widest = (axis) => (axis ? LETTER * Math.max(...axis.texts.map((text) => shortened(text).length)) : 0);
+const isNames = (axis) => Boolean(axis) && axis.values.some((value) => typeof value !== "number");
+
+// What labels need: names are told for every cell, turned where they are too wide for it; of numbers some may be left out.
+function roomFor(x, y, width) {
+  const left = Math.max(ROOM.left, 30 + widest(y));
+  const cell = x ? Math.min(CELL.most, (width - left - ROOM.right) / x.values.length) : 0;
+  const turned = isNames(x) && widest(x) + 6 > cell;
+  return { ...ROOM, left: turned ? Math.max(left, 0.82 * widest(x) - cell / 2 + 8) : left, turned, bottom: turned ? 40 + 0.57 * widest(x) : ROOM.bottom };
+}
 
 // Cells with their rectangles in a drawing so many pixels wide; one panel for each value of the facet.
 function layOut(data, state, width) {
   const [x, y, facet] = [axisOf(data, state.x), axisOf(data, state.y), axisOf(data, state.facet)];
   const axes = [x, y, facet].filter(Boolean);
+  const space = roomFor(x, y, width);
   const cells = cellsOf(axes, runsInView(data, state));
   const panels = facet ? facet.values.map((_, i) => i).filter((i) => cells.some((c) => c.index[axes.indexOf(facet)] === i)) : [0];
   const [nx, ny] = [x ? x.values.length : 1, y ? y.values.length : 1];
-  const columns = Math.max(1, Math.min(panels.length, Math.floor(width / (ROOM.left + ROOM.right + Math.min(nx * 40, 260)))));
-  const room = width / columns - ROOM.left - ROOM.right;
+  const columns = Math.max(1, Math.min(panels.length, Math.floor(width / (space.left + ROOM.right + Math.min(nx * 40, 260)))));
+  const room = width / columns - space.left - ROOM.right;
   const side = Math.max(Math.min(room / nx, CELL.most * (nx < 4 ? 1.4 : 1)), Math.min(CELL.least, room / nx));
   const [w, h] = [Math.min(side * nx, room), Math.max(Math.min(0.72 * side, 520 / ny), 16) * ny];
   const [xs, ys] = [spans(x, state.sx), spans(y, state.sy)];
-  const pitch = { x: w + ROOM.left + ROOM.right, y: h + ROOM.top + ROOM.bottom };
-  const origin = (i) => [ROOM.left + (i % columns) * pitch.x, ROOM.top + Math.floor(i / columns) * pitch.y];
+  const pitch = { x: w + space.left + ROOM.right, y: h + ROOM.top + space.bottom };
+  const origin = (i) => [space.left + (i % columns) * pitch.x, ROOM.top + Math.floor(i / columns) * pitch.y];
   const placed = cells.map((cell) => {
     const [i, j, k] = [x, y, facet].map((axis) => (axis ? cell.index[axes.indexOf(axis)] : 0));
     const [left, top] = origin(panels.indexOf(facet ? k : 0));
@@ -28,7 +43,7 @@ function layOut(data, state, width) {
   });
   const rows = Math.ceil(panels.length / columns);
   const frames = panels.map((value, i) => ({ value, at: origin(i), size: [w, h], first: i % columns === 0 }));
-  return { x, y, facet, cells: placed, frames, xs, ys, width, height: rows * pitch.y + ROOM.bar };
+  return { x, y, facet, cells: placed, frames, xs, ys, width, space, height: rows * pitch.y + ROOM.bar };
 }
 
 function fixedKey(data, state) {
@@ -61,10 +76,12 @@ function drawFrame(pen, layout, frame, ink) {
   const [left, top] = frame.at;
   const [w, h] = frame.size;
   if (layout.facet) pen.text(left + w / 2, top - 12, `${layout.facet.label} ${layout.facet.texts[frame.value]}`, { fill: ink, size: 12, align: "center", weight: "600" });
-  if (layout.x) drawTicks(pen, layout.x.texts, layout.xs, w, (at, text) => pen.text(left + at, top + h + 10, text, { fill: ink, size: 11, align: "center" }), true);
+  if (layout.x) drawTicks(pen, layout.x.texts, layout.xs, w, (at, text) => (layout.space.turned
+    ? pen.text(left + at + 4, top + h + 8, text, { fill: ink, size: 11, align: "right", turn: -35 })
+    : pen.text(left + at, top + h + 10, text, { fill: ink, size: 11, align: "center" })), !layout.space.turned);
   if (layout.y) drawTicks(pen, layout.y.texts, layout.ys, h, (at, text) => pen.text(left - 5, top + h - at, text, { fill: ink, size: 11, align: "right" }), false);
-  if (layout.x) pen.text(left + w / 2, top + h + 27, layout.x.label, { fill: ink, size: 12, align: "center" });
-  if (layout.y) pen.text(left - 50, top + h / 2, layout.y.label, { fill: ink, size: 12, align: "center", turn: -90 });
+  if (layout.x) pen.text(left + w / 2, top + h + layout.space.bottom - 19, layout.x.label, { fill: ink, size: 12, align: "center" });
+  if (layout.y) pen.text(left - layout.space.left + 12, top + h / 2, layout.y.label, { fill: ink, size: 12, align: "center", turn: -90 });
 }
 
 // Labels that have room.
@@ -72,9 +89,9 @@ function drawTicks(pen, texts, spanned, size, draw, across) {
   let last = -Infinity;
   spanned.forEach(([begin, end], i) => {
     const at = ((begin + end) / 2) * size;
-    const half = across ? pen.widthOf(texts[i], 11) / 2 + 3 : 7;
+    const half = across ? pen.widthOf(shortened(texts[i]), 11) / 2 + 3 : 7;
     if (at - half < last) return;
-    draw(at, texts[i]);
+    draw(at, shortened(texts[i]));
     last = at + half;
   });
 }
@@ -130,7 +147,7 @@ function drawCellText(pen, cell, [x, y, w, h], fill, ground) {
 // The scale of colours, below the panels; for phases a legend.
 function drawBar(pen, data, state, layout, ink) {
   const { colours, measure } = layout;
-  const [top, left] = [layout.height - ROOM.bar + 12, ROOM.left];
+  const [top, left] = [layout.height - ROOM.bar + 12, layout.space.left];
   if (measure.name === "phase") return drawLegend(pen, data, layout, left, top, ink);
   const w = Math.min(300, layout.width - left - 40);
   const label = measure.label(state.level);
