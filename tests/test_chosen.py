@@ -3,6 +3,8 @@
 import csv
 import itertools
 import math
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from analysis.chosen import KINDS
 from analysis.combining import combined
 from analysis.comparing import SharedCell, adjusted, quick_median, shared_cells
 from analysis.figures.differences import draw_differences
-from analysis.figures.style import caption_of
+from analysis.figures.style import CAPTION, caption_of
 from analysis.latex import escaped, latex_table
 from analysis.statistics import Interval, kaplan_meier_median
 from analysis.study import Definitions, make_study
@@ -286,3 +288,39 @@ def test_experiments_without_a_common_cell_are_refused(results, tmp_path, capsys
     assert main(["compare", str(results), str(other), "--out", str(tmp_path / "both")]) == 2
     assert "have no cell of the grid in common" in capsys.readouterr().err
     assert not (tmp_path / "both").exists()
+
+
+def test_a_figure_for_latex_has_no_caption_and_defines_what_it_uses(results, tmp_path, monkeypatch):
+    """Without TeX: what would be given to matplotlib."""
+    monkeypatch.setattr("analysis.commands.figure.shutil.which", lambda name: name)
+    asked = {}
+
+    def savefig(drawn, path, **options):
+        asked.update(
+            options, captions=[t for t in drawn.texts if t.get_gid() == CAPTION and t.get_visible()]
+        )
+        path.write_text("figure")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+    out = tmp_path / "a.pgf"
+    assert main(["figure", str(results), "time", "--out", str(out)]) == 0
+    assert asked["format"] == "pgf" and "metadata" not in asked and not asked["captions"]
+    assert out.read_text().startswith(r"\providecommand{\mathdefault}[1]{#1}")
+    assert (tmp_path / "a.txt").read_text().startswith("demo: n = ")
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(shutil.which("xelatex") is None, reason="SKIPPED: pgf needs xelatex")
+def test_figures_and_tables_are_set_by_latex(results, tmp_path):
+    for kind in KINDS:
+        words = ["--style", "paper", "--out", str(tmp_path / f"{kind}.pgf")]
+        assert main(["figure", str(results), kind, *words]) == 0
+    assert main(["table", str(results), "--out", str(tmp_path / "cells.tex")]) == 0
+    figures = "".join(rf"\input{{{kind}.pgf}}" + "\n\n" for kind in KINDS)
+    packages = r"\usepackage{pgf}\usepackage[strings]{underscore}\usepackage{booktabs}"
+    body = rf"\begin{{document}}{figures}\input{{cells.tex}}\end{{document}}"
+    (tmp_path / "a.tex").write_text(rf"\documentclass{{article}}{packages}{body}")
+    words = ["xelatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "a.pdf").stat().st_size > 10_000

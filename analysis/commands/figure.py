@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.backends.backend_pgf import LatexError
+
 from analysis.chosen import KINDS, STYLES, figure
 from analysis.commands.unfinished import check_finished
 from analysis.commands.words import Parser, level, positive, size
@@ -63,7 +65,7 @@ def main(words: Sequence[str]) -> list[Path]:
     drawn = figure(
         given.path, given.kind, x=given.x, y=given.y, hue=given.hue, panel=panel, values=given.values,
         where=given.where, level=given.level, size=given.size, font=given.font, style=given.style,
-        title=given.title,
+        title=given.title, caption=False if "pgf" in formats else None,
     )  # fmt: skip
     fixed = given.size is not None or STYLES[given.style].size is not None
     tight = {} if fixed else {"bbox_inches": "tight", "pad_inches": 0.12}
@@ -72,6 +74,11 @@ def main(words: Sequence[str]) -> list[Path]:
         with looking(Look(font=given.font or STYLES[given.style].font)):
             files = [write_figure(drawn, out.with_suffix(f".{form}"), **tight) for form in formats]
         return [*files, *write_caption(drawn, out.with_suffix(".txt"))]
+    except LatexError as error:
+        told = str(error).strip().splitlines()[0]
+        raise ResultsError(
+            f"--format pgf: xelatex cannot set its text ({cut(told)}); complete the TeX distribution, or use pdf"
+        ) from error
     except OSError as error:
         raise ResultsError(
             f"--out {cut_path(out)}: cannot be written ({error.strerror or error}); give another file"

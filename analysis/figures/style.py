@@ -42,6 +42,10 @@ RC: Any = {
     "legend.frameon": False,
     "pdf.fonttype": 42,
 }
+PGF: Any = {"pgf.rcfonts": False, "pgf.preamble": r"\usepackage{underscore}"}
+"""A figure in LaTeX has the fonts of its document."""
+NUMBERS = "\\providecommand{\\mathdefault}[1]{#1}%\n"
+"""The one command of matplotlib that its figures use in LaTeX and do not define."""
 CHARACTERS_PER_INCH = 13.5
 NARROW = 5.5
 """Figures that are narrower, in inches at a font of 10 points, have their legend above and not beside the panels."""
@@ -239,9 +243,13 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 def write_figure(figure: Figure, path: Path, **options: Any) -> Path:
     """Write a figure in the format that the file's ending names."""
     form = path.suffix[1:]
-    metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(form, {})
-    with replacing(path, own_name(path)) as aside:
-        figure.savefig(aside, format=form, dpi=200, metadata=metadata, **options)
+    undated: Any = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    if form in undated:
+        options["metadata"] = undated[form]
+    with replacing(path, own_name(path)) as aside, mpl.rc_context(PGF):
+        figure.savefig(aside, format=form, dpi=200, **options)
+        if form == "pgf":
+            aside.write_text(NUMBERS + aside.read_text())
     return path
 
 
