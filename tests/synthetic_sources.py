@@ -127,6 +127,7 @@ EXPERIMENTS: dict[str, Axes] = {
     "s003_absolute": {"task.n_train": [3, 30, 500]},
     "s003_sparsity": {"task.sparsity": [0.97, 0.99, 0.997], "task.n_train": [100, 600, 2400]},
     "s003_decay": {"optimizer.weight_decay": [0.01, 0.1, 1.0], "task.n_train": [5, 150, 1000]},
+    "s003_updates": {"task.n_train": [30, 200, 1000]},
     "s003_width": {"model.n_hidden": [1, 2, 3, 5, 10], "task.n_train": [5, 50, 500]},
     "s003_mlp_block": {"task.n_train": [10, 100, 3000]},
     "s003_final_layer": {"task.n_train": [1, 10, 3000]},
