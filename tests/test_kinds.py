@@ -15,7 +15,7 @@ import analysis
 from analysis.measured import load_measured
 from analysis.weights import final_weights
 from tests.harness import ROOT, environment
-from tests.recipes import PAGE, apply_recipes, blocks
+from tests.recipes import PAGE, add_tests, apply_recipes, blocks
 from tests.synthetic import write_results
 from tests.test_architecture import untyped
 
@@ -110,6 +110,29 @@ def test_figures_of_the_recipes_do_not_break_other_directories(tree, tmp_path):
                           text=True, env={**environment(), "PYTHONPATH": str(tree)})  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert {file.stem for file in (path / "figures").iterdir()} == {"curves", "probes"}
+
+
+ASKED_OF_EVERY_KIND = (
+    *("architecture", "bad_input", "help", "interventions", "model_kinds", "models", "optim"),
+    *("probes", "samples", "splits", "tasks"),
+)
+
+
+@pytest.mark.soak
+def test_the_tests_of_the_project_pass_with_everything_added(tmp_path):
+    """What they ask of every kind is what the page tells, and no list of kinds is written out in a sentence."""
+    tree = add_tests(apply_recipes(tmp_path / "project"))
+    files = [f"tests/test_{name}.py" for name in ASKED_OF_EVERY_KIND]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "not soak", "-p", "no:cacheprovider", *files],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        env={**environment(), "PYTHONPATH": str(tree)},
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout[-8000:]
+    assert " passed" in done.stdout
 
 
 def test_recipes_name_their_types():
