@@ -146,6 +146,41 @@ def test_the_check_starts_no_device() -> None:
     assert done.returncode == 0, done.stderr
 
 
+# The logits -----------------------------------------------------------------------------------------------------------
+
+
+def test_logits_for_one_answer_are_refused_where_the_task_has_two(toy) -> None:
+    """They would be stretched to both answers without a word."""
+    two = make_table(Modular(p=5, format="| a op b = c |"))
+    assert toy("W_E", "W_U") is None
+    assert len(two.answer_positions) == 2 and two.n_classes == 8
+    assert str(fault(Toy(), dataclasses.replace(two, n_classes=5))) == (
+        "kind: toy returns logits of the shape (3, 1, 5) for 3 rows, where (3, 2, 5) must be: rows, answers, classes; "
+        "this task has 2 answers: use a task with one answer, or another model, or write its dense for all of "
+        "answer_positions"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lost", "shape_of_three"), [(lambda x: x[:, 0], "(3, 5)"), (lambda x: x[..., :4], "(3, 1, 4)")]
+)
+def test_logits_of_another_shape_are_refused(monkeypatch, toy, lost, shape_of_three) -> None:
+    whole = ToyModule.dense
+    monkeypatch.setattr(ToyModule, "dense", lambda self, rows, at: lost(whole(self, rows, at)))
+    assert toy("W_E", "W_U") == (
+        f"kind: toy returns logits of the shape {shape_of_three} for 3 rows, where (3, 1, 5) must be: "
+        "rows, answers, classes; mend its dense"
+    )
+
+
+@pytest.mark.parametrize("name", ["mlp", "quadratic"])
+def test_a_model_for_one_answer_is_refused_before_training(told, name: str) -> None:
+    words = [f"model={{kind: {name}}}", "task.format='| a op b = c |'"]
+    assert told(*words).startswith(
+        f"override {words[0]}: model.kind: {name} returns logits of the shape (3, 1, 16) for 3 rows, where (3, 2, 16)"
+    )
+
+
 # Settings and module are enough ---------------------------------------------------------------------------------------
 
 
