@@ -90,7 +90,8 @@ def _wrong_logits(model: Model, logits: jax.ShapeDtypeStruct) -> str | None:
     expected = (_TRACED_ROWS, n_answers, model.table.n_classes)
     if logits.shape == expected:
         return None
-    told = f"returns logits of the shape {logits.shape} for {_TRACED_ROWS} rows, where {expected} must be: rows, answers, classes"
+    told = f"returns logits of the shape {logits.shape} for {_TRACED_ROWS} rows, where {expected} must be: "
+    told += "rows, answers, classes"
     if logits.shape == (_TRACED_ROWS, 1, model.table.n_classes):
         most = "a task with one answer, or another model"
         return f"{told}; this task has {n_answers} answers: use {most}, or write its dense for all of answer_positions"
