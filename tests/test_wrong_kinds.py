@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+# ruff: noqa: E501 - a sentence is read as a whole
 import runpy
+from collections.abc import Callable
 from typing import Any, Literal
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from pydantic import Field
 
 from grokjax.experiment import config
+from grokjax.experiment.grid import make_groups, make_runs
+from grokjax.experiment.loading import load_experiment
 from grokjax.models import MODELS, ModelSettings
-from grokjax.probes.view import Probe
+from grokjax.probes import DEFAULT_PROBES, PROBES, measure, unmet
+from grokjax.probes.norms import WeightSquares
+from grokjax.probes.view import Probe, View
 from grokjax.settings import Kind, Settings, check_kinds, hyper, leaves, shape
+from grokjax.training.probe_values import check_values
+from tests import test_bad_input
+from tests.harness import ROOT
+
+told = test_bad_input.told
 
 
-def told(wrong: Any) -> str:
+def refused(wrong: Any) -> str:
     """What is said of a mistake."""
     with pytest.raises(ValueError) as error:
         wrong()
@@ -32,7 +45,7 @@ def test_a_setting_without_a_role_is_refused_when_its_class_is_made(base: type[S
         class Narrow(base):  # type: ignore[valid-type,misc]
             width: int = 3
 
-    assert told(with_default) == (
+    assert refused(with_default) == (
         "Narrow.width has no role, so it would be in no run's id; write 'width: ... = shape(3)' if it changes the "
         "program, hyper(3) if it is a number that does not, or execution(3) in a measurement"
     )
@@ -41,7 +54,7 @@ def test_a_setting_without_a_role_is_refused_when_its_class_is_made(base: type[S
         class Narrow(base):  # type: ignore[valid-type,misc]
             widths: tuple[ModelSettings, ...]
 
-    assert "write 'widths: ... = shape()'" in told(without_default)
+    assert "write 'widths: ... = shape()'" in refused(without_default)
 
 
 def test_a_field_that_holds_settings_needs_no_role() -> None:
@@ -63,10 +76,10 @@ def test_a_word_that_differs_from_the_kind_of_its_settings_is_refused() -> None:
         width: int = shape(3)
 
     check_kinds("TOYS", {"toy": Kind(Toy, print)})
-    assert told(lambda: check_kinds("TOYS", {"toi": Kind(Toy, print)})) == (
+    assert refused(lambda: check_kinds("TOYS", {"toi": Kind(Toy, print)})) == (
         "TOYS has the word 'toi' for Toy, whose kind is 'toy'; write the same word in both"
     )
-    assert told(lambda: check_kinds("TOYS", {"bare": Kind(Bare, print)})) == (
+    assert refused(lambda: check_kinds("TOYS", {"bare": Kind(Bare, print)})) == (
         'TOYS: Bare has no setting kind; write \'kind: Literal["bare"] = shape("bare")\' into it'
     )
 
@@ -77,4 +90,63 @@ def test_the_dictionaries_are_checked_when_they_are_imported(monkeypatch) -> Non
     sentence = (
         "MODELS has the word 'transformed' for TransformerSettings, whose kind is 'transformer'"
     )
-    assert sentence in told(lambda: runpy.run_path(config.__file__))
+    assert sentence in refused(lambda: runpy.run_path(config.__file__))
+
+
+# Probes ---------------------------------------------------------------------------------------------------------------
+
+WORD = "probes=[{kind: norms}, {kind: weight_squares, every: 2}]"
+
+
+@pytest.fixture
+def probing(told, monkeypatch: pytest.MonkeyPatch):
+    """What is said, before anything is written, of a probe that returns this."""
+
+    def said(returned: Callable[[View], Any], *words: str) -> str:
+        kind = Kind(WeightSquares, lambda s, view: returned(view))
+        monkeypatch.setitem(PROBES, "weight_squares", kind)
+        return told(WORD, *words).removeprefix(f"override {WORD}: probes: weight_squares ")
+
+    return said
+
+
+@pytest.mark.parametrize(
+    ("returned", "sentence"),
+    [
+        (lambda view: {"val_loss": view.mean_loss}, "returns val_loss, which is already a value of metrics; give it another name"),
+        (lambda view: {"intervened_at": 1}, "returns intervened_at, which is already a value of the intervention; give it another name"),
+        (lambda view: {"mean_logit": view.logits_NAC.mean(0)}, "returns mean_logit of the shape (1, 14); return numbers or vectors"),
+        (lambda view: [view.mean_loss], "returns list, not a dictionary; return values by their names"),
+        (lambda view: None, "returns NoneType, not a dictionary; return values by their names"),
+    ],
+)  # fmt: skip
+def test_a_probe_whose_values_cannot_be_recorded_is_refused(probing, returned, sentence) -> None:
+    assert probing(returned) == sentence
+    assert probing(returned, "--plan") == sentence
+
+
+def test_a_probe_may_return_numbers_and_vectors_of_any_type(monkeypatch) -> None:
+    given = {"whole": 1, "half": 0.5, "vector": np.arange(2), "truth": jnp.array(True)}
+    monkeypatch.setitem(PROBES, "weight_squares", Kind(WeightSquares, lambda s, view: given))
+    measured = measure((WeightSquares(),), View.__new__(View))
+    found = {name: float(value) for name, value in measured.items()}
+    assert found == {"whole": 1, "half": 0.5, "vector/0": 0, "vector/1": 1, "truth": 1}
+    assert {value.dtype for value in measured.values()} == {jnp.dtype("float32")}
+
+
+def test_a_probe_that_is_there_twice_is_refused(told) -> None:
+    word = "probes=[{kind: norms}, {kind: norms, every: 2}]"
+    assert told(word) == f"override {word}: probes: norms is there twice; remove one of the two"
+
+
+@pytest.mark.parametrize("model", ["transformer", "mlp"])
+def test_the_probes_of_the_project_have_names_of_their_own(model: str) -> None:
+    """All that fit the model together; the default ones are therefore not compared at each start."""
+    path, words = ROOT / "configs" / "quickstart.yaml", ["axes={}", f"model={{kind: {model}}}"]
+    (run,) = make_runs(load_experiment(path, words))
+    fitting = [
+        p for n in PROBES if not unmet(p := PROBES[n].settings(), run.settings.model, run.table)
+    ]
+    assert len(fitting) > 12 and {*DEFAULT_PROBES} <= {*fitting}
+    names = ", ".join(f"{{kind: {p.kind}}}" for p in fitting)
+    check_values(make_groups(make_runs(load_experiment(path, [*words, f"probes=[{names}]"]))))
