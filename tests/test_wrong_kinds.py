@@ -15,11 +15,13 @@ from pydantic import Field
 from grokjax.experiment import config
 from grokjax.experiment.grid import make_groups, make_runs
 from grokjax.experiment.loading import load_experiment
+from grokjax.experiment.rows import table_of
 from grokjax.models import MODELS, ModelSettings
 from grokjax.probes import DEFAULT_PROBES, PROBES, measure, unmet
 from grokjax.probes.norms import WeightSquares
 from grokjax.probes.view import Probe, View
 from grokjax.settings import Kind, Settings, check_kinds, hyper, leaves, shape
+from grokjax.tasks.modular import OPERATIONS, Modular, Operation, check_operations, modular_table
 from grokjax.training.probe_values import check_values
 from tests import test_bad_input
 from tests.harness import ROOT
@@ -150,3 +152,66 @@ def test_the_probes_of_the_project_have_names_of_their_own(model: str) -> None:
     assert len(fitting) > 12 and {*DEFAULT_PROBES} <= {*fitting}
     names = ", ".join(f"{{kind: {p.kind}}}" for p in fitting)
     check_values(make_groups(make_runs(load_experiment(path, [*words, f"probes=[{names}]"]))))
+
+
+# Operations -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def operating(told, monkeypatch: pytest.MonkeyPatch):
+    """What is said of x*y if it is this operation."""
+
+    def said(*given: Any, **fields: bool) -> str:
+        monkeypatch.setitem(OPERATIONS, "x*y", Operation(*given, **fields))
+        table_of.cache_clear()
+        word = "task={kind: modular, p: 7, operation: x*y}"
+        return told(word).removeprefix(f"override {word}: task.operation: 'x*y' ")
+
+    yield said
+    monkeypatch.undo()
+    table_of.cache_clear()
+
+
+def test_an_operation_whose_answers_are_not_whole_numbers_is_refused(operating) -> None:
+    """They were cut off to whole numbers without a word."""
+    assert operating(lambda x, y, _: x**2 * y / 2) == (
+        "returns numbers of the type float64, but answers must be whole numbers; "
+        "use // in place of /, or an inverse modulo p (divides=True)"
+    )
+
+
+def test_an_operation_with_a_wrong_number_of_answers_is_refused(operating) -> None:
+    assert operating(lambda x, y, _: 3) == (
+        "returns an array of the shape () for operands of the shape (49,); return one answer for each row"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "fields"),
+    [(lambda x, y, _: 2 * x + y, {}), (lambda x, y, _: x + y, {"skips_zero": True})],
+)
+def test_an_operation_that_is_not_additive_cannot_say_so(operating, answer, fields) -> None:
+    assert operating(answer, additive=True, **fields) == (
+        "has additive=True, but its answers are neither x+y nor x-y of all pairs; remove additive=True"
+    )
+
+
+def test_an_operation_says_itself_what_it_offers(monkeypatch) -> None:
+    """A new one, too: by its name nothing is known of it."""
+
+    def offered(*given: Any, **fields: bool) -> tuple[bool, bool]:
+        monkeypatch.setitem(OPERATIONS, "x*y", Operation(*given, **fields))
+        table = modular_table(Modular(p=7, operation="x*y"))
+        return table.additive, table.cyclic
+
+    assert offered(lambda x, y, _: y - x + 2 * x) == (False, True)
+    assert offered(lambda x, y, _: y - x + 2 * x, additive=True) == (True, True)
+    assert offered(lambda x, y, _: x * y, cyclic=False) == (False, False)
+    assert all(OPERATIONS[name].additive for name in ("x+y", "x-y"))
+
+
+def test_a_bare_function_is_no_operation() -> None:
+    check_operations(OPERATIONS)
+    assert refused(lambda: check_operations({"x^2-y^2": lambda x, y, _: x**2 - y**2})) == (
+        "OPERATIONS: 'x^2-y^2' is a function; write Operation(...) around it"
+    )

@@ -7,8 +7,8 @@ random table. Every task with two operands uses `equation_table` to make the tok
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -39,6 +39,10 @@ class Operation(NamedTuple):
     """Needs modular inverses, so p must be prime."""
     skips_zero: bool = False
     """Has no rows with y = 0."""
+    additive: bool = False
+    """The answer is x+y or x-y, of which the progress measures know what a network learns (Nanda et al. 2023)."""
+    cyclic: bool = True
+    """The order of the residues has a meaning, so that Fourier transforms over them can be measured."""
 
 
 def _divide(x: Elements, y: Elements, task: Modular) -> Elements:
@@ -56,8 +60,8 @@ def _random(x: Elements, y: Elements, task: Modular) -> Elements:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "x+y": Operation(lambda x, y, _: x + y),
-    "x-y": Operation(lambda x, y, _: x - y),
+    "x+y": Operation(lambda x, y, _: x + y, additive=True),
+    "x-y": Operation(lambda x, y, _: x - y, additive=True),
     "x*y": Operation(lambda x, y, _: x * y),
     "x*y, y != 0": Operation(lambda x, y, _: x * y, skips_zero=True),
     "x/y": Operation(_divide, divides=True, skips_zero=True),
@@ -69,6 +73,19 @@ OPERATIONS: dict[str, Operation] = {
     "x^3+xy^2+y": Operation(lambda x, y, _: x**3 + x * y**2 + y),
     "random": Operation(_random),
 }
+
+
+def check_operations(operations: Mapping[str, Any]) -> None:
+    """Raises ValueError if an entry is a bare function."""
+    for name, entry in operations.items():
+        if not isinstance(entry, Operation):
+            told = (
+                f"OPERATIONS: '{name}' is a {type(entry).__name__}; write Operation(...) around it"
+            )
+            raise ValueError(told)
+
+
+check_operations(OPERATIONS)
 
 
 class Modular(Settings):
@@ -137,12 +154,37 @@ def modular_table(settings: Modular) -> Table:
     x_N, y_N = np.divmod(np.arange(p * p), p)
     if operation.skips_zero:
         x_N, y_N = x_N[y_N != 0], y_N[y_N != 0]
-    answers_N = operation.answer(x_N, y_N, settings) % p
+    answers_N = _answers(settings, x_N, y_N)
     n_classes = {"p": p, "p+1": p + 1, "vocabulary": None}[settings.classes]
     operands_N2 = np.stack([x_N, y_N], 1)
     table = equation_table(operands_N2, answers_N, p, settings.format, n_classes, settings.n_vocab)
-    additive = settings.operation in ("x+y", "x-y")
-    return dataclasses.replace(table, cyclic=True, additive=additive)
+    return dataclasses.replace(table, cyclic=operation.cyclic, additive=operation.additive)
+
+
+def _answers(settings: Modular, x_N: np.ndarray, y_N: np.ndarray) -> np.ndarray:
+    """The answers modulo p. Raises SettingError if the operation is not what its entry says."""
+    name, p = settings.operation, settings.p
+    operation = OPERATIONS[name]
+    given_N = np.asarray(operation.answer(x_N, y_N, settings))
+    if given_N.shape != x_N.shape:
+        told = f"'{name}' returns an array of the shape {given_N.shape} for operands of the shape {x_N.shape}"
+        raise SettingError("operation", f"{told}; return one answer for each row")
+    if given_N.dtype.kind not in "biu":
+        told = f"'{name}' returns numbers of the type {given_N.dtype}, but answers must be whole numbers"
+        how = "// in place of /, or an inverse modulo p (divides=True)"
+        raise SettingError("operation", f"{told}; use {how}")
+    answers_N = given_N % p
+    if operation.additive and not _adds(answers_N, x_N, y_N, p):
+        told = f"'{name}' has additive=True, but its answers are neither x+y nor x-y of all pairs"
+        raise SettingError("operation", f"{told}; remove additive=True")
+    return answers_N
+
+
+def _adds(answers_N: np.ndarray, x_N: np.ndarray, y_N: np.ndarray, p: int) -> bool:
+    """Whether these are the sums, or the differences, of all pairs of residues."""
+    if len(x_N) < p * p:
+        return False
+    return any(np.array_equal(answers_N, (x_N + s * y_N) % p) for s in (1, -1))
 
 
 def equation_table(
