@@ -18,6 +18,7 @@ from grokjax.models import MODELS
 from grokjax.probes import PROBES
 from grokjax.results.directory import write_experiment
 from grokjax.tasks import TASKS
+from grokjax.tasks.modular import OPERATIONS
 from tests.harness import put_experiment
 from tests.words import one_of
 
@@ -231,6 +232,11 @@ def test_a_grid_beyond_all_measure(told) -> None:
         (YAML + "name: r\n", "x.yaml:17:1: YAML syntax: ", 'duplicate key "name"'),
         ("a: b: c", "x.yaml:1:5: YAML syntax: ", "mapping values are not allowed here"),
         ("a: \x00", "x.yaml: YAML syntax: ", "unacceptable character"),
+        (
+            "format: | a b |\n",
+            "x.yaml:1:11: YAML syntax: ",
+            "a text that begins with | or > must be in quotes",
+        ),
         ("", "x.yaml: must be a mapping of settings", "configs/quickstart.yaml"),
         ("- a", "x.yaml: must be a mapping of settings", "configs/quickstart.yaml"),
         ("a: 1\n---\nb: 2\n", "x.yaml:2:1: YAML syntax: ", "expected a single document"),
@@ -260,6 +266,8 @@ def test_files_that_cannot_be_read(told) -> None:
         (["--out"], "--out: expected one argument; see --help"),
         (["--out", ""], "override execution.out=\"\": execution.out: must not be empty, got ''"),
         (["task.p=[1"], "override task.p=[1: task.p: YAML syntax: while parsing a flow sequence expected ',' or ']', but got '<stream end>'"),
+        (["task.format=| a op b = c |"], "override task.format=| a op b = c |: task.format: a text that begins with | must be in quotes; write 'task.format=\"| a op b = c |\"'"),
+        (["task.operation=x^2*y"], f"override task.operation=x^2*y: task.operation: needs {one_of(map(repr, OPERATIONS))}, got 'x^2*y' (did you mean 'x*y'?)"),
         (["task.p=1"], "override task.p=1: task.p: must be at least 2, got 1"),
         (["--plan", "task.p=1"], "override task.p=1: task.p: must be at least 2, got 1"),
         (["task.p=1", "task={kind: modular, p: 0}"], "override task={kind: modular, p: 0}: task.p: must be at least 2, got 0"),
