@@ -20,7 +20,7 @@ from pydantic import Field
 
 from grokjax.models import Model, Params
 from grokjax.optim import OptState, restart
-from grokjax.settings import Kind, Settings, hyper, kind_of, shape
+from grokjax.settings import Kind, Settings, check_kinds, hyper, kind_of, shape
 
 Numbers = dict[str, Any]
 """Hyper settings of the intervention by dotted name, as traced scalars."""
@@ -107,6 +107,7 @@ TRIGGERS: dict[str, Kind] = {
     "memorised": Kind(Memorised, _memorised),
     "plateau": Kind(Plateau, _plateau),
 }
+check_kinds("TRIGGERS", TRIGGERS)
 TriggerSettings = Annotated[
     Union[tuple(kind.settings for kind in TRIGGERS.values())],  # noqa: UP007
     Field(discriminator="kind"),

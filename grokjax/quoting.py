@@ -40,6 +40,11 @@ def shown(value: Any) -> str:
         return f"a {type(value).__name__} that cannot be shown"
 
 
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: 1 run, 2 runs."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def n_digits(number: int) -> int:
     """Decimal digits of a whole number. Python refuses to write out, and so to count, more than 4,300."""
     least = int((abs(number).bit_length() - 1) * math.log10(2)) + 1

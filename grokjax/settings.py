@@ -6,8 +6,9 @@ function that implements it. The role decides what a setting does to a run's id 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Callable, Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
@@ -34,11 +35,25 @@ class SettingError(ValueError):
 
 
 class Settings(BaseModel):
-    """A frozen group of settings. Refuses unknown names and does not convert types."""
+    """A frozen group of settings. Refuses unknown names and does not convert types.
+
+    A class with a field that has no role is an error (ValueError) when it is made: the field would be in no run's id.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        for name, field in cls.model_fields.items():
+            if role_of(field) is None and not _holds_settings(field.annotation):
+                given = "" if field.default is PydanticUndefined else repr(field.default)
+                raise ValueError(
+                    f"{cls.__name__}.{name} has no role, so it would be in no run's id; write '{name}: ... = "
+                    f"shape({given})' if it changes the program, hyper({given}) if it is a number that does not, or "
+                    f"execution({given}) in a measurement"
+                )
 
     @model_validator(mode="after")
     def _integers_fit(self) -> Settings:
@@ -117,6 +132,16 @@ def role_of(field: FieldInfo) -> Role | None:
     return extra["role"] if isinstance(extra, dict) and "role" in extra else None  # type: ignore[return-value]
 
 
+def _holds_settings(annotation: Any) -> bool:
+    """Whether a field holds further settings: a class of them, or a union of such classes and None."""
+    if isinstance(annotation, type):
+        return issubclass(annotation, Settings | NoneType)
+    if hasattr(annotation, "__metadata__"):  # Annotated
+        return _holds_settings(get_args(annotation)[0])
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    return any(map(_holds_settings, options)) and all(map(_holds_settings, options))
+
+
 def leaves(settings: Settings, prefix: str = "") -> Iterator[Leaf]:
     """All settings in `settings`, also nested ones, by dotted name. Every `kind` is a shape setting."""
     for name, field in type(settings).model_fields.items():
@@ -130,3 +155,15 @@ def leaves(settings: Settings, prefix: str = "") -> Iterator[Leaf]:
 def kind_of(settings_class: type[Settings]) -> str:
     """The word that chooses this class in a configuration: the only value of its `kind` field."""
     return get_args(settings_class.model_fields["kind"].annotation)[0]
+
+
+def check_kinds(dictionary: str, kinds: Mapping[str, Any]) -> None:
+    """Raises ValueError if a dictionary of kinds has another word for a kind than its settings have."""
+    for word, kind in kinds.items():
+        name = kind.settings.__name__
+        if "kind" not in kind.settings.model_fields:
+            told = f'kind: Literal["{word}"] = shape("{word}")'
+            raise ValueError(f"{dictionary}: {name} has no setting kind; write '{told}' into it")
+        if kind_of(kind.settings) != word:
+            told = f"has the word '{word}' for {name}, whose kind is '{kind_of(kind.settings)}'"
+            raise ValueError(f"{dictionary} {told}; write the same word in both")

@@ -42,6 +42,16 @@ def apply_recipes(tree: Path) -> Path:
     return tree
 
 
+def add_tests(tree: Path) -> Path:
+    """The tests of the project beside a copy of its package, with what they read."""
+    for name in ("tests", "configs"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tree / "docs").mkdir()
+    for name in ("pyproject.toml", "README.md", "docs/design.md", "docs/extending.md"):
+        shutil.copy(ROOT / name, tree / name)
+    return tree
+
+
 def _insert_above(file: Path, dictionary: str, code: str) -> None:
     lines = file.read_text().splitlines()
     (at,) = (i for i, line in enumerate(lines) if line.startswith(f"{dictionary}:"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 import analysis
 from analysis.measured import load_measured
 from analysis.weights import final_weights
+from grokjax.experiment.grid import make_runs
+from grokjax.experiment.loading import load_experiment
 from tests.harness import ROOT, environment
-from tests.recipes import PAGE, apply_recipes, blocks
+from tests.recipes import PAGE, add_tests, apply_recipes, blocks
 from tests.synthetic import write_results
 from tests.test_architecture import untyped
 
@@ -61,6 +64,7 @@ def test_kinds_of_the_recipes_are_planned_trained_resumed_measured_and_drawn(tre
     config.write_text(CONFIG)
     told = run(tree, str(config), "--plan", "--out", str(out))
     assert "2 runs of bilinear, 96 parameters, 24 to 24 training rows" in told
+    assert "rows per step 24; " in told
     run(tree, str(config), "--out", str(out), "--no-figures")
     first = analysis.load(out)
     assert (first["evaluations_done"] == 3).all() and set(first["status"].values) == {"finished"}
@@ -112,6 +116,30 @@ def test_figures_of_the_recipes_do_not_break_other_directories(tree, tmp_path):
     assert {file.stem for file in (path / "figures").iterdir()} == {"curves", "probes"}
 
 
+ASKED_OF_EVERY_KIND = (
+    *("architecture", "bad_input", "help", "interventions", "model_kinds", "models", "optim"),
+    *("probes", "samples", "splits", "tasks", "wrong_kinds"),
+)
+
+
+@pytest.mark.soak
+def test_the_tests_of_the_project_pass_with_everything_added(tmp_path):
+    """What they ask of every kind is what the page tells, and no list of kinds is written out in a sentence."""
+    tree = add_tests(apply_recipes(tmp_path / "project"))
+    files = [f"tests/test_{name}.py" for name in ASKED_OF_EVERY_KIND]
+    files.append("tests/test_measure.py::test_a_wrong_measurement")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "not soak", "-p", "no:cacheprovider", *files],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        env={**environment(), "PYTHONPATH": str(tree)},
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout[-8000:]
+    assert " passed" in done.stdout
+
+
 def test_recipes_name_their_types():
     found = [told for place, code in blocks("python") for told in untyped(ast.parse(code).body)]
     assert found == [] and len(blocks("python")) >= 10
@@ -122,6 +150,29 @@ def test_recipes_pass_the_projects_own_lint(tree):
                            "--config", "lint.pycodestyle.max-line-length=120", "."],
                           cwd=tree, capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def small_configuration(folder: Path) -> Path:
+    """The configuration of the page that trains in seconds."""
+    (text,) = re.findall(
+        r"^```yaml\n(name: toy\n.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL
+    )
+    file = folder / "toy.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_the_small_configuration_of_the_page_is_two_runs(tmp_path):
+    runs = make_runs(load_experiment(small_configuration(tmp_path)))
+    assert [run.settings.seed for run in runs] == [0, 1] and runs[0].steps == 200
+
+
+@pytest.mark.soak
+def test_the_small_configuration_of_the_page_trains(tree, tmp_path):
+    file, out = small_configuration(tmp_path), tmp_path / "out"
+    words = [str(file), "task.operation=x^2-y^2", 'task.format="b a ="', "--out", str(out)]
+    run(tree, *words, "--no-figures")
+    assert set(analysis.load(out)["status"].values) == {"finished"}
 
 
 def test_every_dictionary_of_the_table_has_a_recipe():

@@ -31,6 +31,7 @@ from grokjax.experiment.places import ConfigError
 from grokjax.measurements import MEASUREMENTS, kernel
 from grokjax.measurements.projection import principal_components
 from grokjax.models import tensor_names
+from grokjax.models.checks import offering
 from grokjax.results.directory import check_directory, directory_of, write_experiment
 from grokjax.results.locks import hold
 from grokjax.results.saved_weights import shelves_of
@@ -39,6 +40,7 @@ from grokjax.results.store import GroupStore
 from grokjax.results.writer import Ended, StoreWriter
 from grokjax.training import one_run, passes, runstate
 from tests import reference
+from tests.words import one_of
 
 TRANSFORMER = {"kind": "transformer", "d_model": 6, "n_heads": 2, "d_mlp": 7, "ln": "mlp-pre"}
 MLP = {"kind": "mlp", "d_model": 3, "hidden": [6], "readout_scale": 1.5}
@@ -575,15 +577,17 @@ def one(**settings) -> str:
     return words(settings)[0]
 
 
-KINDS = "pruning, pca, circles, tsne, cosets, predictions, geometry, embedding_fourier, progress, neuron_frequencies, effective_sparsity, subnetworks, attention_entropy, ntk or spectrum"
+KINDS = one_of(MEASUREMENTS)
+EMBEDDING = " or ".join(offering(frozenset({"embedding"})))
+ATTENTION = " or ".join(offering(frozenset({"attention"})))
 ADVICE = "use one of these steps, or train another directory with train.snapshot_every"
 
 
 @pytest.mark.parametrize(
     ("given", "changes", "sentence"),
     [
-        ({"kind": "attention_entropy"}, {}, "measurements.0.kind: attention_entropy needs a model with attention; use model.kind transformer; or remove this measurement"),
-        ({"kind": "embedding_fourier"}, PARITY, "measurements.0.kind: embedding_fourier needs a model with an embedding; use model.kind transformer or mlp; or remove this measurement"),
+        ({"kind": "attention_entropy"}, {}, f"measurements.0.kind: attention_entropy needs a model with attention; use model.kind {ATTENTION}; or remove this measurement"),
+        ({"kind": "embedding_fourier"}, PARITY, f"measurements.0.kind: embedding_fourier needs a model with an embedding; use model.kind {EMBEDDING}; or remove this measurement"),
         ({"kind": "embedding_fourier"}, {"task": {"kind": "permutation", "group": "S3"}}, "measurements.0.kind: embedding_fourier needs a task of kind modular, whose tokens are numbers modulo p; or remove this measurement"),
         ({"kind": "effective_sparsity"}, {"model": MLP | {"hidden": [3, 4]}}, "measurements.0.kind: effective_sparsity needs a transformer or one hidden layer; or remove this measurement"),
         ({"kind": "pca", "of": "logits"}, {}, "measurements.0.kind: pca needs rows whose second operand is rows_y = 8, but there are none; use 0 to 4; or remove this measurement"),

@@ -13,6 +13,9 @@ import jax.numpy as jnp
 import pytest
 
 from grokjax.experiment import run_checks
+from grokjax.experiment.grid import make_runs
+from grokjax.experiment.identity import run_id
+from grokjax.experiment.loading import load_experiment
 from grokjax.measurements import MEASUREMENTS
 from grokjax.measurements.saved import OF_WEIGHTS, Measurement
 from grokjax.models import MODELS, Model, ModelKind, ModelSettings
@@ -143,6 +146,41 @@ def test_the_check_starts_no_device() -> None:
     assert done.returncode == 0, done.stderr
 
 
+# The logits -----------------------------------------------------------------------------------------------------------
+
+
+def test_logits_for_one_answer_are_refused_where_the_task_has_two(toy) -> None:
+    """They would be stretched to both answers without a word."""
+    two = make_table(Modular(p=5, format="| a op b = c |"))
+    assert toy("W_E", "W_U") is None
+    assert len(two.answer_positions) == 2 and two.n_classes == 8
+    assert str(fault(Toy(), dataclasses.replace(two, n_classes=5))) == (
+        "kind: toy returns logits of the shape (3, 1, 5) for 3 rows, where (3, 2, 5) must be: rows, answers, classes; "
+        "this task has 2 answers: use a task with one answer, or another model, or write its dense for all of "
+        "answer_positions"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lost", "shape_of_three"), [(lambda x: x[:, 0], "(3, 5)"), (lambda x: x[..., :4], "(3, 1, 4)")]
+)
+def test_logits_of_another_shape_are_refused(monkeypatch, toy, lost, shape_of_three) -> None:
+    whole = ToyModule.dense
+    monkeypatch.setattr(ToyModule, "dense", lambda self, rows, at: lost(whole(self, rows, at)))
+    assert toy("W_E", "W_U") == (
+        f"kind: toy returns logits of the shape {shape_of_three} for 3 rows, where (3, 1, 5) must be: "
+        "rows, answers, classes; mend its dense"
+    )
+
+
+@pytest.mark.parametrize("name", ["mlp", "quadratic"])
+def test_a_model_for_one_answer_is_refused_before_training(told, name: str) -> None:
+    words = [f"model={{kind: {name}}}", "task.format='| a op b = c |'"]
+    assert told(*words).startswith(
+        f"override {words[0]}: model.kind: {name} returns logits of the shape (3, 1, 16) for 3 rows, where (3, 2, 16)"
+    )
+
+
 # Settings and module are enough ---------------------------------------------------------------------------------------
 
 
@@ -151,10 +189,33 @@ def test_model_settings_bring_both_scales() -> None:
     assert numbers == {"init_scale": 1.0, "readout_scale": 1.0}
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_every_kind_has_both_scales_last(name: str) -> None:
-    """In this order they stand in the experiment.yaml of directories that exist."""
+@pytest.mark.parametrize("name", ["transformer", "mlp", "quadratic", "perceptron", "bottleneck"])
+def test_the_first_kinds_have_both_scales_last(name: str) -> None:
+    """In this order they stand in the experiment.yaml of directories that exist. A new kind may have any order."""
     assert list(MODELS[name].settings.model_fields)[-2:] == ["init_scale", "readout_scale"]
+
+
+class ToyWithScalesLast(Settings):
+    """Toy, with its settings in the order of the first kinds."""
+
+    kind: Literal["toy"] = shape("toy")
+    width: int = shape(3, ge=1)
+    init_scale: float = hyper(1.0, gt=0)
+    readout_scale: float = hyper(1.0, gt=0)
+
+
+def test_the_order_of_settings_is_not_part_of_an_id() -> None:
+    """So a kind that extends ModelSettings, whose scales come first, is as good as one that has them last."""
+    settings = make_runs(load_experiment(ROOT / "configs" / "quickstart.yaml"))[0].settings
+    orders, ids = zip(
+        *(
+            (tuple(type(m).model_fields), run_id(settings.model_copy(update={"model": m})))
+            for m in (Toy(), ToyWithScalesLast())
+        ),
+        strict=True,
+    )
+    assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1])
+    assert ids[0] == ids[1]
 
 
 def test_a_kind_without_the_scales_is_refused_when_it_is_listed() -> None:
@@ -222,8 +283,9 @@ def test_a_kind_with_a_required_setting_does_not_break_the_messages_of_others(mo
     kind = ModelKind(
         Needy, lambda s, table: ToyModule(s), offers=lambda s: frozenset({"embedding"})
     )
+    before = offering(frozenset({"embedding"}))
     monkeypatch.setitem(MODELS, "needy", kind)
-    assert offering(frozenset({"embedding"})) == ["transformer", "mlp"]
+    assert offering(frozenset({"embedding"})) == before and {"transformer", "mlp"} <= {*before}
 
 
 def test_what_is_not_offered_is_told_with_the_word_for_it(toy) -> None:

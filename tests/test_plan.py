@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from grokjax.cli import estimate, probe_cost
 from grokjax.engine.devices import make_mesh
 from grokjax.experiment.grid import make_groups, make_runs
 from grokjax.experiment.loading import load_experiment
+from grokjax.models import MODELS
 from grokjax.splits import row_weights
 from grokjax.training import costs, one_run, passes, runstate
 from tests.harness import write_grid
@@ -93,6 +97,27 @@ def test_the_text_says_what_a_user_needs_and_writes_nothing(tmp_path):
     for part in ("18 runs in 2 groups", "parameters", "rows per step", "slots of", "time: about"):
         assert part in text
     assert not out.exists()
+
+
+def test_one_run_is_one_run_in_one_group(tmp_path):
+    config = write_grid(tmp_path / "small.yaml")
+    text = estimate.plan_text(load_experiment(config, ["axes={seed: [0]}", "execution.devices=1"]))
+    assert "small: 1 run in 1 group, " in text and ": 1 run of transformer" in text
+    assert " runs" not in text.replace("other runs", "") and "groups" not in text
+
+
+def test_rows_are_compared_with_a_naive_program_only_where_something_is_shared(
+    tmp_path, monkeypatch
+):
+    config = write_grid(tmp_path / "small.yaml")
+    words = ["axes={seed: [0]}", "execution.devices=1", "model={kind: mlp, d_model: 4}"]
+    shares = estimate.plan_text(load_experiment(config, words))
+    assert re.search(r"rows per step [-> 0-9]+ \(naive \d+\); ", shares)
+    alone = dataclasses.replace(
+        MODELS["mlp"], shared=None, count=None, offers=lambda s: frozenset()
+    )
+    monkeypatch.setitem(MODELS, "mlp", alone)
+    assert re.search(r"rows per step \d+; ", estimate.plan_text(load_experiment(config, words)))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from tests import reference
 from tests.harness import ROOT, assert_same, command, environment, results
 from tests.test_models import assert_uniform, fresh, random_params
 from tests.test_training import OneRun, configure, named_params, record_epoch
+from tests.words import readers_of
 
 TASK = {"kind": "sparse_parity", "n_bits": 7, "k": 3, "n_train": 29, "n_test": 40}
 PARITY = {
@@ -332,12 +333,12 @@ TABLE = {"kind": "modular", "p": 5}
         ),
         (
             {"model": {"kind": "mlp"}},
-            "model.kind: mlp reads tokens, but the rows of this task are numbers; use perceptron or bottleneck",
+            f"model.kind: mlp reads tokens, but the rows of this task are numbers; use {readers_of('numbers')}",
         ),
         (
             {"task": TABLE, "split": {"kind": "random"}},
             "model.kind: perceptron reads numbers, but the rows of this task are tokens; "
-            "use transformer, mlp or quadratic",
+            f"use {readers_of('tokens')}",
         ),
     ],
 )

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from grokjax.settings import leaves
 from grokjax.tasks import TASKS, make_table
-from grokjax.tasks.modular import FORMATS, OPERATIONS, Modular
+from grokjax.tasks.equations import FORMATS
+from grokjax.tasks.modular import OPERATIONS, Modular
 from grokjax.tasks.permutation import OPERATIONS as PRODUCTS
 from grokjax.tasks.permutation import Permutation
 

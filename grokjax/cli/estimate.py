@@ -20,6 +20,8 @@ from grokjax.engine.capacity import choose_slots
 from grokjax.experiment.config import Experiment
 from grokjax.experiment.grid import Group
 from grokjax.experiment.places import Places
+from grokjax.models import MODELS
+from grokjax.quoting import counted
 from grokjax.training import costs
 
 # Measured against whole trainings (docs/performance.md): a step reaches this share of the rate of the products alone.
@@ -55,15 +57,15 @@ def plan_text(experiment: Experiment, places: Places | None = None) -> str:
     """The plan as it is printed."""
     groups, mesh, path = prepare(experiment, places)
     machine = measure_machine(mesh)
-    counted = [costs.cost(g.first, devices.platform(mesh)) for g in groups]
-    times = [costs.seconds(g, c, machine) for g, c in zip(groups, counted, strict=True)]
+    each = [costs.cost(g.first, devices.platform(mesh)) for g in groups]
+    times = [costs.seconds(g, c, machine) for g, c in zip(groups, each, strict=True)]
     n_runs = sum(len(g.runs) for g in groups)
     lines = [
-        f"{experiment.name}: {n_runs} runs in {len(groups)} groups, one program each, "
+        f"{experiment.name}: {counted(n_runs, 'run')} in {counted(len(groups), 'group')}, one program each, "
         f"on {devices.describe(mesh)}; results in {path}",
         *(
             _group_lines(g, c, t, mesh, experiment)
-            for g, c, t in zip(groups, counted, times, strict=True)
+            for g, c, t in zip(groups, each, times, strict=True)
         ),
         _time_line(groups, times, machine),
     ]
@@ -106,10 +108,13 @@ def _group_lines(group: Group, cost: costs.Cost, seconds: float, mesh: Mesh, e: 
     first, n = group.first, mesh.devices.size
     tile, slots = choose_slots(group, e.execution, mesh)
     rows = " -> ".join(map(str, cost.rows))
+    if MODELS[first.settings.model.kind].shared is not None:
+        rows += f" (naive {cost.naive_rows[0]})"
     return (
-        f"  {group.hash}: {len(group.runs)} runs of {first.settings.model.kind}, {cost.parameters:,} parameters, "
+        f"  {group.hash}: {counted(len(group.runs), 'run')} of {first.settings.model.kind}, "
+        f"{cost.parameters:,} parameters, "
         f"{first.n_train} to {max(r.n_train for r in group.runs)} training rows (bucket {first.bucket}); "
-        f"rows per step {rows} (naive {cost.naive_rows[0]}); {slots} slots of "
+        f"rows per step {rows}; {counted(slots, 'slot')} of "
         f"{costs.size(cost.slot_bytes)}, {costs.size(costs.needed_bytes(cost, slots, tile, n))} in all; "
         f"at most {costs.in_words(seconds)}\n{probes_line(group, cost)}"
     )

@@ -30,7 +30,7 @@ from grokjax.measurements import MEASUREMENTS
 from grokjax.measurements.saved import Saved
 from grokjax.models import Params, tensor_names
 from grokjax.models.forms import by_platform, using
-from grokjax.quoting import cut
+from grokjax.quoting import counted, cut
 from grokjax.results.directory import as_data, check_is_results, read_experiment
 from grokjax.results.experiment_file import NAME
 from grokjax.results.locks import hold
@@ -124,7 +124,9 @@ def _measure(
     left = sum(len(g.runs) - len(wanted[g.hash]) for g in groups)
     runs = "1 run was" if left == 1 else f"{left} runs were"
     without = f"; {runs} left out because these weights were not saved" if left else ""
-    log.info(f"{measurement.kind}: {sets} saved weights of {len(groups)} groups{without}")
+    log.info(
+        f"{measurement.kind}: {sets} saved weights of {counted(len(groups), 'group')}{without}"
+    )
     for group in groups:
         if wanted[group.hash]:
             file = path / "groups" / group.hash / "measured" / f"{measurement.kind}.safetensors"

@@ -22,6 +22,7 @@ from grokjax.quoting import cut_path
 from grokjax.results import provenance
 from grokjax.results.directory import check_directory, directory_of
 from grokjax.settings import SettingError
+from grokjax.training.probe_values import check_values
 
 log = logging.getLogger("grokjax")
 
@@ -42,6 +43,10 @@ def prepare(experiment: Experiment, places: Places | None = None) -> tuple[list[
     with _with_place(places, "execution"):
         for group in groups:
             choose_slots(group, experiment.execution, mesh)
+    try:
+        check_values(groups)
+    except SettingError as error:
+        raise places.error((error.name,), error.why) from None
     if fault := devices.known_fault(devices.platform(mesh), provenance.versions()["jaxlib"]):
         log.warning(fault)
     return groups, mesh, directory_of(experiment)

@@ -30,6 +30,7 @@ from grokjax.experiment.config import Execution, Experiment
 from grokjax.experiment.grid import Group, Run
 from grokjax.experiment.loading import validate
 from grokjax.experiment.places import Places
+from grokjax.quoting import counted
 from grokjax.results import provenance
 from grokjax.results.collecting import remove_collected
 from grokjax.results.directory import write_experiment
@@ -230,7 +231,7 @@ def report(tallies: list[Tally]) -> None:
     host = 1 - sum(t.device_seconds for t in tallies) / seconds
     compiling = sum(t.compile_seconds for t in tallies)
     log.info(
-        f"{n_runs} runs in {len(tallies)} groups: {steps:.3g} run-steps in {seconds:.0f} s "
+        f"{counted(n_runs, 'run')} in {counted(len(tallies), 'group')}: {steps:.3g} run-steps in {seconds:.0f} s "
         f"({steps / max(seconds, 1e-9):.0f} a second; {100 * idle:.0f} % of slot-steps idle, "
         f"{100 * host:.1f} % of the time spent by the host), compilation {compiling:.0f} s"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, field_validator
@@ -14,7 +15,7 @@ from grokjax.models import MODELS
 from grokjax.optim import OPTIMIZERS
 from grokjax.probes import DEFAULT_PROBES, PROBES
 from grokjax.quoting import shown
-from grokjax.settings import Settings, execution, extendable, hyper, shape
+from grokjax.settings import Settings, check_kinds, execution, extendable, hyper, shape
 from grokjax.splits import SPLITS
 from grokjax.tasks import TASKS
 
@@ -22,20 +23,22 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1)]
 
 
-def _one_of(classes: list[type[Settings]]) -> Any:
-    """The union of kinds; the value of `kind` says which one is meant."""
+def _one_of(dictionary: str, kinds: Mapping[str, Any]) -> Any:
+    """The union of a dictionary's kinds; the value of `kind` says which one is meant."""
+    check_kinds(dictionary, kinds)
+    classes = [kind.settings for kind in kinds.values()]
     if len(classes) == 1:
         return classes[0]
     return Annotated[Union[tuple(classes)], Field(discriminator="kind")]  # noqa: UP007
 
 
-TaskSettings = _one_of([k.settings for k in TASKS.values()])
-SplitSettings = _one_of([k.settings for k in SPLITS.values()])
-ModelSettings = _one_of([k.settings for k in MODELS.values()])
-OptimizerSettings = _one_of([k.settings for k in OPTIMIZERS.values()])
-ProbeSettings = _one_of([k.settings for k in PROBES.values()])
-InterventionSettings = _one_of([k.settings for k in ACTIONS.values()])
-MeasurementSettings = _one_of([k.settings for k in MEASUREMENTS.values()])
+TaskSettings = _one_of("TASKS", TASKS)
+SplitSettings = _one_of("SPLITS", SPLITS)
+ModelSettings = _one_of("MODELS", MODELS)
+OptimizerSettings = _one_of("OPTIMIZERS", OPTIMIZERS)
+ProbeSettings = _one_of("PROBES", PROBES)
+InterventionSettings = _one_of("ACTIONS", ACTIONS)
+MeasurementSettings = _one_of("MEASUREMENTS", MEASUREMENTS)
 
 
 class Epochs(Settings):

@@ -25,6 +25,7 @@ from grokjax.experiment.run_checks import (
     check_probes,
     check_size,
     check_stream,
+    check_table,
     training_rows,
 )
 from grokjax.quoting import shown
@@ -158,6 +159,7 @@ class _Points:
         settings = validate(data, places, RunSettings)
         self._sections |= {key: getattr(settings, name) for name, key in keys.items()}
         check_size(settings, places, self.memory)
+        check_table(settings, places)
         run = resolve(settings, _by_setting(point), places)
         if run.group not in self._programs:
             check_module(settings, places)

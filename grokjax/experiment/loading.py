@@ -181,7 +181,7 @@ def _parse_override(word: str) -> tuple[Key, Any]:
     try:
         value = parse_yaml(text)
     except Unreadable as error:
-        raise ConfigError(f"{start}: {cut(name)}: {error}") from None
+        raise ConfigError(f"{start}: {cut(name)}: {_in_quotes(name, text) or error}") from None
     # Everything after `axes.` is one literal key: names of axes contain dots.
     key = ("axes", tidy_name(name[5:])) if name.startswith("axes.") else tuple(name.split("."))
     is_text = not any("\ud800" <= c <= "\udfff" for c in name)  # bytes that are no UTF-8
@@ -192,6 +192,14 @@ def _parse_override(word: str) -> tuple[Key, Any]:
     if key == ("axes",) and isinstance(value, dict):
         value = _tidy(value, Places("", overrides={key: word}))
     return key, value
+
+
+def _in_quotes(name: str, text: str) -> str | None:
+    """How to write a text whose first character means something else in YAML; None if it is not that."""
+    sign = text.lstrip()[:1]
+    if not sign or sign not in "|>@`%*":
+        return None
+    return f"a text that begins with {sign} must be in quotes; write '{cut(name)}=\"{cut(text)}\"'"
 
 
 def _put(data: dict[str, Any], key: Key, value: Any) -> bool:

@@ -77,7 +77,10 @@ def plain(node: Any) -> Any:
 def _problem(error: YAMLError) -> str:
     """The parser's message, without advice about its own options."""
     parts = [error.context, error.problem] if isinstance(error, MarkedYAMLError) else [error]
-    return " ".join(" ".join(str(p) for p in parts if p).split())
+    problem = " ".join(" ".join(str(p) for p in parts if p).split())
+    if "block scalar" in problem:
+        problem += "; a text that begins with | or > must be in quotes"
+    return problem
 
 
 # -- values that YAML allows and Python does not -----------------------------------------------------------------------

@@ -72,6 +72,14 @@ def check_size(settings: RunSettings, places: Places, memory: Memory | None) -> 
         raise places.error(("task", wrong.name), wrong.why, because=("task",))
 
 
+def check_table(settings: RunSettings, places: Places) -> None:
+    """Make the rows of a task; refuse one whose rows cannot be made."""
+    try:
+        table_of(settings.task)
+    except SettingError as error:
+        raise places.error(("task", error.name), error.why, because=("task",)) from None
+
+
 def check_model(settings: RunSettings, places: Places) -> None:
     wrong = misfit(settings.model.kind, table_of(settings.task))
     if wrong:

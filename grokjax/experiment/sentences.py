@@ -187,7 +187,9 @@ def _listed(words: list[str]) -> str:
 
 def _in_words(node: Any) -> list[str]:
     if typing.get_origin(node) is typing.Literal:
-        return [str(word) for word in typing.get_args(node)]
+        words = [str(word) for word in typing.get_args(node)]
+        # Names with a comma or a blank inside would not be told apart.
+        return [shown(w) for w in words] if any("," in w or " " in w for w in words) else words
     if typing.get_origin(node) is tuple:
         return ["a list"]
     if is_class(node) and len(node.model_fields) > 3:

@@ -43,6 +43,7 @@ class Measurement(Settings):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
         if isinstance(cls.requires, frozenset):
             check_words(cls.__name__, cls.requires, {**MEANING, **OF_WEIGHTS})
 

@@ -180,13 +180,19 @@ class Model:
 
     def shapes(self) -> Params:
         """Shapes of the parameters. Only traced: no array is made, and JAX starts no device."""
+        return self.traced(1)[1]
+
+    def traced(self, n_rows: int) -> tuple[jax.ShapeDtypeStruct, Params]:
+        """Shapes of what `dense` returns for n rows, and of the parameters. No array is made, as in `shapes`."""
         row, at = self.table.example, self.table.answer_positions
 
-        def init(seed: jax.Array, row: jax.Array) -> Params:
-            return self.module.init(jax.random.key(seed), row, at, method="dense").get("params", {})  # type: ignore[return-value]
+        def init(seed: jax.Array, rows: jax.Array) -> tuple[Any, Any]:
+            return self.module.init_with_output(jax.random.key(seed), rows, at, method="dense")
 
         seed = jax.ShapeDtypeStruct((), np.uint32)
-        return dict(jax.eval_shape(init, seed, jax.ShapeDtypeStruct(row.shape, row.dtype)))
+        rows = jax.ShapeDtypeStruct((n_rows, *row.shape[1:]), row.dtype)
+        logits, made = jax.eval_shape(init, seed, rows)
+        return logits, dict(made.get("params", {}))
 
     def tables(self, params: Params, plan: ModelPlan) -> ModelTables:
         """The part of the forward pass that examples share; () if the kind shares nothing."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import jax
+
 from grokjax.models import MODELS, Model, Params
 from grokjax.models.kind import MEANING, OF_MODELS, OF_TASKS, has_defaults
 from grokjax.settings import SettingError, Settings, kind_of
@@ -68,8 +70,32 @@ def fault(settings: Settings, table: TaskData) -> SettingError | None:
         model = Model(settings, table)
     except SettingError as error:  # these settings do not fit the task
         return error
-    lacks = model.kind.unkept(settings) or _lost_matrix(model) or _lost_method(model)
+    logits, params = model.traced(_TRACED_ROWS)
+    lacks = (
+        model.kind.unkept(settings)
+        or _lost_matrix(model, params)
+        or _lost_method(model)
+        or _wrong_logits(model, logits)
+    )
     return SettingError("kind", f"{kind_of(type(settings))} {lacks}") if lacks else None
+
+
+_TRACED_ROWS = 3
+"""More than one, so that rows are not taken for answers."""
+
+
+def _wrong_logits(model: Model, logits: jax.ShapeDtypeStruct) -> str | None:
+    """That the logits are not N A C, in words: JAX would stretch them to the answers, and train on that."""
+    n_answers = len(model.table.answer_positions)
+    expected = (_TRACED_ROWS, n_answers, model.table.n_classes)
+    if logits.shape == expected:
+        return None
+    told = f"returns logits of the shape {logits.shape} for {_TRACED_ROWS} rows, where {expected} must be: "
+    told += "rows, answers, classes"
+    if logits.shape == (_TRACED_ROWS, 1, model.table.n_classes):
+        most = "a task with one answer, or another model"
+        return f"{told}; this task has {n_answers} answers: use {most}, or write its dense for all of answer_positions"
+    return f"{told}; mend its dense"
 
 
 def _lost_method(model: Model) -> str | None:
@@ -80,9 +106,8 @@ def _lost_method(model: Model) -> str | None:
     return None
 
 
-def _lost_matrix(model: Model) -> str | None:
+def _lost_matrix(model: Model, params: Params) -> str | None:
     """The first missing matrix that probes, measurements or interventions look up by its name, in words."""
-    params = model.shapes()
     has = f"(its parameters are {', '.join(params)})" if params else "(it has no parameters)"
     if not _is_matrix(params, model.output_name):
         if model.output_name == "W_E":

@@ -21,7 +21,7 @@ from grokjax.probes import (
     sparsity,
 )
 from grokjax.probes.view import Probe, View
-from grokjax.settings import Kind, Settings, kind_of
+from grokjax.settings import Kind, SettingError, Settings, kind_of
 from grokjax.tasks import TaskData
 
 PROBES: dict[str, Kind] = {
@@ -69,13 +69,35 @@ def required(probes: tuple[Probe, ...]) -> frozenset[str]:
 
 
 def measure(probes: tuple[Probe, ...], view: View) -> dict[str, Array]:
-    """The values of all probes as scalars by name. The entries of a vector are named name/0, name/1, ..."""
+    """The values of all probes as scalars by name. Raises SettingError if two have one name."""
     measured: dict[str, Array] = {}
+    owners = {"intervened_at": "the intervention"}
     for probe in probes:
-        for name, given in PROBES[kind_of(type(probe))].build(probe, view).items():
-            value = given.astype(jnp.float32)  # counts too: a history has one type
-            if value.ndim == 0:
-                measured[name] = value
-            else:
-                measured |= {f"{name}/{i}": value[i] for i in range(len(value))}
+        values, kind = values_of(probe, view), kind_of(type(probe))
+        for name in values.keys() & owners.keys():
+            if owners[name] == kind:
+                raise SettingError("probes", f"{kind} is there twice; remove one of the two")
+            told = f"{kind} returns {name}, which is already a value of {owners[name]}"
+            raise SettingError("probes", f"{told}; give it another name")
+        measured |= values
+        owners |= dict.fromkeys(values, kind)
     return measured
+
+
+def values_of(probe: Probe, view: View) -> dict[str, Array]:
+    """What one probe measures. The entries of a vector are named name/0, name/1, ... Raises SettingError."""
+    kind, values = kind_of(type(probe)), {}
+    given = PROBES[kind].build(probe, view)
+    if not isinstance(given, dict):
+        told = f"{kind} returns {type(given).__name__}, not a dictionary"
+        raise SettingError("probes", f"{told}; return values by their names")
+    for name, one in given.items():
+        value = jnp.asarray(one, jnp.float32)  # counts too: a history has one type
+        if value.ndim > 1:
+            told = f"{kind} returns {name} of the shape {value.shape}; return numbers or vectors"
+            raise SettingError("probes", told)
+        if value.ndim == 0:
+            values[name] = value
+        else:
+            values |= {f"{name}/{i}": value[i] for i in range(len(value))}
+    return values

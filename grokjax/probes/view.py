@@ -36,6 +36,7 @@ class Probe(Settings):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
         check_words(cls.__name__, cls.requires, {**MEANING, **KEPT})
 
 

@@ -9,13 +9,8 @@ from jaxtyping import Int
 from pydantic import model_validator
 
 from grokjax.settings import Settings, shape
-from grokjax.tasks.modular import (
-    FORMATS,
-    MAX_MODULUS,
-    OPERATIONS,
-    check_tokens,
-    equation_table,
-)
+from grokjax.tasks.equations import FORMATS, check_tokens, equation_table
+from grokjax.tasks.modular import MAX_MODULUS, OPERATIONS
 from grokjax.tasks.size import Size
 from grokjax.tasks.table import Table
 

@@ -1,31 +1,24 @@
 """Arithmetic modulo p: every equation x ∘ y = z over the residues 0 … p−1.
 
 The operations are those of Power et al. 2022 (arXiv:2201.02177, appendix A.1), and also product and
-random table. Every task with two operands uses `equation_table` to make the tokens of its rows.
+random table.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 from pydantic import Field, model_validator
 
 from grokjax.settings import SettingError, Settings, shape
+from grokjax.tasks.equations import FORMATS, check_tokens, equation_table
 from grokjax.tasks.size import Size
 from grokjax.tasks.table import Table
 
-FORMATS: dict[str, tuple[str, ...]] = {
-    "a b =": ("a", "b", "="),
-    "a op b =": ("a", "op", "b", "="),
-    "a b": ("a", "b"),
-    "| a op b = c |": ("|", "a", "op", "b", "=", "c", "|"),
-}
-"""The tokens of a row. Tokens that are neither operands nor the answer c get the ids after those of the elements, in
-this order. A format with c ends with a token that is an answer too (Power et al. 2022, openai/grok)."""
 Elements = Int[np.ndarray, "*shape"]
 
 MAX_MODULUS = 4096
@@ -39,6 +32,10 @@ class Operation(NamedTuple):
     """Needs modular inverses, so p must be prime."""
     skips_zero: bool = False
     """Has no rows with y = 0."""
+    additive: bool = False
+    """The answer is x+y or x-y, of which the progress measures know what a network learns (Nanda et al. 2023)."""
+    cyclic: bool = True
+    """The order of the residues has a meaning, so that Fourier transforms over them can be measured."""
 
 
 def _divide(x: Elements, y: Elements, task: Modular) -> Elements:
@@ -56,8 +53,8 @@ def _random(x: Elements, y: Elements, task: Modular) -> Elements:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "x+y": Operation(lambda x, y, _: x + y),
-    "x-y": Operation(lambda x, y, _: x - y),
+    "x+y": Operation(lambda x, y, _: x + y, additive=True),
+    "x-y": Operation(lambda x, y, _: x - y, additive=True),
     "x*y": Operation(lambda x, y, _: x * y),
     "x*y, y != 0": Operation(lambda x, y, _: x * y, skips_zero=True),
     "x/y": Operation(_divide, divides=True, skips_zero=True),
@@ -69,6 +66,19 @@ OPERATIONS: dict[str, Operation] = {
     "x^3+xy^2+y": Operation(lambda x, y, _: x**3 + x * y**2 + y),
     "random": Operation(_random),
 }
+
+
+def check_operations(operations: Mapping[str, Any]) -> None:
+    """Raises ValueError if an entry is a bare function."""
+    for name, entry in operations.items():
+        if not isinstance(entry, Operation):
+            told = (
+                f"OPERATIONS: '{name}' is a {type(entry).__name__}; write Operation(...) around it"
+            )
+            raise ValueError(told)
+
+
+check_operations(OPERATIONS)
 
 
 class Modular(Settings):
@@ -137,71 +147,34 @@ def modular_table(settings: Modular) -> Table:
     x_N, y_N = np.divmod(np.arange(p * p), p)
     if operation.skips_zero:
         x_N, y_N = x_N[y_N != 0], y_N[y_N != 0]
-    answers_N = operation.answer(x_N, y_N, settings) % p
+    answers_N = _answers(settings, x_N, y_N)
     n_classes = {"p": p, "p+1": p + 1, "vocabulary": None}[settings.classes]
     operands_N2 = np.stack([x_N, y_N], 1)
     table = equation_table(operands_N2, answers_N, p, settings.format, n_classes, settings.n_vocab)
-    additive = settings.operation in ("x+y", "x-y")
-    return dataclasses.replace(table, cyclic=True, additive=additive)
+    return dataclasses.replace(table, cyclic=operation.cyclic, additive=operation.additive)
 
 
-def equation_table(
-    operands_N2: Int[np.ndarray, "N 2"],
-    answers_N: Int[np.ndarray, " N"],
-    n_elements: int,
-    format: str,
-    n_classes: int | None,
-    n_vocab: int | None = None,
-) -> Table:
-    """The table of equations, with the answer at the last token; in a format with c at the two last ones. n_classes
-    None: one class for each token. n_vocab None: the tokens that occur."""
-    x_N, y_N = operands_N2.T
-    words, symbols = FORMATS[format], symbols_of(format)
-    columns = {"a": x_N, "b": y_N, "c": answers_N}
-    columns |= {s: np.full_like(x_N, n_elements + i) for i, s in enumerate(symbols)}
-    row_NT = np.stack([columns[s] for s in words], 1)
-    n_vocab = n_vocab or n_elements + len(symbols)
-    # Every token answers the one before it; without c the answer comes after the row.
-    at = words.index("c") - 1 if "c" in words else len(words) - 1
-    tokens_NT = row_NT[:, :-1] if "c" in words else row_NT
-    targets_NA = row_NT[:, at + 1 :] if "c" in words else answers_N[:, None]
-    return Table(
-        tokens_NT=tokens_NT.astype(np.int32),
-        targets_NA=targets_NA.astype(np.int32),
-        answer_positions=tuple(range(at, tokens_NT.shape[1])),
-        whole_rows="c" in words,
-        n_vocab=n_vocab,
-        n_classes=n_vocab if n_classes is None else n_classes,
-        n_answers=n_elements,
-        operands_N2=operands_N2.astype(np.int32),
-        commutative=_is_commutative(operands_N2, answers_N, n_elements),
-    )
+def _answers(settings: Modular, x_N: np.ndarray, y_N: np.ndarray) -> np.ndarray:
+    """The answers modulo p. Raises SettingError if the operation is not what its entry says."""
+    name, p = settings.operation, settings.p
+    operation = OPERATIONS[name]
+    given_N = np.asarray(operation.answer(x_N, y_N, settings))
+    if given_N.shape != x_N.shape:
+        told = f"'{name}' returns an array of the shape {given_N.shape} for operands of the shape {x_N.shape}"
+        raise SettingError("operation", f"{told}; return one answer for each row")
+    if given_N.dtype.kind not in "biu":
+        told = f"'{name}' returns numbers of the type {given_N.dtype}, but answers must be whole numbers"
+        how = "// in place of /, or an inverse modulo p (divides=True)"
+        raise SettingError("operation", f"{told}; use {how}")
+    answers_N = given_N % p
+    if operation.additive and not _adds(answers_N, x_N, y_N, p):
+        told = f"'{name}' has additive=True, but its answers are neither x+y nor x-y of all pairs"
+        raise SettingError("operation", f"{told}; remove additive=True")
+    return answers_N
 
 
-def symbols_of(format: str) -> list[str]:
-    """The tokens of a format that are no elements, in the order of their ids."""
-    return list(dict.fromkeys(s for s in FORMATS[format] if s not in ("a", "b", "c")))
-
-
-def check_tokens(format: str, n_elements: int, n_vocab: int | None, elements_only: bool) -> None:
-    """Raises SettingError if there are fewer tokens than occur, or no class for the end token."""
-    used = n_elements + len(symbols_of(format))
-    if n_vocab is not None and n_vocab < used:
-        raise SettingError(
-            "n_vocab", f"{n_vocab} is less than the {used} tokens that occur; use {used} or more"
-        )
-    if elements_only and "c" in FORMATS[format]:
-        raise SettingError(
-            "classes",
-            f"there is no class for the end token, which is an answer in the format {format!r}; use vocabulary",
-        )
-
-
-def _is_commutative(
-    operands_N2: Int[np.ndarray, "N 2"], answers_N: Int[np.ndarray, " N"], n_elements: int
-) -> bool:
-    answers = np.full((n_elements, n_elements), -1)
-    answers[operands_N2[:, 0], operands_N2[:, 1]] = answers_N
-    present = answers >= 0
-    both = present & present.T
-    return bool(np.array_equal(answers[both], answers.T[both]))
+def _adds(answers_N: np.ndarray, x_N: np.ndarray, y_N: np.ndarray, p: int) -> bool:
+    """Whether these are the sums, or the differences, of all pairs of residues."""
+    if len(x_N) < p * p:
+        return False
+    return any(np.array_equal(answers_N, (x_N + s * y_N) % p) for s in (1, -1))

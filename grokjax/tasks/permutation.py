@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int
 from pydantic import Field, model_validator
 
 from grokjax.settings import Settings, shape
-from grokjax.tasks.modular import FORMATS, check_tokens, equation_table
+from grokjax.tasks.equations import FORMATS, check_tokens, equation_table
 from grokjax.tasks.table import Table
 
 Elements = Int[np.ndarray, "*shape"]

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from grokjax.quoting import cut
 from grokjax.settings import SettingError, Settings, shape
-from grokjax.tasks.modular import equation_table
+from grokjax.tasks.equations import equation_table
 from grokjax.tasks.table import Table
 
 BLANK = "?"
