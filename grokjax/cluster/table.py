@@ -15,6 +15,7 @@ from rich.table import Table
 
 from grokjax.cluster.placements import Placement
 from grokjax.driver.progress import LINE_SECONDS
+from grokjax.quoting import counted
 from grokjax.training.costs import in_words
 
 log = logging.getLogger("grokjax")
@@ -64,9 +65,10 @@ class ClusterTable:
         working = [p for p in placed.values() if p.heard is not None]
         rate = sum(map(_rate, working))
         left = in_words(steps_left / rate) if rate else "unknown"
+        waiting = counted(len(placed) - len(working), "share")
         return (
-            f"{len(working)} workers, {len(placed) - len(working)} shares waiting, {ended} of {self._n_runs} runs "
-            f"done, {rate:.0f} steps/s, at most {left}"
+            f"{counted(len(working), 'worker')}, {waiting} waiting, {ended} of {self._n_runs} runs done, "
+            f"{rate:.0f} steps/s, at most {left}"
         )
 
 
