@@ -129,6 +129,7 @@ MODELS: dict[str, ModelKind] = {
         reads=("numbers",),
         count=bottleneck.count_bottleneck,
         offers=lambda s: frozenset({"features"}),
+        gathers=True,
         tied=lambda s: s.tied,
     ),
 }

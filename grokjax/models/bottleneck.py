@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from grokjax.models.counting import Forward
 from grokjax.models.init import SCHEMES
 from grokjax.models.linear import product, widen
+from grokjax.models.nonzeros import Nonzeros, gathered_product
 from grokjax.settings import SettingError, Settings, hyper, shape
 from grokjax.tasks.sample import Sample
 
@@ -67,13 +68,14 @@ class BottleneckModule(nn.Module):
         return self.activate(product(x_ND, at_least_two(self.W_E)))[:, None, : self.s.n_hidden]
 
     def read_rows(
-        self, inputs_ND: jax.Array, tables: tuple[()], index_N: jax.Array | None
+        self, inputs: jax.Array | Nonzeros, tables: tuple[()], index_N: jax.Array | None
     ) -> jax.Array:
         """Outputs N 1 C of the rows."""
-        x_ND = inputs_ND if index_N is None else inputs_ND[index_N]
+        x = inputs if index_N is None else jax.tree.map(lambda each: each[index_N], inputs)
         W_DM = at_least_two(self.W_E)
         W_CM = W_DM if self.s.tied else at_least_two(self.W_U.T)
-        h_NM = self.activate(product(x_ND, W_DM))
+        read = gathered_product if isinstance(x, Nonzeros) else product
+        h_NM = self.activate(read(x, W_DM))
         pre_NC = widen(h_NM, W_CM, self.b_U if self.s.bias else jnp.zeros(self.n_outputs))
         return OUTPUTS[self.s.output](pre_NC)[:, None]
 

@@ -31,6 +31,9 @@ class Forms:
     of width 12, the first takes 0.097 ms a row with its gradient, the second 0.141 (benchmarks/stream_parts.py)."""
     wide_gradients: bool
     """Whether the gradient of a tall matrix is computed transposed, behind a barrier (`linear.weight_gradient`)."""
+    gather_nonzeros: bool
+    """Whether a model that can do so reads only the numbers of a row that are not zero (models/nonzeros.py). Its
+    gradient is a scatter-add."""
     float32x3: str = "TF32_TF32_F32_X3"
     """JAX's name of the algorithm of products in this precision: float32 in three or more passes of a tensor core."""
     tf32: str = "TF32_TF32_F32"
@@ -38,8 +41,8 @@ class Forms:
     """By algorithm, because JAX's word bfloat16 means TF32 on a GPU."""
 
 
-CPU = Forms("scatter", "products", "one by one", True)
-GPU = Forms("one-hot", "reductions", "together", False)
+CPU = Forms("scatter", "products", "one by one", True, True)
+GPU = Forms("one-hot", "reductions", "together", False, False)
 TPU = dataclasses.replace(GPU, float32x3="BF16_BF16_F32_X6")
 
 _current: ContextVar[Forms] = ContextVar("forms", default=CPU)

@@ -78,6 +78,8 @@ class ModelKind:
     token_maps: Callable[[Any, Any, PyTree], jax.Array | None] | None = None
     """(settings, table, parameters) -> linear maps M V F from tokens to the input of the last hidden layer, one for
     each path between them; None if there are none."""
+    gathers: bool = False
+    """Whether Shared.read_rows also takes Nonzeros in place of rows of numbers, for a Sample with `most_nonzero`."""
     tied: Callable[[Any], bool] = lambda settings: False
     """Whether the first n_classes rows of the parameter W_E are the output matrix."""
 

@@ -44,6 +44,7 @@ def numbers_sample(
     n_classes: int,
     importance_C: np.ndarray | None = None,
     reconstructs: bool = False,
+    most_nonzero: int | None = None,
 ) -> Sample:
     """The Sample of these settings. Every class occurs as an answer; with `importance_C` the answers are vectors."""
     return Sample(
@@ -59,4 +60,5 @@ def numbers_sample(
         answers="classes" if importance_C is None else "vectors",
         importance_C=importance_C,
         reconstructs=reconstructs,
+        most_nonzero=most_nonzero,
     )

@@ -55,6 +55,8 @@ class Sample:
     """float32 factor of each entry in the loss; only where the answers are vectors."""
     reconstructs: bool = False
     """Whether the answer to each row is the row itself."""
+    most_nonzero: int | None = None
+    """So many numbers of a row at most are not zero; None: no bound is known, or none at which gathering them pays."""
     traced_size: bool = False
     """Whether the number of training rows is no part of a program: `padding` makes up the bucket that it has."""
     n_available: int | None = None

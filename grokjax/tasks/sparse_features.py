@@ -20,6 +20,10 @@ from grokjax.tasks.numbers import NumbersSettings, numbers_sample, numbers_size
 from grokjax.tasks.sample import Sample
 from grokjax.tasks.size import Size
 
+RARE = 1e-18
+"""Chance that a row has more numbers than `most_of_a_row` says. A model that gathers takes the rest for zeros."""
+WORTH = 12
+"""Gathering pays where rows have so many times as many numbers as are gathered (docs/performance.md, workload H)."""
 Factors = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(strict=False)]
 
 
@@ -96,7 +100,22 @@ def sparse_features_sample(s: SparseFeatures) -> Sample:
         n_classes=s.n_features,
         importance_C=s.importance_C,
         reconstructs=s.n_read is None and s.target == "features",
+        most_nonzero=most_of_a_row(s.n_features, 1 - s.sparsity) if s.n_read is None else None,
     )
+
+
+def most_of_a_row(n: int, chance: float) -> int | None:
+    """How many numbers a row of n can have that are not zero, each with this chance; None if gathering does not pay.
+
+    The bound is Chernoff's: a row has k or more with a chance of at most exp(-n KL(k/n, chance)).
+    """
+    for k in range(math.ceil(n * chance) + 1, n // WORTH + 1):
+        share = k / n
+        divergence = share * math.log(share / chance)
+        divergence += (1 - share) * math.log((1 - share) / (1 - chance))
+        if n * divergence >= -math.log(RARE):
+            return k
+    return None
 
 
 def _read(s: SparseFeatures, features_NC: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from grokjax.keys import Purpose, key_for
 from grokjax.losses import mean_loss
 from grokjax.models import Model, ModelPlan, ModelTables, Params, forms
+from grokjax.models.nonzeros import Nonzeros, nonzeros_of
 from grokjax.splits import Rows, row_weights
 from grokjax.tasks import Sample, Sequences, Table
 from grokjax.training.runstate import Data, Hyper, Setup
@@ -73,10 +74,18 @@ def full_batch(
 ) -> tuple[Data, jax.Array | None, jax.Array]:
     """The data that steps on all training rows need, numbers of the rows (None: all of the data) and their weights."""
     if setup.model.table.traced_size:
-        own = training_data(setup, data, hyper, 0)
+        own = _gathered(setup, training_data(setup, data, hyper, 0))
         return own, None, rows.train_N[: setup.bucket].astype(jnp.float32)
     weights_B = row_weights(hyper.n_train, setup.bucket)
     return data_of(setup, data, hyper, 0), rows.index_B, weights_B
+
+
+def _gathered(setup: Setup, data: Data) -> Data:
+    """With the numbers of the training rows that are not zero, where reading only these pays."""
+    most = setup.model.table.most_nonzero
+    if most is None or not setup.model.kind.gathers or not forms.current().gather_nonzeros:
+        return data
+    return data.replace(nonzeros=nonzeros_of(data.train_input, most))  # type: ignore[attr-defined]
 
 
 def tokens_of(setup: Setup, data: Data) -> jax.Array | None:
@@ -110,6 +119,8 @@ class Batch:
     initial_BAC: Float[Array, "B A C"] | None = None
     """Logits to subtract; None: nothing."""
     rows_BD: Float[Array, "B D"] | None = None
+    nonzeros: Nonzeros | None = None
+    """What is read of `rows_BD`; None: all of them."""
 
 
 def batch_of(
@@ -133,6 +144,7 @@ def batch_of(
             labels_BA=None if same else labels_NA[: len(weights_B)],
             initial_BAC=initial_NAC,
             rows_BD=data.train_input,
+            nonzeros=data.nonzeros,
         )
     return Batch(
         index_B=index_B,
@@ -178,8 +190,11 @@ def loss_and_gradient(
     tables, pull_back = jax.vjp(lambda p: setup.model.tables(p, plan), params)
 
     def rows_loss(params: Params, tables: ModelTables, rows: Batch) -> jax.Array:
-        of_rows = (plan, tables, rows.index_B) if rows.rows_BD is None else (rows.rows_BD, tables)
-        logits_BAC = setup.model.read_rows(params, *of_rows)
+        if rows.rows_BD is None:
+            logits_BAC = setup.model.read_rows(params, plan, tables, rows.index_B)
+        else:
+            read = rows.rows_BD if rows.nonzeros is None else rows.nonzeros
+            logits_BAC = setup.model.read_rows(params, read, tables)
         return _mean_loss(setup, hyper, logits_BAC, rows)
 
     gradient = jax.value_and_grad(rows_loss, argnums=(0, 1))

@@ -15,6 +15,7 @@ from grokjax.experiment.config import RunSettings
 from grokjax.experiment.grid import Group, Run
 from grokjax.interventions import Watch
 from grokjax.models import Model, ModelPlan, Params
+from grokjax.models.nonzeros import Nonzeros
 from grokjax.optim import OptState
 from grokjax.probes import required
 from grokjax.probes.view import Probe
@@ -104,6 +105,8 @@ class Data:
     """Of a run's own rows, `passes.data_of` puts inputs and targets here. N A C where the answers are vectors."""
     mirror_N: Int[Array, " N"]
     strata_UW: tuple[Int[Array, "U W"], ...]
+    nonzeros: Nonzeros | None = None
+    """Of the training rows, where they are read in place of the rows; `passes.full_batch` puts them here."""
     initial_NAC: Float[Array, "N A C"] | None = None
     """Logits of a run's initial network, if they are subtracted; `passes.data_of` puts them here."""
 
