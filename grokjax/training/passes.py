@@ -82,9 +82,11 @@ def full_batch(
 
 def _gathered(setup: Setup, data: Data) -> Data:
     """With the numbers of the training rows that are not zero, where reading only these pays."""
-    most = setup.model.table.most_nonzero
-    if most is None or not setup.model.kind.gathers or not forms.current().gather_nonzeros:
+    task = setup.model.table
+    gathers = setup.model.kind.gathers and forms.current().gather_nonzeros
+    if not gathers or not isinstance(task, Sample) or task.most_nonzero is None:
         return data
+    most = task.most_nonzero
     return data.replace(nonzeros=nonzeros_of(data.train_input, most))  # type: ignore[attr-defined]
 
 
