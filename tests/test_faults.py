@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.soak, IN_FAULTS]
 def config(tmp_path_factory) -> Path:
     return write_grid(
         tmp_path_factory.mktemp("config") / "small.yaml",
-        steps=1500, level=0.99, seeds=6, devices=1, every=0, snapshots=100,
+        steps=1500, level=0.99, seeds=6, devices=1, every=0.5, snapshots=100,
     )  # fmt: skip
 
 
