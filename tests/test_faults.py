@@ -126,12 +126,18 @@ def test_a_disk_of_a_cluster_that_gets_full(config, expected, disk) -> None:
 
 
 def test_a_clock_that_jumps(config, expected, tmp_path) -> None:
+    """orbax measures by the clock: a save in which it jumps forward can count as too late. Then one more start."""
     out = tmp_path / "out"
     words = command(config, out, "execution.checkpoint_seconds=0.5")[2:]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.jumping_clock", *words],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.jumping_clock", *words],
+            cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        if done.returncode == 0:
+            break
+        assert done.returncode == 2 and "timed out after" in done.stderr, done.stderr
+        assert "what was saved is kept; solve this and run the same command again" in done.stderr
     assert done.returncode == 0, done.stderr
     assert_same(results(expected), results(out))
 
