@@ -108,5 +108,6 @@ def test_all_commands_work_on_one_configuration_of_each_kind(kind, tmp_path, mon
 @pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
 def test_all_commands_work_on_every_configuration(config: Path, tmp_path, monkeypatch) -> None:
     name = str(config.relative_to(ROOT / "configs").with_suffix(""))
-    points = 2 if name in ONE_OF_EACH.values() else 1  # all groups are planned above
+    # All groups are planned above. The first point of eps0, eps exactly 0, diverges at once in every run.
+    points = 2 if name in [*ONE_OF_EACH.values(), "source_004/eps0"] else 1
     goes_through_all_commands(config, tmp_path / "out", points, monkeypatch)
