@@ -17,7 +17,7 @@ from grokjax.losses import cross_entropy
 from grokjax.models import Model, tensor_names
 from grokjax.models.mlp import MLPSettings
 from grokjax.models.quadratic import QuadraticSettings
-from grokjax.models.sharing_plan import make_plan, n_rows_executed
+from grokjax.models.sharing_plan import _distinct_rows, make_plan, n_rows_executed
 from grokjax.models.transformer_settings import Placement, TransformerSettings
 from grokjax.tasks import make_table
 from grokjax.tasks.modular import Modular
@@ -206,6 +206,17 @@ def test_plan_of_two_causal_layers():
 def test_plan_of_a_batch_smaller_than_the_vocabulary_shares_what_is_constant():
     plan = make_plan(make_table(Modular(p=113, format="a op b =")), 1, True, 64)
     assert sizes(plan) == [[None, 1, None, 1], [None]]
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "largest"), [(1, [4]), (40, [1, 3, 0, 2]), (3000, [238, 9, 238])]
+)
+def test_distinct_rows_are_those_of_numpy_in_its_order(n_rows, largest):
+    rows = np.random.default_rng(0).integers(0, np.array(largest) + 1, (n_rows, len(largest)))
+    first, codes = _distinct_rows(rows)
+    expected = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    assert np.array_equal(rows[first], expected[0])
+    assert np.array_equal(first, expected[1]) and np.array_equal(codes, expected[2].reshape(-1))
 
 
 @pytest.mark.parametrize("causal", [True, False])

@@ -186,18 +186,29 @@ def test_a_signal_before_the_first_chunk_ends_at_once(begin, tmp_path):
     assert no_lock_is_left(out)
 
 
+@pytest.fixture(scope="module")
+def two_groups(tmp_path_factory) -> tuple[Path, Path]:
+    """(configuration, results) of a grid that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("two")
+    config, whole = write_grid(folder / "a.yaml"), folder / "whole"
+    assert train(config, whole, TWO_GROUPS).returncode == 0
+    return config, whole
+
+
 @pytest.mark.soak
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-@pytest.mark.parametrize("group", [1, 2])
-def test_ended_before_a_group_is_trained_the_same_command_goes_on(group, number, begin, tmp_path):
+@pytest.mark.parametrize(
+    ("group", "number"), [(1, signal.SIGTERM), (2, signal.SIGINT), (2, signal.SIGUSR1)]
+)
+def test_ended_before_a_group_is_trained_the_same_command_goes_on(
+    group, number, two_groups, begin, tmp_path
+):
     """The second group waits while the results of the first are on disk."""
-    config, out, whole = write_grid(tmp_path / "a.yaml"), tmp_path / "out", tmp_path / "whole"
+    (config, whole), out = two_groups, tmp_path / "out"
     started = halted(begin, "before a group", group, command(config, out, TWO_GROUPS)[2:])
     started.end(number)
     assert no_lock_is_left(out)
     done = train(config, out, TWO_GROUPS)
     assert done.returncode == 0, done.stderr
-    assert train(config, whole, TWO_GROUPS).returncode == 0
     assert_same(results(whole), results(out))
 
 
