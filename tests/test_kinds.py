@@ -63,7 +63,7 @@ def test_kinds_of_the_recipes_are_planned_trained_resumed_measured_and_drawn(tre
     config, out = tmp_path / "toy.yaml", tmp_path / "out"
     config.write_text(CONFIG)
     told = run(tree, str(config), "--plan", "--out", str(out))
-    assert "2 runs of bilinear, 96 parameters, 24 to 24 training rows" in told
+    assert "2 runs of bilinear, 96 parameters, 24 training rows" in told
     assert "rows per step 24; " in told
     run(tree, str(config), "--out", str(out), "--no-figures")
     first = analysis.load(out)

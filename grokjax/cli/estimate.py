@@ -107,13 +107,15 @@ def _time_line(groups: list[Group], times: list[float], machine: costs.Machine) 
 def _group_lines(group: Group, cost: costs.Cost, seconds: float, mesh: Mesh, e: Experiment) -> str:
     first, n = group.first, mesh.devices.size
     tile, slots = choose_slots(group, e.execution, mesh)
+    numbers = {r.n_train for r in group.runs}
+    trained = sorted({min(numbers), max(numbers)})
     rows = " -> ".join(map(str, cost.rows))
     if MODELS[first.settings.model.kind].shared is not None:
         rows += f" (naive {cost.naive_rows[0]})"
     return (
         f"  {group.hash}: {counted(len(group.runs), 'run')} of {first.settings.model.kind}, "
         f"{cost.parameters:,} parameters, "
-        f"{first.n_train} to {max(r.n_train for r in group.runs)} training rows (bucket {first.bucket}); "
+        f"{' to '.join(map(str, trained))} training rows (bucket {first.bucket}); "
         f"rows per step {rows}; {counted(slots, 'slot')} of "
         f"{costs.size(cost.slot_bytes)}, {costs.size(costs.needed_bytes(cost, slots, tile, n))} in all; "
         f"at most {costs.in_words(seconds)}\n{probes_line(group, cost)}"
