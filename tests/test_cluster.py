@@ -277,20 +277,20 @@ def test_two_commands_at_once(config, tmp_path) -> None:
 def nodes() -> Iterator[tuple[str, Callable[[int], None]]]:
     """The address of a Ray cluster of two machines, and a function that loses one of them."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.ray_nodes"], cwd=ROOT, env=environment(), text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert process.stdin is not None and process.stdout is not None
-    told = process.stdin
+    ) as process:  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None
+        told = process.stdin
 
-    def kill(node: int) -> None:
-        told.write(f"kill {node}\n")
-        told.flush()
+        def kill(node: int) -> None:
+            told.write(f"kill {node}\n")
+            told.flush()
 
-    yield process.stdout.readline().strip(), kill
-    told.close()
-    process.wait(60)
+        yield process.stdout.readline().strip(), kill
+        told.close()
+        process.wait(60)
 
 
 @pytest.mark.soak
