@@ -10,10 +10,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis.chosen import figure as chosen_figure
 from analysis.figures import comparisons
 from analysis.figures.comparisons import Bar
 from analysis.figures.probe_curves import Curve, about, probe_curves
 from analysis.figures.style import RC, save
+from analysis.load import ResultsError
 from analysis.sources.core.claims import MissingError, Results
 from analysis.sources.core.configuration import Configuration, at_hand
 from analysis.sources.core.estimates import Estimate
@@ -61,6 +63,20 @@ def bars(group: Group, reads: Mapping[str, Read], label: str, whole: bool = Fals
         budget = max(runs.attrs["budget"] for runs in named.values())
         rows = {n: {what: bar(read(runs)) for what, read in reads.items()} for n, runs in named.items()}  # fmt: skip
         return comparisons.bars(rows, budget, label, about(named))
+
+    return draw
+
+
+def chosen(group: Group, kind: str, x: str, hue: str) -> Picture:
+    """The figure of `python -m analysis figure`, with its axes, of the experiment that all of the group belong to."""
+    (experiment,) = {one.experiment for one in group}
+
+    def draw(results: Results) -> Figure:
+        _named(group, results, 1)
+        try:
+            return chosen_figure(results.root / experiment, kind, x=x, hue=hue)
+        except ResultsError as error:  # an axis did not vary
+            raise MissingError(str(error)) from error
 
     return draw
 

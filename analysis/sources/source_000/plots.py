@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.figures.probe_curves import Curve
 from analysis.sources.core.lookup import Sets
-from analysis.sources.core.plots import Picture, bars, curves
+from analysis.sources.core.plots import Picture, bars, chosen, curves
 from analysis.sources.core.quantities import reaches
 
 ACCURACY = Curve("val_accuracy", "val accuracy", also="train_accuracy")
@@ -22,7 +22,7 @@ def pictures(sets: Sets) -> dict[str, Picture]:
         "weight_decay": bars(sets["decays"], TIMES, "steps"),
         "vocabulary_size": bars(sets["sizes"], TIMES, "steps"),
         "vocabulary_size_curves": curves(sets["sizes"], [ACCURACY], log_time=True),
-        "layers": curves(sets["depths"], [ACCURACY], log_time=True),
+        "layers": chosen(sets["depths"], "time", x="split.train_fraction", hue="model.n_layers"),
         "slingshots": curves(sets["rounded"], [LOSS]),
         "slingshots_exact": curves(sets["exact"], [LOSS]),
         "data": bars(sets["data"], TIMES, "steps"),
