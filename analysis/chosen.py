@@ -10,7 +10,15 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from analysis.cells import Axis
-from analysis.figures import FIGURES, axis_curves, curves, heatmaps, phase_diagram, probe_panels
+from analysis.figures import (
+    FIGURES,
+    axis_curves,
+    best_accuracy,
+    curves,
+    heatmaps,
+    phase_diagram,
+    probe_panels,
+)
 from analysis.figures.style import CAPTION, Look, add_caption, caption_of, looking
 from analysis.load import ResultsError, load
 from analysis.study import Definitions, Study, make_study, scalar_names
@@ -161,12 +169,21 @@ def _hide_caption(drawn: Figure) -> None:
 
 def _time(study: Study, wanted: Wanted) -> Figure:
     _refuse(wanted, "time", "y", "values")
-    x = _axis(study, wanted.x, "--x", 0, "time")
+    return axis_curves.draw_axis(study, *_across(study, wanted, "time"))
+
+
+def _best(study: Study, wanted: Wanted) -> Figure:
+    _refuse(wanted, "best", "y", "values")
+    return best_accuracy.draw_axis(study, *_across(study, wanted, "best"))
+
+
+def _across(study: Study, wanted: Wanted, kind: str) -> tuple[Axis, Axis | None]:
+    """The axis across, and the one with a line for each value."""
+    x = _axis(study, wanted.x, "--x", 0, kind)
     if wanted.hue == "none":
-        return axis_curves.draw_axis(study, x, None)
+        return x, None
     others = [axis for axis in study.axes if axis is not x]
-    hue = axis_named(study, wanted.hue, "--hue") if wanted.hue else next(iter(others), None)
-    return axis_curves.draw_axis(study, x, hue)
+    return x, axis_named(study, wanted.hue, "--hue") if wanted.hue else next(iter(others), None)
 
 
 def _median_time(study: Study, wanted: Wanted) -> Figure:
@@ -247,6 +264,7 @@ def _listed(name: str) -> Callable[[Study, Wanted], Figure]:
 
 KINDS: dict[str, Callable[[Study, Wanted], Figure]] = {
     "time": _time,
+    "best": _best,
     "median_time": _median_time,
     "phases": _phases,
     "curves": _curves,
@@ -254,7 +272,15 @@ KINDS: dict[str, Callable[[Study, Wanted], Figure]] = {
     **{
         name: _listed(name)
         for name in FIGURES
-        if name not in ("axis_curves", "heatmaps", "phase_diagram", "curves", "probe_panels")
+        if name
+        not in (
+            "axis_curves",
+            "best_accuracy",
+            "heatmaps",
+            "phase_diagram",
+            "curves",
+            "probe_panels",
+        )
     },
 }
 """The kinds of figures by their names on the command line."""

@@ -12,12 +12,14 @@ import pytest
 import analysis
 from analysis.figures import FIGURES
 from analysis.figures.axis_curves import MEDIANS, draw_axis
+from analysis.figures.best_accuracy import MEDIANS as BEST_MEDIANS
+from analysis.figures.best_accuracy import RUNS as BEST_RUNS
 from analysis.figures.heatmaps import draw_pair
 from analysis.figures.lines import MOST_NAMES
 from analysis.figures.style import RC
 from analysis.numbers import number_texts
 from analysis.study import Definitions, make_study
-from tests.synthetic import BUDGET, Row, run_values, stopped_row, write_results
+from tests.synthetic import BUDGET, PROBES, Row, run_values, stopped_row, write_results
 
 FRACTION, DECAY, OPERATION = "split.train_fraction", "optimizer.weight_decay", "task.operation"
 NAMES = [f"x^{k}+xy^{k}+y" for k in range(2, 40)]
@@ -431,3 +433,51 @@ def test_every_name_of_an_axis_is_told_and_a_long_one_is_cut(tmp_path):
         boxes = [text.get_tightbbox() for text in labels if text.get_rotation() == 90]
         assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
         assert drawn.axes[0].get_window_extent().height > 0.4 * drawn.bbox.height
+
+
+def peaked(point):
+    """A run whose validation accuracy has its largest value, which depends on its fraction, in the middle."""
+    row = never(point)
+    value = row.value.copy()
+    middle = len(value) // 2
+    at = PROBES.index("val_accuracy")
+    value[:, at] = 0.1
+    value[middle, at] = point[FRACTION]
+    return Row(point, value, row.status)
+
+
+def best_figure(path, axes, make_row, seeds=3):
+    return next(iter(figures_of(study_of(path, axes, make_row, seeds), "best_accuracy").values()))
+
+
+def test_the_best_accuracy_is_that_of_the_best_evaluation(tmp_path):
+    fractions = [0.5, 0.6, 0.8]
+    (ax,) = panels_of(best_figure(tmp_path / "x", {FRACTION: fractions}, peaked))
+    (medians,) = (line for line in ax.lines if line.get_gid() == BEST_MEDIANS)
+    np.testing.assert_allclose(medians.get_ydata(), fractions, rtol=1e-6)
+    runs = np.concatenate([line.get_ydata() for line in ax.lines if line.get_gid() == BEST_RUNS])
+    np.testing.assert_allclose(sorted(runs), np.repeat(fractions, 3), rtol=1e-6)
+
+
+def test_the_best_accuracy_is_not_drawn_where_every_run_arrived(tmp_path):
+    assert not figures_of(study_of(tmp_path / "x", {FRACTION: [0.5, 0.6]}), "best_accuracy")
+    assert figures_of(study_of(tmp_path / "y", {FRACTION: [0.5, 0.6]}, half), "best_accuracy")
+
+
+def test_many_lines_of_best_accuracies_have_no_single_runs(tmp_path):
+    axes = {FRACTION: [0.5, 0.6], OPERATION: NAMES[:12]}
+    (ax,) = panels_of(best_figure(tmp_path / "x", axes, peaked, seeds=1))
+    gids = [line.get_gid() for line in ax.lines]
+    assert gids.count(BEST_MEDIANS) == 12
+    assert BEST_RUNS not in gids
+
+
+def test_a_run_that_diverged_counts_with_its_best_until_then(tmp_path):
+    def make(point):
+        row = peaked(point)
+        row.value[1, PROBES.index("val_accuracy")] = 0.3
+        return Row(point, row.value[:3], "diverged")
+
+    (ax,) = panels_of(best_figure(tmp_path / "x", {FRACTION: [0.5, 0.6]}, make))
+    (medians,) = (line for line in ax.lines if line.get_gid() == BEST_MEDIANS)
+    np.testing.assert_allclose(medians.get_ydata(), [0.3, 0.3], rtol=1e-6)

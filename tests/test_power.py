@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from grokjax import optim
 from grokjax.experiment.places import ConfigError
 from grokjax.keys import Purpose, key_for
-from grokjax.measurements import cosets, projection, tsne
+from grokjax.measurements import cosets, projection, subgroups, tsne
 from grokjax.models import Model, n_parameters, tensor_names
 from grokjax.models.transformer import dropout
 from grokjax.models.transformer_settings import TransformerSettings
@@ -22,7 +22,7 @@ from grokjax.splits import add_label_noise
 from grokjax.tasks import make_table
 from grokjax.tasks.characters import Characters, characters_with_values
 from grokjax.tasks.modular import Modular
-from grokjax.tasks.permutation import Permutation, group_elements
+from grokjax.tasks.permutation import Permutation, group_elements, product_table
 from grokjax.tasks.rot13 import Rot13, Rot13Strings
 from grokjax.tasks.written import Written, default_names
 from grokjax.training import one_run, passes
@@ -444,3 +444,53 @@ def test_the_map_is_the_same_every_time_and_keeps_clusters_apart():
     centres = np.stack([first[number == i].mean(0) for i in range(4)])
     nearest = np.linalg.norm(first[:, None] - centres, axis=-1).argmin(1)
     assert (nearest == number).all()
+
+
+@pytest.mark.parametrize(
+    ("group", "number", "classes"),
+    [
+        ("S3", 6, 2),
+        ("S4", 30, 9),
+        pytest.param("A5", 59, 7, marks=pytest.mark.soak),
+        ("S5", 156, 17),
+    ],
+)
+def test_every_subgroup_is_found(group, number, classes):
+    """Numbers of subgroups, and of classes of conjugates without the two trivial ones, from the tables of groups."""
+    elements = group_elements(group)
+    products = product_table(elements)
+    found = subgroups.all_subgroups(products)
+    assert len(found) == number
+    for members in found:
+        assert {products[a, b] for a, b in itertools.product(members, members)} == {*members}
+    named = subgroups.classes_of(elements)
+    assert len(named) == classes
+    assert sum(len(conjugates) for conjugates in named.values()) == number - 2
+
+
+def test_a_planted_subgroup_is_told_from_those_that_were_not():
+    """Rows that are alike within the left cosets of one subgroup of order 6 of S4, against sums by hand."""
+    rng, elements = np.random.default_rng(0), group_elements("S4")
+    named = subgroups.classes_of(elements)
+    (name,) = (n for n in named if n.startswith("6"))
+    members = named[name][1]
+    products = product_table(elements)
+    number = np.unique(products[:, list(members)].min(1), return_inverse=True)[1]
+    rows = planted(number, 0.05, rng)
+    found = subgroups.score(subgroups.Subgroups(), {"rows": rows, "permutations": elements})
+    by_name = dict(zip(named, zip(found["share"], found["chance"], strict=True), strict=True))
+    assert by_name[name][0] > 0.98 and by_name[name][1] < 0.5
+    inside = [n for n, sets in named.items() if any({*h} <= {*members} for h in sets)]
+    for other, (share, chance) in by_name.items():
+        assert (share > 0.98) == (other in inside), other
+        assert chance < 0.75
+    centred = rows - rows.mean(0)
+    means = np.stack([centred[number == c].mean(0) for c in range(4)])
+    assert by_name[name][0] == pytest.approx(6 * (means**2).sum() / (centred**2).sum(), rel=1e-12)
+
+
+def test_subgroups_of_rows_that_are_not_finite_are_not_told():
+    elements = group_elements("S3")
+    for rows in (np.full((6, 4), np.nan), np.ones((6, 4))):
+        found = subgroups.score(subgroups.Subgroups(), {"rows": rows, "permutations": elements})
+        assert np.isnan(found["share"]).all() and found["order"].tolist() == [3.0, 2.0]

@@ -1,6 +1,7 @@
 """Source tables from made-up results whose medians are known: the right words, numbers and verdicts."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -514,3 +515,37 @@ def test_only_a_fall_of_the_effective_size_counts_as_one():
     size = np.array([[500.0, 400, 40, 20, 15], [15.0, 20, 40, 400, 500]])
     found = parity_checks.judge_fall(np.array([20.0, 20.0]), epochs, size)
     assert found.evidence == "Tenfold within 20 epochs: 1 of 2."
+
+
+def test_settings_of_the_command_line_stand_in_the_table(tmp_path):
+    name = "s001_skip_trigram"
+    write_everything(tmp_path, [name])
+    (line,) = [
+        x for x in table([], Results(tmp_path), [name]).splitlines() if x.startswith(f"| {name}")
+    ]
+    assert line.endswith(" | none |")
+    commands = [
+        ["run.py", "configs/x.yaml", "--out", "r/a=b", "train.steps=9", "axes.seed=[0,1]"],
+        ["run.py", "--measure", "r/a=b"],
+        ["run.py", "configs/x.yaml", "axes.seed=[0,1]", "task.operation=a|b", "--no-figures"],
+    ]
+    lines = "".join(json.dumps({"command": command}) + "\n" for command in commands)
+    (tmp_path / name / "provenance.jsonl").write_text(lines + '{"command": ["run.py", "x=')
+    text = table([], Results(tmp_path), [name])
+    assert r"| `train.steps=9`, `axes.seed=[0,1]`, `task.operation=a\|b` |" in text
+
+
+def test_the_best_accuracies_of_configurations_stand_at_their_fractions(tmp_path):
+    rate, fraction = "optimizer.learning_rate", "split.train_fraction"
+
+    def made(point):
+        values = run_values(STEP, 100.0, np.inf)
+        values[2, 3] = 0.4 if point[rate] < 1e-3 else point[fraction]
+        return Row(point, values, "finished")
+
+    axes = {rate: [3e-4, 3e-3], fraction: [0.5, 0.8], "seed": range(3)}
+    write_results(tmp_path / "s001_power_rates", axes, made, BUDGET)
+    (ax,) = PICTURES["001 power_variants"](Results(tmp_path)).axes
+    medians = {line.get_label(): np.asarray(line.get_ydata()) for line in ax.lines}
+    assert medians["Adam lr 3e-4"] == pytest.approx([0.4, 0.4])
+    assert medians["Adam lr 3e-3"] == pytest.approx([0.5, 0.8])

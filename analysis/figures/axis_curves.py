@@ -14,18 +14,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from analysis.cells import Axis, cells_of
-from analysis.figures.labels import fit_texts, fit_ticks, turned_room
-from analysis.figures.lines import (
-    MOST_IN_LEGEND,
-    Line,
-    add_colour_bar,
-    has_colour_bar,
-    left_out,
-    legend_entries,
-    lines_of,
-)
-from analysis.figures.panels import file_stem, other_panels, rows_and_columns
-from analysis.figures.scales import moved, scale, spacing_note
+from analysis.figures.against_axis import WIDEST, frame, lanes
+from analysis.figures.labels import fit_texts, fit_ticks
+from analysis.figures.lines import MOST_IN_LEGEND, Line, lines_of
+from analysis.figures.panels import file_stem
+from analysis.figures.scales import moved, scale
 from analysis.figures.style import (
     add_caption,
     arrivals,
@@ -33,10 +26,8 @@ from analysis.figures.style import (
     definition,
     late_runs,
     missing_runs,
-    new_figure,
     points,
     short,
-    side_legend,
     time_label,
 )
 from analysis.study import Study
@@ -55,8 +46,6 @@ FEW_MARKS = (
 COUNTS = "Above: how many of the runs at a value arrived."
 MOST_COUNTS = 12
 """Largest number of values on an axis for which counts have room."""
-WIDEST = 0.7
-"""Largest width of a lane, as a share of how far marks may be moved. So two or three lines are close together."""
 MEDIANS = "medians"
 ABOVE, DIVERGED_AT = 0.2, 0.07
 """Heights above the budget line, as shares of the height below it: of the room there, and of the crosses in it."""
@@ -71,63 +60,33 @@ def draw(study: Study) -> Iterator[tuple[str, Figure]]:
 
 def draw_axis(study: Study, x: Axis, second: Axis | None) -> Figure:
     """Time against one axis, with a line for each value of the second."""
-    panels = other_panels(study, (x,) if second is None else (x, second))
-    rows, columns = rows_and_columns(len(panels.cells))
     whole = len(lines_of(second)) <= MOST_IN_LEGEND
-    handles = legend_entries(second) + _marks_of_legend(study, whole)
-    width = max(4.2 * columns, 6.4, min(0.45 * len(x.values) + 2.5, 9.0))
-    names = turned_room(x, 0.7 * width / columns / len(x.values))
-    figure = new_figure(width, max(3.7 * rows + names, 0.2 * len(handles) + 0.4))
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    used, unused = list(grid.flat)[: len(panels.cells)], list(grid.flat)[len(panels.cells) :]
-    for ax, panel in zip(used, panels.cells, strict=True):
+    framed = frame(study, x, second, time_label(study), _marks_of_legend(study, whole))
+    for ax, panel in framed.panels:
         _draw_panel(ax, study, x, second, panel.runs)
-        ax.set_title(panels.title(panel))
-    for place, ax in enumerate(used):
-        ax.tick_params(labelbottom=place + columns >= len(panels.cells))
-    for ax in unused:
-        ax.remove()
-    figure.supxlabel(x.label, fontsize=points(10))
-    figure.supylabel(time_label(study), fontsize=points(10))
-    _add_legend(figure, used, second, handles)
-    counts = [text for ax, p in zip(used, panels.cells, strict=True)
-              for text in _draw_counts(ax, study, x, p.runs)]  # fmt: skip
-    counted = bool(counts) and fit_texts(figure, counts)
-    fit_ticks(figure, used, turn=not x.numeric)
+    counts = [text for ax, p in framed.panels for text in _draw_counts(ax, study, x, p.runs)]
+    counted = bool(counts) and fit_texts(framed.figure, counts)
+    fit_ticks(framed.figure, framed.axes, turn=not x.numeric)
     add_caption(
         *(
-            figure,
+            framed.figure,
             caption_start(study),
             definition(study),
             MARKS if whole else FEW_MARKS,
             COUNTS if counted else "",
         ),
-        *(late_runs(study), missing_runs(study), spacing_note(x), left_out(second), panels.note),
+        *(late_runs(study), missing_runs(study), *framed.notes),
     )
-    return figure
-
-
-def _add_legend(figure: Figure, panels: list[Axes], second: Axis | None, handles: list) -> None:
-    if second is not None and has_colour_bar(second):
-        figure.legend(
-            handles=handles, loc="outside upper center", ncols=len(handles), fontsize=points(9)
-        )
-        add_colour_bar(figure, panels, second)
-    else:
-        side_legend(figure, handles)
+    return framed.figure
 
 
 def _draw_panel(
     ax: Axes, study: Study, x: Axis, second: Axis | None, runs: NDArray[np.int64]
 ) -> None:
     _scale_time(ax, study)
-    lines = lines_of(second)
-    for order, line in enumerate(lines):
-        mine = runs if second is None else runs[second.code[runs] == line.value]
-        # Lanes from -1 to 1 around each value. They are not too wide, so that two lines are close together.
-        width = min(2 / len(lines), WIDEST) if len(lines) > 1 else 2.0
-        centre = (order - (len(lines) - 1) / 2) * width
-        _draw_line(ax, study, x, mine, line, (centre, width), len(lines) <= MOST_IN_LEGEND)
+    whole = len(lines_of(second)) <= MOST_IN_LEGEND
+    for line, mine, lane in lanes(second, runs):
+        _draw_line(ax, study, x, mine, line, lane, whole)
     scale(ax, x)
     if not study.reached.of(runs).hit.any():
         ax.text(*(0.5, 0.45, arrivals(study, runs)), transform=ax.transAxes, ha="center",

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from analysis.figures.lines import MARKERS
 from analysis.figures.probe_curves import colours
 from analysis.figures.style import PALETTE, add_caption, new_figure, short
 from analysis.statistics import Interval
@@ -25,6 +26,12 @@ BARS = (
 SCATTER = (
     "A mark for each run; an open triangle points to where a run lies that did not arrive within the budget. "
     "Dashed: equal times."
+)
+
+
+BEST = (
+    "Lines: medians over runs of the largest validation accuracy that a run was evaluated at. Dots: single runs, "
+    "a little to the side where lines have the same values."
 )
 
 
@@ -174,3 +181,23 @@ def _log_time(ax: Axes, which: str, limits: tuple[float, float], label: str) -> 
     axis.set_minor_formatter(NullFormatter())
     (ax.set_ylim if which == "y" else ax.set_xlim)(*limits)
     (ax.set_ylabel if which == "y" else ax.set_xlabel)(label)
+
+
+def best_lines(lines: Mapping[str, Times], x_label: str, about: str) -> Figure:
+    """A line for each configuration: `x` is the setting of each run, `y` the best accuracy of each run."""
+    figure = new_figure(7.6, 4.2)
+    ax = figure.subplots()
+    places = sorted({x for line in lines.values() for x in line.x.tolist()})
+    gap = min(np.diff(places), default=0.1)
+    for order, (name, line) in enumerate(lines.items()):
+        colour, marker = PALETTE[order % len(PALETTE)], MARKERS[order // len(PALETTE)]
+        aside = 0.3 * gap * (order / max(len(lines) - 1, 1) - 0.5)
+        own = np.unique(line.x)
+        medians = [float(np.median(line.y[line.x == x])) for x in own]
+        ax.plot(own + aside, medians, color=colour, marker=marker, markersize=5, label=name)
+        ax.plot(line.x + aside, line.y, ".", color=colour, markersize=4, alpha=0.6)
+    ax.set(xlabel=x_label, ylabel="best validation accuracy", ylim=(-0.03, 1.05))
+    ax.set_xticks(places)
+    figure.legend(loc="outside right upper", fontsize=8)
+    add_caption(figure, about, BEST)
+    return figure

@@ -163,3 +163,31 @@ def output_map(
         ax.margins(0.08)
     add_caption(figure, caption)
     return figure
+
+
+def subgroup_bars(measured: xr.Dataset, name: str) -> Figure:
+    """For each class of subgroups, the share of the output matrix between its cosets, and the share by chance."""
+    last = at_the_end(measured).transpose("run", "subgroup")
+    names = [str(n) for n in last["subgroup"].to_numpy()]
+    share, chance = (last[key].to_numpy() for key in ("share", "chance"))
+    figure = new_figure(7.6, 0.27 * len(names) + 1.6)
+    ax = figure.subplots()
+    place = np.arange(len(names))
+    ax.barh(place, np.nanmedian(share, 0), color=PALETTE[0], alpha=0.55, label="share")
+    for own in share:
+        ax.plot(own, place, ".", color=PALETTE[0], markersize=6)
+    ax.plot(np.nanmedian(chance, 0), place, "|", color="black", markersize=11, label="by chance")
+    ax.set_yticks(place, names)
+    ax.invert_yaxis()
+    ax.set(
+        xlim=(0, 1.02), xlabel="share of the variance between cosets", ylabel="order: generators"
+    )
+    figure.legend(loc="outside upper center", ncols=2)
+    add_caption(
+        figure,
+        f"{name}: n = {last.sizes['run']} runs, weights of the end.",
+        "For every subgroup up to conjugation: the share of the variance of the output matrix's rows that lies between "
+        "its cosets, the largest of its conjugates, left and right. Bars: medians; dots: runs. A subgroup has at least "
+        "the share of any that it is part of.",
+    )
+    return figure

@@ -23,6 +23,7 @@ from grokjax.measurements import (
     projection,
     pruning,
     spectra,
+    subgroups,
     tsne,
 )
 from grokjax.measurements.saved import Measurement, Saved
@@ -60,6 +61,9 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
     ),
     "tsne": MeasurementKind(tsne.TSNE, tsne.tsne, tsne.labels, tsne.embed),
     "cosets": MeasurementKind(cosets.Cosets, cosets.cosets, cosets.labels, cosets.score),
+    "subgroups": MeasurementKind(
+        subgroups.Subgroups, subgroups.subgroups, subgroups.labels, subgroups.score
+    ),
     "predictions": MeasurementKind(
         predictions.Predictions, predictions.predictions, predictions.labels
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
@@ -131,7 +130,7 @@ def partitions_of(
     """
     products = product_table(permutations)
     inverse = np.argmax(products == 0, 1)
-    subgroup = _closure(products, [_element(text, permutations) for text in generators])
+    subgroup = closure(products, [_element(text, permutations) for text in generators])
     conjugates = {
         frozenset(products[products[inverse[g], subgroup], g].tolist())
         for g in range(len(products))
@@ -158,13 +157,17 @@ def _element(text: str, permutations: Int[np.ndarray, "n points"]) -> int:
     return int(same[0])
 
 
-def _closure(products: Int[np.ndarray, "n n"], generators: list[int]) -> list[int]:
-    members = {0, *generators}
+def closure(products: Int[np.ndarray, "n n"], generators: list[int]) -> list[int]:
+    """The elements of the subgroup that the generators make, in order."""
+    within = np.zeros(len(products), bool)
+    within[[0, *generators]] = True
+    members = np.flatnonzero(within)
     while True:
-        more = {int(products[a, b]) for a, b in itertools.product(members, members)}
-        if more <= members:
-            return sorted(members)
-        members |= more
+        within[products[np.ix_(members, members)]] = True
+        more = np.flatnonzero(within)
+        if len(more) == len(members):
+            return members.tolist()
+        members = more
 
 
 def misfit(s: Cosets, permutations: Int[np.ndarray, "n points"]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from analysis.sources.core import verdicts
 from analysis.sources.core.claims import CONTRADICTED, HOLDS, Finding, MissingError, Results
+from analysis.sources.core.configuration import at_hand
 from analysis.sources.core.quantities import weights
 from analysis.sources.core.row import Row
 from analysis.weights import n_parameters
@@ -65,9 +66,10 @@ def told(row: Row, results: Results) -> Finding:
 
 
 def each(row: Row, results: Results) -> Finding:
-    """Our number for each configuration of the group, without a verdict."""
-    texts = [f"{c.name}: {row.read(c.of(results)).text}" for c in row.configurations]
-    return Finding("; ".join(texts), verdicts.NO_CLAIM)
+    """Our number for each configuration of the group that was run, without a verdict."""
+    datasets, left_out = at_hand(row.configurations, results)
+    texts = [f"{name}: {row.read(runs).text}" for name, runs in datasets.items()]
+    return Finding("; ".join(texts), verdicts.NO_CLAIM, left_out)
 
 
 def never(row: Row, results: Results) -> Finding:

@@ -10,9 +10,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis import readings
 from analysis.chosen import figure as chosen_figure
 from analysis.figures import comparisons
-from analysis.figures.comparisons import Bar
+from analysis.figures.comparisons import Bar, Times
 from analysis.figures.probe_curves import Curve, about, probe_curves
 from analysis.figures.style import RC, save
 from analysis.load import ResultsError
@@ -63,6 +64,20 @@ def bars(group: Group, reads: Mapping[str, Read], label: str, whole: bool = Fals
         budget = max(runs.attrs["budget"] for runs in named.values())
         rows = {n: {what: bar(read(runs)) for what, read in reads.items()} for n, runs in named.items()}  # fmt: skip
         return comparisons.bars(rows, budget, label, about(named))
+
+    return draw
+
+
+def best_against(group: Group, setting: str, label: str) -> Picture:
+    """Best validation accuracy against a numeric setting, a line for each configuration that was run."""
+
+    def draw(results: Results) -> Figure:
+        named = _named(group, results, 1)
+        lines = {
+            name: Times(runs[setting].to_numpy().astype(float), readings.peak(runs, "val_accuracy")[0])
+            for name, runs in named.items()
+        }  # fmt: skip
+        return comparisons.best_lines(lines, label, about(named))
 
     return draw
 

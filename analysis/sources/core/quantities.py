@@ -116,8 +116,11 @@ def least_fraction(runs: xr.Dataset, share: float, level: float) -> Estimate:
         raise MissingError(f"{runs.attrs['name']} has no train fractions")
     fraction = runs[name].to_numpy().astype(float)
     hit = np.isfinite(readings.first_above(runs, "val_accuracy", level).time)
-    enough = [f for f in np.unique(fraction) if hit[fraction == f].mean() >= share]
-    return of_values([min(enough, default=np.inf)])
+    tried = np.unique(fraction)
+    enough = [f for f in tried if hit[fraction == f].mean() >= share]
+    found = f"{min(enough):g}" if enough else f"none up to {tried[-1]:g}"
+    text = f"{found} (n = {len(fraction)}, from {tried[0]:g} on)"
+    return replace(of_values([min(enough, default=np.inf)]), text=text)
 
 
 def weights(runs: xr.Dataset) -> list[Tensors]:

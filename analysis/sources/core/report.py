@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from analysis.table import write_table
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 EXPERIMENTS_HEAD = (
-    "| experiment | runs | still in training | diverged | budget (epochs) |",
-    "|---|---|---|---|---|",
+    "| experiment | runs | still in training | diverged | budget (epochs) | settings given on the command line |",
+    "|---|---|---|---|---|---|",
 )
 TABLE_HEAD = (
     "| | published | ours (n, median, 95 % interval) | verdict | |",
@@ -52,13 +53,38 @@ def _experiments(results: Results, experiments: Sequence[str]) -> str:
         try:
             runs = results.runs(name)
         except MissingError:
-            lines.append(f"| {name} | not run | | | |")
+            lines.append(f"| {name} | not run | | | | |")
             continue
         status = runs["status"].to_numpy()
         going = int(np.isin(status, ["waiting", "running"]).sum())
         gone = int((status == "diverged").sum())
-        lines.append(f"| {name} | {len(status)} | {going} | {gone} | {runs.attrs['budget']:,.0f} |")
+        given = ", ".join(f"`{setting}`" for setting in _given(results.root / name)) or "none"
+        cells = [
+            name,
+            str(len(status)),
+            str(going),
+            str(gone),
+            f"{runs.attrs['budget']:,.0f}",
+            given,
+        ]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def _given(folder: Path) -> list[str]:
+    """Every setting that a command gave in place of the configuration's, in the order of the commands."""
+    commands = [json.loads(line)["command"] for line in _lines(folder / "provenance.jsonl")]
+    words = [
+        word for c in commands for before, word in pairwise(c[1:]) if not before.startswith("--")
+    ]
+    return list(dict.fromkeys(word for word in words if "=" in word))
+
+
+def _lines(path: Path) -> list[str]:
+    """Whole lines; none if there is no such file. The last one can be half written."""
+    if not path.exists():
+        return []
+    return [line for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line]
 
 
 def _part(name: str, rows: Sequence[tuple[Claim, Finding]]) -> str:

@@ -11,7 +11,7 @@ from analysis.measured import at_the_end
 from analysis.sources.core.claims import Results
 from analysis.sources.core.configuration import Configuration, at_hand
 from analysis.sources.core.lookup import Sets
-from analysis.sources.core.plots import Group, Picture, bars, curves
+from analysis.sources.core.plots import Group, Picture, bars, best_against, chosen, curves
 from analysis.sources.core.quantities import falls, reaches
 from analysis.sources.source_001 import special
 from analysis.sources.source_001.special import copies, digits, with_in_context
@@ -157,6 +157,12 @@ def _coset_map(one: Configuration) -> Picture:
     return draw
 
 
+def _subgroups(one: Configuration) -> Picture:
+    return lambda r: weight_figures.subgroup_bars(
+        one.measured(r, "subgroups"), f"{one.experiment}, {one.name}"
+    )
+
+
 def pictures(sets: Sets) -> dict[str, Picture]:
     """File stem -> function that draws the figure."""
     fractions, repetition = sets["fractions"], sets["repetition"]
@@ -187,10 +193,21 @@ def pictures(sets: Sets) -> dict[str, Picture]:
         ),
         "in_context": _in_context(sets["in_context"]),
         **_both_ways("skip_trigram", sets["trigram"]),
-        "power_operations": curves(sets["operations"], [VAL], log_time=True),
-        "power_division": curves(sets["division"], [VAL], log_time=True),
+        "power_operations": chosen(
+            sets["operations"], "time", x="split.train_fraction", hue="task.operation"
+        ),
+        "power_operations_best": best_against(
+            sets["operations"], "split.train_fraction", "train fraction"
+        ),
+        "power_operations_curves": curves(sets["operations"], [VAL, LOSS], log_time=True),
+        "power_variants": best_against(
+            sets["all_variants"], "split.train_fraction", "train fraction"
+        ),
+        "power_s5": curves(sets["products"], [VAL, LOSS], log_time=True),
+        "power_division": curves(sets["division"], [VAL, LOSS], log_time=True),
         "power_outliers": curves(sets["outliers"], [VAL], log_time=True),
         "power_circle": _circle(sets["circle"][0]),
         **{f"power_cosets_{i}": _coset_map(one) for i, one in enumerate(sets["products"])},
+        **{f"power_subgroups_{i}": _subgroups(one) for i, one in enumerate(sets["products"])},
         "table": _table(sets["blanks"][0]),
     }

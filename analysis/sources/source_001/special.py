@@ -141,6 +141,16 @@ def measured_value(measured: xr.Dataset, name: str) -> Estimate:
     return of_values(at_the_end(measured)[name].to_numpy(), plain, name)
 
 
+def share_over_chance(measured: xr.Dataset, order: float, show: Format = percent) -> Estimate:
+    """Share of the output matrix between the cosets of a subgroup of this order minus that by chance; the largest."""
+    last = at_the_end(measured).transpose("run", "subgroup")
+    own = last["order"].to_numpy() == order
+    if not own.any():
+        raise MissingError(f"there is no subgroup of order {order:g}")
+    over = np.where(own, last["share"].to_numpy() - last["chance"].to_numpy(), -np.inf)
+    return of_values(over.max(1), show, "share")
+
+
 def agreement_about_blanks(measured: xr.Dataset) -> Estimate:
     """For each blank the share of the runs that put the commonest letter there; the largest of them."""
     last = at_the_end(measured).transpose("run", "row")
@@ -164,6 +174,6 @@ def _times(outcome: FirstHit) -> Floats:
 QUANTITIES = by_name(
     *(gap, restricted_before, falls_from_peak, peak_over_start, end_over_peak),
     *(last_digit, digits_in_order, in_context),
-    *(share_of_one_frequency, measured_value, agreement_about_blanks),
+    *(share_of_one_frequency, measured_value, share_over_chance, agreement_about_blanks),
 )
 CHECKS: dict[str, Check] = {}
