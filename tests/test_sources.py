@@ -527,7 +527,7 @@ def test_settings_of_the_command_line_stand_in_the_table(tmp_path):
     commands = [
         ["run.py", "configs/x.yaml", "--out", "r/a=b", "train.steps=9", "axes.seed=[0,1]"],
         ["run.py", "--measure", "r/a=b"],
-        ["run.py", "configs/x.yaml", "axes.seed=[0,1]", "task.operation=a|b", "--no-figures"],
+        ["run.py", "configs/x.yaml", "axes.seed=[0,1]", "--no-figures", "task.operation=a|b"],
     ]
     lines = "".join(json.dumps({"command": command}) + "\n" for command in commands)
     (tmp_path / name / "provenance.jsonl").write_text(lines + '{"command": ["run.py", "x=')

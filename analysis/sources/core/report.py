@@ -74,9 +74,7 @@ def _experiments(results: Results, experiments: Sequence[str]) -> str:
 def _given(folder: Path) -> list[str]:
     """Every setting that a command gave in place of the configuration's, in the order of the commands."""
     commands = [json.loads(line)["command"] for line in _lines(folder / "provenance.jsonl")]
-    words = [
-        word for c in commands for before, word in pairwise(c[1:]) if not before.startswith("--")
-    ]
+    words = [word for c in commands for before, word in pairwise(c[1:]) if before != "--out"]
     return list(dict.fromkeys(word for word in words if "=" in word))
 
 
