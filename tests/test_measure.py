@@ -28,7 +28,7 @@ from grokjax.driver.session import run_experiment
 from grokjax.experiment.config import Experiment
 from grokjax.experiment.grid import make_groups, make_runs
 from grokjax.experiment.places import ConfigError
-from grokjax.measurements import MEASUREMENTS, kernel
+from grokjax.measurements import MEASUREMENTS, kernel, sharpness
 from grokjax.measurements.projection import principal_components
 from grokjax.models import tensor_names
 from grokjax.models.checks import offering
@@ -172,6 +172,51 @@ ONE_MODEL = pytest.mark.parametrize(
     "model",
     ["mlp", *(pytest.param(m, marks=pytest.mark.soak) for m in ("transformer", "perceptron"))],
 )
+
+
+# Sharpness --------------------------------------------------------------------------------------------------------
+
+
+@ONE_MODEL
+def test_sharpness_starts_from_the_training_loss_and_no_point_of_the_box_is_above_it(made, model):
+    """Loss by the reference in float64; random corners of the box are not above the largest loss found."""
+    found, rng = (
+        made[model].measure(kind="sharpness", epsilon=1e-2, steps=40, at="all"),
+        np.random.default_rng(0),
+    )
+    for run, _, weights, one in made[model].each(found):
+        _, _, labels_NA, train_N = made[model].rows(run)
+
+        def loss(w, run=run, labels_NA=labels_NA, train_N=train_N):
+            loss_of = reference.LOSSES[run.settings.train.loss]
+            per_NA = loss_of(made[model].logits(run, w), labels_NA)
+            return per_NA[train_N].mean()
+
+        before, largest = float(one["loss"]), float(one["largest_loss"])
+        assert before == pytest.approx(loss(weights), rel=1e-4, abs=1e-5)
+        assert float(one["sharpness"]) == pytest.approx(
+            100 * (largest - before) / (1 + before), rel=1e-4, abs=1e-3
+        )
+        corners = [
+            {
+                n: w + 1e-2 * (np.abs(w) + 1) * rng.choice([-1, 1], w.shape)
+                for n, w in weights.items()
+            }
+            for _ in range(20)
+        ]
+        assert largest >= max(loss(corner) for corner in corners) - 1e-4
+        assert largest > before
+
+
+def test_the_largest_value_of_a_bowl_in_a_box_is_at_its_corner():
+    rng = np.random.default_rng(0)
+    w, b, a = (rng.uniform(0.5, 2, size=7) * rng.choice([-1, 1], 7) for _ in range(3))
+    b, a = np.abs(b), np.abs(a)
+    for steps in (4, 20, 100):
+        found = sharpness.largest_in_box(
+            lambda p: (a * p["w"] ** 2).sum(), {"w": w.astype(np.float32)}, {"w": b}, steps
+        )
+        assert float(found) == pytest.approx((a * (np.abs(w) + b) ** 2).sum(), rel=1e-5)
 
 
 # Pruning ----------------------------------------------------------------------------------------------------------

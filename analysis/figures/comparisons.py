@@ -191,7 +191,7 @@ def best_lines(lines: Mapping[str, Times], x_label: str, about: str) -> Figure:
     gap = min(np.diff(places), default=0.1)
     for order, (name, line) in enumerate(lines.items()):
         colour, marker = PALETTE[order % len(PALETTE)], MARKERS[order // len(PALETTE)]
-        aside = 0.3 * gap * (order / max(len(lines) - 1, 1) - 0.5)
+        aside = 0.12 * gap * (order / max(len(lines) - 1, 1) - 0.5)
         own = np.unique(line.x)
         medians = [float(np.median(line.y[line.x == x])) for x in own]
         ax.plot(own + aside, medians, color=colour, marker=marker, markersize=5, label=name)

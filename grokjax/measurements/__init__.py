@@ -22,6 +22,7 @@ from grokjax.measurements import (
     progress,
     projection,
     pruning,
+    sharpness,
     spectra,
     subgroups,
     tsne,
@@ -52,6 +53,7 @@ class MeasurementKind(NamedTuple):
 
 MEASUREMENTS: dict[str, MeasurementKind] = {
     "pruning": MeasurementKind(pruning.Pruning, pruning.pruning, pruning.labels),
+    "sharpness": MeasurementKind(sharpness.Sharpness, sharpness.sharpness, sharpness.labels),
     "pca": MeasurementKind(projection.PCA, projection.pca, projection.labels, projection.project),
     "circles": MeasurementKind(
         projection.Circles,
