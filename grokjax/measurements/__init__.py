@@ -62,9 +62,9 @@ MEASUREMENTS: dict[str, MeasurementKind] = {
         projection.shares_of_frequencies,
     ),
     "tsne": MeasurementKind(tsne.TSNE, tsne.tsne, tsne.labels, tsne.embed),
-    "cosets": MeasurementKind(cosets.Cosets, cosets.cosets, cosets.labels, cosets.score),
+    "cosets": MeasurementKind(cosets.Cosets, cosets.output_matrix, cosets.labels, cosets.score),
     "subgroups": MeasurementKind(
-        subgroups.Subgroups, subgroups.subgroups, subgroups.labels, subgroups.score
+        subgroups.Subgroups, cosets.output_matrix, subgroups.labels, subgroups.score
     ),
     "predictions": MeasurementKind(
         predictions.Predictions, predictions.predictions, predictions.labels

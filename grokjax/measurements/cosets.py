@@ -65,8 +65,8 @@ def labels(s: Cosets, model: Model) -> dict[str, Any]:
     return {"element": range(model.table.n_answers)}
 
 
-def cosets(s: Cosets, saved: Saved) -> dict[str, Array]:
-    """The rows of the output matrix, and the permutations as tuples of images. `score` compares them on the host."""
+def output_matrix(s: Measurement, saved: Saved) -> dict[str, Array]:
+    """The rows of the output matrix, and the permutations as tuples of images. They are compared on the host."""
     table = saved.view.model.token_table
     assert table.permutations is not None, "required"
     rows = output_rows(saved.view.model, saved.params)

@@ -11,14 +11,11 @@ import functools
 import itertools
 from typing import Any, ClassVar, Literal
 
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jaxtyping import Float, Int
 
 from grokjax.measurements.cosets import closure
-from grokjax.measurements.projection import output_rows
-from grokjax.measurements.saved import Measurement, Saved
+from grokjax.measurements.saved import Measurement
 from grokjax.models import Model
 from grokjax.settings import execution
 from grokjax.tasks.permutation import product_table
@@ -51,16 +48,8 @@ def labels(s: Subgroups, model: Model) -> dict[str, Any]:
     return {"subgroup": list(classes_of(permutations))}
 
 
-def subgroups(s: Subgroups, saved: Saved) -> dict[str, Array]:
-    """The rows of the output matrix, and the permutations as tuples of images. `score` compares them on the host."""
-    table = saved.view.model.token_table
-    assert table.permutations is not None, "required"
-    rows = output_rows(saved.view.model, saved.params)
-    return {"rows": rows, "permutations": jnp.asarray(table.permutations)}
-
-
 def score(s: Subgroups, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The measured arrays. Shares are NaN if the rows are not finite or all the same."""
+    """The measured arrays, from those of `output_matrix`. Shares are NaN if rows are not finite or all the same."""
     rows, permutations = found["rows"].astype(np.float64), found["permutations"]
     classes = classes_of(permutations)
     products = product_table(permutations)
