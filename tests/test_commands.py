@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import shlex
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,23 @@ def test_every_configuration_is_planned(config: Path, what: str, tmp_path, capsy
     told = capsys.readouterr().out
     assert "parameters" in told and "evaluations:" in told and "time: about" in told
     assert not out.exists()
+
+
+def laptop_words(config: Path) -> list[str]:
+    """The settings that the header's 'On a laptop:' gives, also on the indented lines after it."""
+    lines = iter(config.read_text().splitlines())
+    first = next((line for line in lines if line.startswith("# On a laptop: ")), "")
+    more = itertools.takewhile(lambda line: line.startswith("#   "), lines)
+    return shlex.split(" ".join([first.removeprefix("# On a laptop: "), *(x[1:] for x in more)]))
+
+
+def test_the_settings_for_a_laptop_are_those_of_some_runs() -> None:
+    smaller = {config.stem: words for config in CONFIGS if (words := laptop_words(config))}
+    assert {"power_operations", "power_s5", "power_optimizers", "power_division"} <= set(smaller)
+    for config in CONFIGS:
+        if config.stem in smaller:
+            whole, small = load_experiment(config), load_experiment(config, smaller[config.stem])
+            assert 0 < len(make_runs(small)) < len(make_runs(whole)) or small.train != whole.train
 
 
 @pytest.mark.parametrize("config", SOME)
