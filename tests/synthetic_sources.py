@@ -181,6 +181,7 @@ MEASURED: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
         "tsne": {"points": ("element", "component")},
         "subgroups": dict.fromkeys(("share", "chance", "order"), ("subgroup",)),
     },
+    "s001_power_operations": {"sharpness": dict.fromkeys(("sharpness", "val_accuracy"), ())},
     **{name: {"geometry": {
         **dict.fromkeys(("row_dimension", "leverage", "right", "loss"), ("row",)),
         "hidden": ("row", "hidden_dimension"), "feature": ("output", "hidden_dimension"),

@@ -206,6 +206,9 @@ def test_sharpness_starts_from_the_training_loss_and_no_point_of_the_box_is_abov
         ]
         assert largest >= max(loss(corner) for corner in corners) - 1e-4
         assert largest > before
+        inputs, targets_NA, _, train_N = made[model].rows(run)
+        right = is_right(made[model].logits(run, weights, inputs), targets_NA)[~train_N].mean()
+        assert float(one["val_accuracy"]) == pytest.approx(right, abs=1e-6)
 
 
 def test_the_largest_value_of_a_bowl_in_a_box_is_at_its_corner():

@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from analysis.figures.lines import MARKERS
 from analysis.figures.probe_curves import colours, legend_columns
 from analysis.figures.style import PALETTE, TRAIN, VAL, add_caption, new_figure
 from analysis.measured import at_the_end
+from analysis.statistics import rank_correlation
 
 BAND = "Thin lines: single runs; thick: median over runs."
 
@@ -162,6 +164,30 @@ def output_map(
         ax.set_aspect("equal", adjustable="datalim")
         ax.margins(0.08)
     add_caption(figure, caption)
+    return figure
+
+
+def sharpness_scatter(measured: xr.Dataset, hue: str, name: str) -> Figure:
+    """Validation accuracy against the sharpness of the same weights, a mark for each run, coloured by a setting."""
+    last = at_the_end(measured)
+    sharp, right = (last[key].to_numpy() for key in ("sharpness", "val_accuracy"))
+    own = last[hue].to_numpy().astype(str)
+    figure = new_figure(7.2, 4.2)
+    ax = figure.subplots()
+    for order, value in enumerate(dict.fromkeys(own)):
+        colour, marker = PALETTE[order % len(PALETTE)], MARKERS[order // len(PALETTE)]
+        mine = own == value
+        ax.plot(
+            sharp[mine], right[mine], marker, color=colour, markersize=5, alpha=0.7, label=value
+        )
+    ax.set(xscale="log", xlabel="sharpness (%)", ylabel="val accuracy", ylim=(-0.03, 1.05))
+    figure.legend(loc="outside right upper", fontsize=8)
+    rho = rank_correlation(sharp, right)
+    add_caption(
+        figure,
+        f"{name}: n = {len(sharp)} runs, weights of the end. Sharpness: the largest rise of the training loss in a box "
+        f"around the weights (Keskar et al. 2017, in all directions). Rank correlation {rho:.2f}.",
+    )
     return figure
 
 

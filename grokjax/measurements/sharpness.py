@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from grokjax.losses import is_right
 from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model, Params
 from grokjax.probes.metrics import scored_mean
@@ -23,7 +24,7 @@ class Sharpness(Measurement):
     more `steps` never make it smaller by more than rounding. The released code of Power et al. takes ten random
     directions, and minimises, so its numbers are others.
 
-    sharpness: the rise in percent. loss: f(w). largest_loss: that found in the box.
+    sharpness: the rise in percent. loss: f(w). largest_loss: that found in the box. val_accuracy: that of w.
     """
 
     kind: Literal["sharpness"] = execution("sharpness")
@@ -31,7 +32,9 @@ class Sharpness(Measurement):
     """Half the width of the box, as a share of |w_i| + 1."""
     steps: int = execution(20, ge=1, le=10_000)
     """Steps along the signs of the gradient; together they can cross the box twice."""
-    dims: ClassVar[dict[str, tuple[str, ...]]] = {"sharpness": (), "loss": (), "largest_loss": ()}
+    dims: ClassVar[dict[str, tuple[str, ...]]] = dict.fromkeys(
+        ("sharpness", "loss", "largest_loss", "val_accuracy"), ()
+    )
 
 
 def labels(s: Sharpness, model: Model) -> dict[str, Any]:
@@ -47,12 +50,13 @@ def sharpness(s: Sharpness, saved: Saved) -> dict[str, Array]:
         per_answer_NA = view.per_row_loss(view.apply(params), view.labels_NA)
         return scored_mean(view, per_answer_NA, view.rows.train_N)
 
-    before = loss(start)
+    before, right_NA = loss(start), is_right(view.apply(start), view.targets_NA)
     largest = largest_in_box(loss, start, bound, s.steps)
     return {
         "sharpness": 100 * (largest - before) / (1 + before),
         "loss": before,
         "largest_loss": largest,
+        "val_accuracy": scored_mean(view, right_NA.astype(jnp.float32), view.val_N),
     }
 
 

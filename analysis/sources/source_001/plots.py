@@ -163,6 +163,12 @@ def _subgroups(one: Configuration) -> Picture:
     )
 
 
+def _sharpness(one: Configuration) -> Picture:
+    return lambda r: weight_figures.sharpness_scatter(
+        one.measured(r, "sharpness"), "task.operation", one.experiment
+    )
+
+
 def pictures(sets: Sets) -> dict[str, Picture]:
     """File stem -> function that draws the figure."""
     fractions, repetition = sets["fractions"], sets["repetition"]
@@ -200,6 +206,7 @@ def pictures(sets: Sets) -> dict[str, Picture]:
             sets["operations"], "split.train_fraction", "train fraction"
         ),
         "power_operations_curves": curves(sets["operations"], [VAL, LOSS], log_time=True),
+        "power_sharpness": _sharpness(sets["all_operations"][0]),
         "power_variants": best_against(
             sets["all_variants"], "split.train_fraction", "train fraction"
         ),

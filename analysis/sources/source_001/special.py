@@ -22,6 +22,7 @@ from analysis.sources.core.estimates import (
     plain,
 )
 from analysis.sources.core.quantities import by_name
+from analysis.statistics import bootstrap, rank_correlation
 
 
 def gap(runs: xr.Dataset, level: float) -> Estimate:
@@ -151,6 +152,15 @@ def share_over_chance(measured: xr.Dataset, order: float, show: Format = percent
     return of_values(over.max(1), show, "share")
 
 
+def sharpness_rank(measured: xr.Dataset) -> Estimate:
+    """Spearman's rank correlation of sharpness and validation accuracy over all runs; limits from draws of runs."""
+    last = at_the_end(measured)
+    pairs = np.stack([last[name].to_numpy() for name in ("sharpness", "val_accuracy")], 1)
+    limits = bootstrap(lambda runs: rank_correlation(*pairs[runs].T), len(pairs))
+    text = f"n = {len(pairs)}, {limits.estimate:.2f} [{limits.low:.2f}, {limits.high:.2f}]"
+    return Estimate(limits, np.array([limits.estimate]), text)
+
+
 def agreement_about_blanks(measured: xr.Dataset) -> Estimate:
     """For each blank the share of the runs that put the commonest letter there; the largest of them."""
     last = at_the_end(measured).transpose("run", "row")
@@ -174,6 +184,12 @@ def _times(outcome: FirstHit) -> Floats:
 QUANTITIES = by_name(
     *(gap, restricted_before, falls_from_peak, peak_over_start, end_over_peak),
     *(last_digit, digits_in_order, in_context),
-    *(share_of_one_frequency, measured_value, share_over_chance, agreement_about_blanks),
+    *(
+        share_of_one_frequency,
+        measured_value,
+        share_over_chance,
+        sharpness_rank,
+        agreement_about_blanks,
+    ),
 )
 CHECKS: dict[str, Check] = {}
