@@ -179,7 +179,7 @@ MEASURED: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
         "cosets": dict.fromkeys(("purity", "chance_purity", "silhouette", "chance_silhouette", "left"), ())
         | {"coset": ("element",)},
         "tsne": {"points": ("element", "component")},
-        "subgroups": dict.fromkeys(("share", "chance", "order"), ("subgroup",)),
+        "subgroups": dict.fromkeys(("share", "chance", "chance_largest", "order"), ("subgroup",)),
     },
     "s001_power_operations": {"sharpness": dict.fromkeys(("sharpness", "val_accuracy"), ())},
     **{name: {"geometry": {

@@ -222,6 +222,13 @@ def test_the_largest_value_of_a_bowl_in_a_box_is_at_its_corner():
         assert float(found) == pytest.approx((a * (np.abs(w) + b) ** 2).sum(), rel=1e-5)
 
 
+def test_a_summit_within_the_box_is_found_by_small_steps():
+    start, bound = {"w": np.zeros(3, np.float32)}, {"w": np.ones(3)}
+    top = np.array([0.3, -0.5, 0.9])
+    found = sharpness.largest_in_box(lambda p: -((p["w"] - top) ** 2).sum(), start, bound, 80)
+    assert -0.01 < float(found) <= 0
+
+
 # Pruning ----------------------------------------------------------------------------------------------------------
 
 

@@ -484,6 +484,9 @@ def test_a_planted_subgroup_is_told_from_those_that_were_not():
     for other, (share, chance) in by_name.items():
         assert (share > 0.98) == (other in inside), other
         assert chance < 0.75
+    assert (found["chance"] <= found["chance_largest"]).all() and (
+        found["chance_largest"] < 1
+    ).all()
     centred = rows - rows.mean(0)
     means = np.stack([centred[number == c].mean(0) for c in range(4)])
     assert by_name[name][0] == pytest.approx(6 * (means**2).sum() / (centred**2).sum(), rel=1e-12)

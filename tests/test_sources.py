@@ -523,14 +523,17 @@ def test_settings_of_the_command_line_stand_in_the_table(tmp_path):
     (line,) = [
         x for x in table([], Results(tmp_path), [name]).splitlines() if x.startswith(f"| {name}")
     ]
-    assert line.endswith(" | none |")
+    assert line.endswith(" | not recorded |")
+    record = tmp_path / name / "provenance.jsonl"
+    record.write_text(json.dumps({"command": ["run.py", "configs/x.yaml", "--out", "a=b"]}) + "\n")
+    assert "| none |" in table([], Results(tmp_path), [name])
     commands = [
         ["run.py", "configs/x.yaml", "--out", "r/a=b", "train.steps=9", "axes.seed=[0,1]"],
         ["run.py", "--measure", "r/a=b"],
         ["run.py", "configs/x.yaml", "axes.seed=[0,1]", "--no-figures", "task.operation=a|b"],
     ]
     lines = "".join(json.dumps({"command": command}) + "\n" for command in commands)
-    (tmp_path / name / "provenance.jsonl").write_text(lines + '{"command": ["run.py", "x=')
+    record.write_text(lines + '{"command": ["run.py", "x=')
     text = table([], Results(tmp_path), [name])
     assert r"| `train.steps=9`, `axes.seed=[0,1]`, `task.operation=a\|b` |" in text
 

@@ -30,8 +30,8 @@ SCATTER = (
 
 
 BEST = (
-    "Lines: medians over runs of the largest validation accuracy that a run was evaluated at. Dots: single runs, "
-    "a little to the side where lines have the same values."
+    "Lines: medians over runs of the largest validation accuracy that a run was evaluated at. Dots: single runs. "
+    "Lines and dots stand a little to the side of the values ticked, to be told apart."
 )
 
 
@@ -190,10 +190,13 @@ def best_lines(lines: Mapping[str, Times], x_label: str, about: str) -> Figure:
     places = sorted({x for line in lines.values() for x in line.x.tolist()})
     gap = min(np.diff(places), default=0.1)
     for order, (name, line) in enumerate(lines.items()):
-        colour, marker = PALETTE[order % len(PALETTE)], MARKERS[order // len(PALETTE)]
-        aside = 0.12 * gap * (order / max(len(lines) - 1, 1) - 0.5)
-        own = np.unique(line.x)
-        medians = [float(np.median(line.y[line.x == x])) for x in own]
+        colour, marker = (
+            PALETTE[order % len(PALETTE)],
+            MARKERS[order // len(PALETTE) % len(MARKERS)],
+        )
+        aside = 0.12 * gap * (order / (len(lines) - 1) - 0.5) if len(lines) > 1 else 0.0
+        own = np.unique(line.x[np.isfinite(line.y)])
+        medians = [float(np.nanmedian(line.y[line.x == x])) for x in own]
         ax.plot(own + aside, medians, color=colour, marker=marker, markersize=5, label=name)
         ax.plot(line.x + aside, line.y, ".", color=colour, markersize=4, alpha=0.6)
     ax.set(xlabel=x_label, ylabel="best validation accuracy", ylim=(-0.03, 1.05))

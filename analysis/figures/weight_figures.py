@@ -171,11 +171,15 @@ def sharpness_scatter(measured: xr.Dataset, hue: str, name: str) -> Figure:
     """Validation accuracy against the sharpness of the same weights, a mark for each run, coloured by a setting."""
     last = at_the_end(measured)
     sharp, right = (last[key].to_numpy() for key in ("sharpness", "val_accuracy"))
-    own = last[hue].to_numpy().astype(str)
+    known = (sharp > 0) & np.isfinite(right)  # NaN is not above 0 either
+    sharp, right, own = sharp[known], right[known], last[hue].to_numpy().astype(str)[known]
     figure = new_figure(7.2, 4.2)
     ax = figure.subplots()
     for order, value in enumerate(dict.fromkeys(own)):
-        colour, marker = PALETTE[order % len(PALETTE)], MARKERS[order // len(PALETTE)]
+        colour, marker = (
+            PALETTE[order % len(PALETTE)],
+            MARKERS[order // len(PALETTE) % len(MARKERS)],
+        )
         mine = own == value
         ax.plot(
             sharp[mine], right[mine], marker, color=colour, markersize=5, alpha=0.7, label=value
@@ -185,8 +189,9 @@ def sharpness_scatter(measured: xr.Dataset, hue: str, name: str) -> Figure:
     rho = rank_correlation(sharp, right)
     add_caption(
         figure,
-        f"{name}: n = {len(sharp)} runs, weights of the end. Sharpness: the largest rise of the training loss in a box "
-        f"around the weights (Keskar et al. 2017, in all directions). Rank correlation {rho:.2f}.",
+        f"{name}: n = {len(sharp)} runs of {len(known)} (sharpness above 0), weights of the end.",
+        "Sharpness: the largest rise of the training loss in a box around the weights (Keskar et al. 2017, in all "
+        f"directions). Rank correlation {rho:.2f}.",
     )
     return figure
 
@@ -203,6 +208,15 @@ def subgroup_bars(measured: xr.Dataset, name: str) -> Figure:
     for own in share:
         ax.plot(own, place, ".", color=PALETTE[0], markersize=6)
     ax.plot(np.nanmedian(chance, 0), place, "|", color="black", markersize=11, label="by chance")
+    most = np.nanmax(last["chance_largest"].to_numpy(), 0)
+    ax.hlines(
+        place,
+        np.nanmedian(chance, 0),
+        most,
+        color="black",
+        linewidth=1,
+        label="up to the largest of 20",
+    )
     ax.set_yticks(place, names)
     ax.invert_yaxis()
     ax.set(

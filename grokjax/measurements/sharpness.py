@@ -20,8 +20,8 @@ class Sharpness(Measurement):
     """Largest training loss f in a box around the weights w, as a rise: 100 (max f(w + d) - f(w)) / (1 + f(w)), where
     every |d_i| is at most `epsilon` (|w_i| + 1) (Keskar et al. 2017, equations 3 and 4, in all directions).
 
-    The maximum is sought from w by steps along the signs of the gradient, each cut to the box, so it is a lower bound:
-    more `steps` never make it smaller by more than rounding. The released code of Power et al. takes ten random
+    The maximum is sought from w by steps along the signs of the gradient, each cut to the box, so it is a lower bound,
+    usually a closer one with more `steps`. The released code of Power et al. takes ten random
     directions, and minimises, so its numbers are others.
 
     sharpness: the rise in percent. loss: f(w). largest_loss: that found in the box. val_accuracy: that of w.

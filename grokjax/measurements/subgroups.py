@@ -28,9 +28,11 @@ class Subgroups(Measurement):
     """For every subgroup of the group, up to conjugation: the share of the variance of the output matrix's rows that
     lies between its cosets (1: elements of a coset have equal rows), the largest of all conjugates, left and right.
 
-    share: that of the rows. chance: the same, the largest too, with the rows exchanged at random (mean of 20). order:
-    number of elements of the subgroup. The whole group and the identity alone are left out. Where H is part of K, the
-    share of H is at least that of K: the subgroup to name is the largest whose share stands out from chance.
+    share: that of the rows. chance: the same, the largest too, with the rows exchanged at random (mean of 20).
+    chance_largest: the largest of these 20. order: number of elements of the subgroup.
+
+    The whole group and the identity alone are left out. Where H is part of K, the share of H is at least that of K:
+    so every subgroup of one that the network knows stands out from chance, too.
     """
 
     kind: Literal["subgroups"] = execution("subgroups")
@@ -38,6 +40,7 @@ class Subgroups(Measurement):
     dims: ClassVar[dict[str, tuple[str, ...]]] = {
         "share": ("subgroup",),
         "chance": ("subgroup",),
+        "chance_largest": ("subgroup",),
         "order": ("subgroup",),
     }
 
@@ -58,7 +61,7 @@ def score(s: Subgroups, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     total = (rows**2).sum()
     if not np.isfinite(total) or total == 0:
         nothing = np.full(len(classes), np.nan)
-        return {"share": nothing, "chance": nothing, "order": orders}
+        return dict.fromkeys(("share", "chance", "chance_largest"), nothing) | {"order": orders}
     random = np.random.default_rng(0)
     exchanged = [random.permutation(len(rows)) for _ in range(EXCHANGED)]
     # All orders of the rows at once, as more columns.
@@ -67,8 +70,13 @@ def score(s: Subgroups, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for members in classes.values():
         own = [_between(every, products, h, left) for h in members for left in (True, False)]
         shares.append(np.max(own, 0) / total)
-    found_C, chance_C = np.array([s[0] for s in shares]), np.array([s[1:].mean() for s in shares])
-    return {"share": found_C, "chance": chance_C, "order": orders}
+    found_C, by_chance_CR = np.array([s[0] for s in shares]), np.array([s[1:] for s in shares])
+    return {
+        "share": found_C,
+        "chance": by_chance_CR.mean(1),
+        "chance_largest": by_chance_CR.max(1),
+        "order": orders,
+    }
 
 
 def _between(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby, pairwise
@@ -27,6 +28,9 @@ TABLE_HEAD = (
     "| | published | ours (n, median, 95 % interval) | verdict | |",
     "|---|---|---|---|---|",
 )
+
+
+_SETTING = re.compile(r"[\w.]+=")
 
 
 class MarkerError(ValueError):
@@ -58,7 +62,7 @@ def _experiments(results: Results, experiments: Sequence[str]) -> str:
         status = runs["status"].to_numpy()
         going = int(np.isin(status, ["waiting", "running"]).sum())
         gone = int((status == "diverged").sum())
-        given = ", ".join(f"`{setting}`" for setting in _given(results.root / name)) or "none"
+        given = _given(results.root / name)
         cells = [
             name,
             str(len(status)),
@@ -71,11 +75,14 @@ def _experiments(results: Results, experiments: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _given(folder: Path) -> list[str]:
+def _given(folder: Path) -> str:
     """Every setting that a command gave in place of the configuration's, in the order of the commands."""
     commands = [json.loads(line)["command"] for line in _lines(folder / "provenance.jsonl")]
+    if not commands:
+        return "not recorded"
     words = [word for c in commands for before, word in pairwise(c[1:]) if before != "--out"]
-    return list(dict.fromkeys(word for word in words if "=" in word))
+    settings = dict.fromkeys(word for word in words if _SETTING.match(word))
+    return ", ".join(f"`{setting}`" for setting in settings) or "none"
 
 
 def _lines(path: Path) -> list[str]:

@@ -156,9 +156,14 @@ def sharpness_rank(measured: xr.Dataset) -> Estimate:
     """Spearman's rank correlation of sharpness and validation accuracy over all runs; limits from draws of runs."""
     last = at_the_end(measured)
     pairs = np.stack([last[name].to_numpy() for name in ("sharpness", "val_accuracy")], 1)
-    limits = bootstrap(lambda runs: rank_correlation(*pairs[runs].T), len(pairs))
-    text = f"n = {len(pairs)}, {limits.estimate:.2f} [{limits.low:.2f}, {limits.high:.2f}]"
-    return Estimate(limits, np.array([limits.estimate]), text)
+    pairs = pairs[np.isfinite(pairs).all(1)]
+    rho, n = rank_correlation(*pairs.T), len(pairs)
+    if np.isnan(rho):
+        raise MissingError("fewer than three runs, or all with the same accuracy")
+    # Draws in which all values are the same have no correlation: they count as 0.
+    limits = bootstrap(lambda runs: np.nan_to_num(rank_correlation(*pairs[runs].T)), n)
+    text = f"n = {n}, {rho:.2f} [{limits.low:.2f}, {limits.high:.2f}]"
+    return Estimate(limits, np.array([rho]), text)
 
 
 def agreement_about_blanks(measured: xr.Dataset) -> Estimate:
