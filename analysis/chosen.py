@@ -262,6 +262,10 @@ def _listed(name: str) -> Callable[[Study, Wanted], Figure]:
     return draw
 
 
+_DRAWN_ABOVE = [
+    kind.draw
+    for kind in (axis_curves, best_accuracy, heatmaps, phase_diagram, curves, probe_panels)
+]
 KINDS: dict[str, Callable[[Study, Wanted], Figure]] = {
     "time": _time,
     "best": _best,
@@ -269,18 +273,6 @@ KINDS: dict[str, Callable[[Study, Wanted], Figure]] = {
     "phases": _phases,
     "curves": _curves,
     "probes": _probes,
-    **{
-        name: _listed(name)
-        for name in FIGURES
-        if name
-        not in (
-            "axis_curves",
-            "best_accuracy",
-            "heatmaps",
-            "phase_diagram",
-            "curves",
-            "probe_panels",
-        )
-    },
+    **{name: _listed(name) for name, draw in FIGURES.items() if draw not in _DRAWN_ABOVE},
 }
 """The kinds of figures by their names on the command line."""

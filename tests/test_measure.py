@@ -255,6 +255,27 @@ def test_pruning_is_numpys_forward_pass_with_the_small_weights_gone(made, model)
                 assert np.isclose(at[f"{side}_accuracy"], right), (side, threshold)
 
 
+def test_accuracies_of_equations_with_an_end_token_count_whole_rows(tmp_path) -> None:
+    """As the probe metrics does: the answer and the end token behind it must both be right."""
+    task = BASE["task"] | {"format": "| a op b = c |"}
+    directory = Made(
+        tmp_path / "ends", task=task, model=TRANSFORMER, axes={"split_seed": list(range(12))}
+    )
+    pruned = directory.measure(kind="pruning", at="all", thresholds=[0])
+    sharp = directory.measure(kind="sharpness", at="all", steps=1)
+    differ = 0
+    for (run, _, weights, one), (*_, other) in zip(
+        directory.each(pruned), directory.each(sharp), strict=True
+    ):
+        _, targets_NA, _, train_N = directory.rows(run)
+        right_NA = is_right(directory.logits(run, weights), targets_NA)[~train_N]
+        assert right_NA.shape[1] == 2
+        assert np.isclose(one["val_accuracy"].item(), right_NA.all(1).mean())
+        assert np.isclose(other["val_accuracy"].item(), right_NA.all(1).mean())
+        differ += right_NA.all(1).mean() != right_NA.mean()
+    assert differ
+
+
 # Neurons ----------------------------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,8 @@ from analysis.study import Study
 MARKS = (
     "Markers and bars: medians over runs and their 95 % intervals (order statistics, from six runs on). "
     "Dots: single runs. Each run counts with the largest validation accuracy that it was evaluated at, also if it "
-    "diverged later. Marks stand at the values ticked, a little to their sides to be told apart."
+    "diverged later or the stop rule ended it. Dashed: the level. "
+    "Marks stand at the values ticked, a little to their sides to be told apart."
 )
 FEW_MARKS = (
     "Markers: medians over runs. With so many lines single runs and intervals are left out (runs.csv has the "

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from analysis.figures.lines import MARKERS
+from analysis.figures.lines import colour_and_marker
 from analysis.figures.probe_curves import colours
 from analysis.figures.style import PALETTE, add_caption, new_figure, short
 from analysis.statistics import Interval
@@ -27,8 +27,6 @@ SCATTER = (
     "A mark for each run; an open triangle points to where a run lies that did not arrive within the budget. "
     "Dashed: equal times."
 )
-
-
 BEST = (
     "Lines: medians over runs of the largest validation accuracy that a run was evaluated at. Dots: single runs. "
     "Lines and dots stand a little to the side of the values ticked, to be told apart."
@@ -183,22 +181,22 @@ def _log_time(ax: Axes, which: str, limits: tuple[float, float], label: str) -> 
     (ax.set_ylabel if which == "y" else ax.set_xlabel)(label)
 
 
-def best_lines(lines: Mapping[str, Times], x_label: str, about: str) -> Figure:
-    """A line for each configuration: `x` is the setting of each run, `y` the best accuracy of each run."""
+Numbers = NDArray[np.float64]
+
+
+def best_lines(lines: Mapping[str, tuple[Numbers, Numbers]], x_label: str, about: str) -> Figure:
+    """A line for each configuration, from the setting and the best accuracy of each of its runs."""
     figure = new_figure(7.6, 4.2)
     ax = figure.subplots()
-    places = sorted({x for line in lines.values() for x in line.x.tolist()})
+    places = sorted({at for x, _ in lines.values() for at in x.tolist()})
     gap = min(np.diff(places), default=0.1)
-    for order, (name, line) in enumerate(lines.items()):
-        colour, marker = (
-            PALETTE[order % len(PALETTE)],
-            MARKERS[order // len(PALETTE) % len(MARKERS)],
-        )
+    for order, (name, (x, best)) in enumerate(lines.items()):
+        colour, marker = colour_and_marker(order)
         aside = 0.12 * gap * (order / (len(lines) - 1) - 0.5) if len(lines) > 1 else 0.0
-        own = np.unique(line.x[np.isfinite(line.y)])
-        medians = [float(np.nanmedian(line.y[line.x == x])) for x in own]
+        own = np.unique(x[np.isfinite(best)])
+        medians = [float(np.nanmedian(best[x == at])) for at in own]
         ax.plot(own + aside, medians, color=colour, marker=marker, markersize=5, label=name)
-        ax.plot(line.x + aside, line.y, ".", color=colour, markersize=4, alpha=0.6)
+        ax.plot(x + aside, best, ".", color=colour, markersize=4, alpha=0.6)
     ax.set(xlabel=x_label, ylabel="best validation accuracy", ylim=(-0.03, 1.05))
     ax.set_xticks(places)
     figure.legend(loc="outside right upper", fontsize=8)

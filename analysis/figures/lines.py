@@ -25,6 +25,11 @@ MOST_IN_LEGEND = 7
 """Largest number of numeric values with an entry each in the legend; more of them get a colour bar."""
 
 
+def colour_and_marker(order: int) -> tuple[str, str]:
+    """Of the line in this place; after MOST_NAMES they come again."""
+    return PALETTE[order % len(PALETTE)], MARKERS[order // len(PALETTE) % len(MARKERS)]
+
+
 @dataclass(frozen=True)
 class Line:
     """The line of one value of an axis (its index). `value` None: the line of all runs."""
@@ -42,9 +47,8 @@ def lines_of(axis: Axis | None) -> list[Line]:
     if axis.numeric and count > 3:
         shades = mpl.colormaps["viridis"](np.linspace(0, 0.9, count))
         return [Line(value, to_hex(shade)) for value, shade in enumerate(shades)]
-    n = len(PALETTE)
     shown = shown_values(axis, MOST_NAMES)
-    return [Line(v, PALETTE[i % n], MARKERS[i // n]) for i, v in enumerate(shown)]
+    return [Line(v, *colour_and_marker(i)) for i, v in enumerate(shown)]
 
 
 def has_colour_bar(axis: Axis | None) -> bool:

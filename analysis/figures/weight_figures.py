@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.figures.lines import MARKERS
+from analysis.figures.lines import colour_and_marker
 from analysis.figures.probe_curves import colours, legend_columns
 from analysis.figures.style import PALETTE, TRAIN, VAL, add_caption, new_figure
 from analysis.measured import at_the_end
@@ -175,11 +175,8 @@ def sharpness_scatter(measured: xr.Dataset, hue: str, name: str) -> Figure:
     sharp, right, own = sharp[known], right[known], last[hue].to_numpy().astype(str)[known]
     figure = new_figure(7.2, 4.2)
     ax = figure.subplots()
-    for order, value in enumerate(dict.fromkeys(own)):
-        colour, marker = (
-            PALETTE[order % len(PALETTE)],
-            MARKERS[order // len(PALETTE) % len(MARKERS)],
-        )
+    for order, value in enumerate(sorted(set(own))):
+        colour, marker = colour_and_marker(order)
         mine = own == value
         ax.plot(
             sharp[mine], right[mine], marker, color=colour, markersize=5, alpha=0.7, label=value

@@ -12,7 +12,7 @@ from pydantic import Field
 from grokjax.losses import is_right
 from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model
-from grokjax.probes.metrics import scored_mean
+from grokjax.probes.metrics import accuracy, scored_mean
 from grokjax.settings import execution
 
 THRESHOLDS = tuple(float(f"{10 ** (i / 3 - 4):.2g}") for i in range(13))
@@ -57,5 +57,5 @@ def _pruned(saved: Saved, threshold: Array) -> dict[str, Array]:
         measured[f"{side}_loss"] = scored_mean(
             view, view.per_row_loss(logits_NAC, wanted_NA), mask_N
         )
-        measured[f"{side}_accuracy"] = scored_mean(view, right_NA, mask_N)
+        measured[f"{side}_accuracy"] = accuracy(view, right_NA, mask_N)
     return measured

@@ -12,7 +12,7 @@ from jax import Array
 from grokjax.losses import is_right
 from grokjax.measurements.saved import Measurement, Saved
 from grokjax.models import Model, Params
-from grokjax.probes.metrics import scored_mean
+from grokjax.probes.metrics import accuracy, scored_mean
 from grokjax.settings import execution
 
 
@@ -56,7 +56,7 @@ def sharpness(s: Sharpness, saved: Saved) -> dict[str, Array]:
         "sharpness": 100 * (largest - before) / (1 + before),
         "loss": before,
         "largest_loss": largest,
-        "val_accuracy": scored_mean(view, right_NA.astype(jnp.float32), view.val_N),
+        "val_accuracy": accuracy(view, right_NA.astype(jnp.float32), view.val_N),
     }
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from analysis import readings
 from analysis.chosen import figure as chosen_figure
 from analysis.figures import comparisons
-from analysis.figures.comparisons import Bar, Times
+from analysis.figures.comparisons import Bar
 from analysis.figures.probe_curves import Curve, about, probe_curves
 from analysis.figures.style import RC, save
 from analysis.load import ResultsError
@@ -74,9 +74,9 @@ def best_against(group: Group, setting: str, label: str) -> Picture:
     def draw(results: Results) -> Figure:
         named = _named(group, results, 1)
         lines = {
-            name: Times(runs[setting].to_numpy().astype(float), readings.peak(runs, "val_accuracy")[0])
+            name: (runs[setting].to_numpy().astype(float), readings.peak(runs, "val_accuracy")[0])
             for name, runs in named.items()
-        }  # fmt: skip
+        }
         return comparisons.best_lines(lines, label, about(named))
 
     return draw

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -28,9 +29,8 @@ TABLE_HEAD = (
     "| | published | ours (n, median, 95 % interval) | verdict | |",
     "|---|---|---|---|---|",
 )
-
-
 _SETTING = re.compile(r"[\w.]+=")
+"""How a word begins that gives a setting."""
 
 
 class MarkerError(ValueError):
@@ -77,7 +77,7 @@ def _experiments(results: Results, experiments: Sequence[str]) -> str:
 
 def _given(folder: Path) -> str:
     """Every setting that a command gave in place of the configuration's, in the order of the commands."""
-    commands = [json.loads(line)["command"] for line in _lines(folder / "provenance.jsonl")]
+    commands = list(_commands(folder / "provenance.jsonl"))
     if not commands:
         return "not recorded"
     words = [word for c in commands for before, word in pairwise(c[1:]) if before != "--out"]
@@ -85,11 +85,12 @@ def _given(folder: Path) -> str:
     return ", ".join(f"`{setting}`" for setting in settings) or "none"
 
 
-def _lines(path: Path) -> list[str]:
-    """Whole lines; none if there is no such file. The last one can be half written."""
-    if not path.exists():
-        return []
-    return [line for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line]
+def _commands(path: Path) -> Iterator[list[str]]:
+    """The words of each command; lines that are damaged or half written are left out."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            yield [str(word) for word in json.loads(line)["command"]]
 
 
 def _part(name: str, rows: Sequence[tuple[Claim, Finding]]) -> str:
