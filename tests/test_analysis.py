@@ -34,6 +34,11 @@ from tests.synthetic import (
 
 FRACTIONS = [0.3, 0.5, 0.8]
 AXES = {"split.train_fraction": FRACTIONS, "model.n_layers": [1, 2], "seed": range(4)}
+STEMS = {
+    *("curves", "probes"),
+    *(f"{kind}_{axis}" for kind in ("time", "best") for axis in list(AXES)[:2]),
+    *(f"{kind}_split.train_fraction_model.n_layers" for kind in ("median_time", "phases")),
+}
 
 
 def disturbed_row(point):
@@ -300,23 +305,21 @@ def test_a_heat_map_says_beyond_budget_once_no_median_can_come(tmp_path):
 
 def test_every_figure_says_n_and_budget(results):
     study = make_study(analysis.load(results), Definitions())
-    for kind in FIGURES:
-        for _, caption in texts_of(study, kind).values():
-            assert "n = 24 runs" in caption and "budget 20,000 steps" in caption
+    figures = {stem: texts for kind in FIGURES for stem, texts in texts_of(study, kind).items()}
+    assert set(figures) == STEMS
+    for _, caption in figures.values():
+        assert "n = 24 runs" in caption and "budget 20,000 steps" in caption
 
 
 @pytest.mark.soak
 def test_everything_is_drawn_whole_and_twice_with_the_same_names(results, tmp_path):
     path = shutil.copytree(results, tmp_path / "copy")
     written = analysis.draw_everything(path)
-    expected = {"curves", "probes", "time_split.train_fraction", "time_model.n_layers"} | {
-        f"{kind}_split.train_fraction_model.n_layers" for kind in ("median_time", "phases")
-    }
     others, written = written[:5], written[5:]
     names = ["runs.csv", "runs.parquet", "cells.csv", "cells.tex", "report.html"]
     assert [file.name for file in others] == names
     assert {file.name for file in written} == {
-        stem + end for stem in expected for end in (".png", ".pdf", ".txt")
+        stem + end for stem in STEMS for end in (".png", ".pdf", ".txt")
     }
     for file in written:
         begins = {".png": b"\x89PNG", ".pdf": b"%PDF", ".txt": b"demo: n = 24 runs"}
