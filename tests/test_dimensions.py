@@ -15,7 +15,7 @@ from grokjax.measurements.saved import Saved
 from grokjax.probes import dimensionality, measure
 from grokjax.training import one_run, passes
 from tests import reference
-from tests.test_measure import MLP, PARITY, TRANSFORMER, Made
+from tests.made_results import MLP, PARITY, TRANSFORMER, Made
 from tests.test_resume import also_in_soak
 from tests.test_training import OneRun, named_params
 

@@ -127,7 +127,7 @@ def test_the_tests_of_the_project_pass_with_everything_added(tmp_path):
     """What they ask of every kind is what the page tells, and no list of kinds is written out in a sentence."""
     tree = add_tests(apply_recipes(tmp_path / "project"))
     files = [f"tests/test_{name}.py" for name in ASKED_OF_EVERY_KIND]
-    files.append("tests/test_measure.py::test_a_wrong_measurement")
+    files.append("tests/test_measure_mistakes.py::test_a_wrong_measurement")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-m", "not soak", "-p", "no:cacheprovider", *files],
         cwd=tree,

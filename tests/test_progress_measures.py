@@ -24,8 +24,8 @@ from grokjax.tasks import make_table
 from grokjax.tasks.modular import Modular
 from grokjax.training import one_run, runstate
 from tests import progress_numpy, reference, test_bad_input
+from tests.made_results import NAMES, Made, ended_with
 from tests.progress_numpy import Measures
-from tests.test_measure import NAMES, Made, ended_with
 from tests.test_training import MLP, TRANSFORMER, OneRun
 
 told = test_bad_input.told
