@@ -206,6 +206,7 @@ def pictures(sets: Sets) -> dict[str, Picture]:
         "repetition_doubled": curves(
             (*sets["repetition_doubled"], repetition[1]), [LOSS, LOG_LOSS]
         ),
+        "repetition_decay": curves(sets["doubled_decays"], [LOSS, LOG_LOSS]),
         "in_context": _in_context(sets["in_context"]),
         **_both_ways("skip_trigram", sets["trigram"]),
         "power_operations": chosen(
