@@ -31,7 +31,7 @@ def config(tmp_path_factory) -> Path:
     return write_grid(
         tmp_path_factory.mktemp("config") / "small.yaml",
         batch=15,
-        steps=80,
+        steps=120,
         snapshots=3,
         level=0.2,
     )
