@@ -31,6 +31,7 @@ BEST = (
     "Lines: medians over runs of the largest validation accuracy that a run was evaluated at. Dots: single runs. "
     "Lines and dots stand a little to the side of the values ticked, to be told apart."
 )
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -179,9 +180,6 @@ def _log_time(ax: Axes, which: str, limits: tuple[float, float], label: str) -> 
     axis.set_minor_formatter(NullFormatter())
     (ax.set_ylim if which == "y" else ax.set_xlim)(*limits)
     (ax.set_ylabel if which == "y" else ax.set_xlabel)(label)
-
-
-Numbers = NDArray[np.float64]
 
 
 def best_lines(lines: Mapping[str, tuple[Numbers, Numbers]], x_label: str, about: str) -> Figure:
