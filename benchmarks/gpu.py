@@ -24,8 +24,8 @@ DIAGRAM = {"fractions": 10, "decays": 10, "seeds": 10, "steps": 25_000}
 """The phase diagram that is planned from the measured rate."""
 
 
-COMPILING = 6
-"""Programs that are compiled at a time."""
+COMPILING = 12
+"""Programs that are compiled at a time, at most one for each core."""
 
 
 def diagram_line(found: dict[str, Any]) -> str:
@@ -68,7 +68,7 @@ def write(found: dict[str, Any], file: Path) -> None:
 
 def compile_all(wanted: list[Measurement], seconds: float) -> list[Measurement]:
     """Prepare all of them, several at a time, and return those that were prepared in so many seconds."""
-    pool = concurrent.futures.ThreadPoolExecutor(COMPILING)
+    pool = concurrent.futures.ThreadPoolExecutor(min(COMPILING, devices.available_cores()))
     jobs = {pool.submit(m.prepare): m for m in wanted}
     done, late = concurrent.futures.wait(jobs, timeout=seconds)
     pool.shutdown(wait=False, cancel_futures=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,16 +19,18 @@ from jax.sharding import AxisType, Mesh
 
 from benchmarks import gather, jax_peers, limits
 from benchmarks.timing import Peer, measure
-from benchmarks.workloads import STREAMS, WORKLOADS, Workload
+from benchmarks.workloads import BOTTLENECK, STREAMS, WORKLOADS, Workload
 from grokjax.engine import devices
 from grokjax.engine.executables import compiled_text
 from grokjax.engine.program import Program
 from grokjax.models.forms import CPU, Forms, by_platform
 from grokjax.training import runstate
 
+_GRAPHS = "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,WHILE,CONDITIONAL"
 OPTIONS: dict[str, dict[str, Any]] = {
-    "the compiler's defaults": {},
     "no Triton products": {"xla_gpu_enable_triton_gemm": False},
+    "loops as CUDA graphs": devices.compiler_options("gpu")
+    | {"xla_gpu_enable_command_buffer": _GRAPHS},
 }
 """Options of the compiler that are compared with grokjax's (`devices.compiler_options`)."""
 
@@ -52,7 +56,7 @@ class Size:
 
 
 def size(small: bool) -> Size:
-    """On an accelerator workloads A, B, D, F and G; small: the quickstart's model, narrow tiles, float32."""
+    """On an accelerator workloads A, B, C, D, F, G and H; small: the quickstart's model, narrow tiles, float32."""
     if small:
         tiny = dataclasses.replace(WORKLOADS["D"], steps=20)
         return Size(tiny, (1, 2), 2, (), (), tiny, 256, (4, 16), 0.2)
@@ -62,6 +66,8 @@ def size(small: bool) -> Size:
         (few["B"], (64, 512)),
         (few["F"], (64,)),
         (few["G"], (64,)),
+        (few["C"], (4, 64)),
+        (dataclasses.replace(BOTTLENECK, steps=50), (64,)),
     )
     precisions = ("float32x3", "tf32", "bfloat16")
     return Size(
@@ -118,14 +124,22 @@ def measurements(s: Size) -> list[Measurement]:
     found = [Measurement("gradient of a gather", lambda: gather.compare(inner=20))]
     found += [rate(f"float32, tile {t}", s, w, t) for t in s.tiles]
     for told, options in OPTIONS.items():
-        found.append(rate(f"float32, tile {tile}, {told}", s, w, tile, options=options))
+        for t in (s.tiles[0], tile):
+            found.append(rate(f"float32, tile {t}, {told}", s, w, t, options=options))
     for precision in s.precisions:
         found.append(rate(f"{precision}, tile {tile}", s, with_precision(w, precision), tile))
     for other, tiles in s.others:
         found += [rate(f"{other.name}, float32, tile {t}", s, other, t) for t in tiles]
+    for t in (s.tiles[0], tile):
+        found.append(_profiled(f"a step in a profile, tile {t}", s, w, t))
+    full = functools.cache(lambda: _program(w, tile))
     found += [
-        Measurement(f"kernels in the program, tile {tile}", lambda: kernels(w, tile)),
-        Measurement(f"milliseconds until advance returns, tile {tile}", lambda: returns(w, tile)),
+        Measurement(
+            f"operations of the compiled program, tile {tile}",
+            lambda: operations(full()),
+            lambda: full().compile(),
+        ),
+        Measurement(f"milliseconds until advance returns, tile {tile}", lambda: returns(w, full())),
         Measurement("peak, GFLOP/s", lambda: round(limits.peak(size=s.product) / 1e9)),
         Measurement("milliseconds of eigvalsh", lambda: eigenvalues(*s.eigen)),
     ]
@@ -135,15 +149,20 @@ def measurements(s: Size) -> list[Measurement]:
         found.append(rate(f"float32, tile {tile}, {name} as on the CPU", s, w, tile, one))
     found.append(rate(f"float32, tile {tile}, all forms of the CPU", s, w, tile, CPU))
     found.append(rate(f"float32, tile {tile}, two tiles a device", s, w, tile, tiles=2))
+    on_cpu = _Compared(s.compared, "cpu")
     for precision in ("float32", *s.precisions):
+        compared = _Compared(with_precision(s.compared, precision), "default")
         found.append(
             Measurement(
                 f"relative difference of weights to the CPU, {precision}",
-                lambda p=precision: difference(with_precision(s.compared, p)),
+                lambda c=compared: difference(c.trained(), on_cpu.trained()),
+                lambda c=compared: (c.program.compile(), on_cpu.program.compile(), None)[-1],
             )
         )
     again = f"seconds to compile again, tile {tile}"
     found.append(Measurement(again, lambda: compile_seconds(w, tile)))
+    # Kernels are tried out, which takes minutes.
+    found.append(rate(f"float32, tile {tile}, the compiler's defaults", s, w, tile, options={}))
     return found
 
 
@@ -151,18 +170,54 @@ def _program(w: Workload, tile: int) -> Program:
     return jax_peers.make_program(w, tile * jax.device_count(), tile, None)
 
 
-def kernels(w: Workload, tile: int) -> int:
+def operations(program: Program) -> int:
     """Operations that the compiled program launches if each loop is entered once: fusions, products, calls, copies."""
-    text = compiled_text(_program(w, tile))
+    text = compiled_text(program)
     launched = ("fusion(", "custom-call(", "dot(", "copy(", "sort(", "scatter(", "gather(")
     return sum(
         line.count(" = ") and any(word in line for word in launched) for line in text.splitlines()
     )
 
 
-def returns(w: Workload, tile: int) -> dict[str, float]:
+def _profiled(name: str, s: Size, w: Workload, tile: int) -> Measurement:
+    program = functools.cache(lambda: _program(w, tile))
+    return Measurement(name, lambda: profile(w, program()), lambda: program().compile())
+
+
+def profile(w: Workload, program: Program) -> dict[str, float]:
+    """Of one step: kernels, milliseconds that one is running, milliseconds in all, and of the longest kernels each."""
+    full = jax_peers.Full(w, program)
+    jax.block_until_ready(full.advance())
+    with tempfile.TemporaryDirectory() as directory:
+        with jax.profiler.trace(directory):
+            began = time.perf_counter()
+            full.advance()
+            jax.block_until_ready(full.state)
+            seconds = time.perf_counter() - began
+        (file,) = Path(directory).rglob("*.xplane.pb")
+        planes = list(jax.profiler.ProfileData.from_file(str(file)).planes)
+        spans = sorted(
+            (event.start_ns, event.end_ns, event.name)
+            for plane in planes
+            if plane.name.startswith("/device:GPU")
+            for line in plane.lines
+            if line.name.startswith("Stream")
+            for event in line.events
+        )
+    steps = full.setup.cadence.unit
+    busy, until, by_name = 0.0, 0.0, collections.Counter[str]()
+    for start, end, kernel in spans:
+        busy += max(0.0, end - max(start, until))
+        until = max(until, end)
+        by_name[kernel[:60]] += end - start
+    longest = {name: ns / 1e6 / steps for name, ns in by_name.most_common(12)}
+    told = {"kernels": len(spans) / steps, "ms a kernel runs": busy / 1e6 / steps}
+    return told | {"ms": 1e3 * seconds / steps} | longest
+
+
+def returns(w: Workload, program: Program) -> dict[str, float]:
     """Milliseconds until a call comes back, and until its work is done. Equal: the host cannot run ahead."""
-    full = jax_peers.Full(w, _program(w, tile))
+    full = jax_peers.Full(w, program)
     jax.block_until_ready(full.state)
     began = time.perf_counter()
     full.advance()
@@ -171,12 +226,34 @@ def returns(w: Workload, tile: int) -> dict[str, float]:
     return {"back": 1e3 * back, "done": 1e3 * (time.perf_counter() - began)}
 
 
-def difference(w: Workload, runs: int = 4) -> dict[str, float]:
-    """Largest relative difference, over runs, to the same runs in float32 on this machine's CPU, 100 steps on."""
-    here = _trained(w, make_mesh("default"), runs)
-    there = _trained(with_precision(w, "float32"), make_mesh("cpu"), runs)
-    weights = zip(jax.tree.leaves(here.params), jax.tree.leaves(there.params), strict=True)
-    square = lambda x: np.square(x).reshape(runs, -1).sum(1)  # noqa: E731
+class _Compared:
+    """A workload on one device of a backend, in few runs."""
+
+    def __init__(self, w: Workload, backend: str, runs: int = 4):
+        self.w, self.backend, self.runs = dataclasses.replace(w, steps=50), backend, runs
+
+    @functools.cached_property
+    def program(self) -> Program:
+        """Not compiled yet."""
+        mesh = make_mesh(self.backend)
+        setup = self.w.setup(self.w.group(self.runs), devices.platform(mesh))
+        return Program(setup, mesh, self.runs, self.runs)
+
+    @functools.cache  # noqa: B019 - there is one for each precision
+    def trained(self) -> Any:
+        """Parameters as NumPy after 100 steps."""
+        program, runs = self.program, self.w.group(self.runs).runs
+        hyper = program.place(jax.tree.map(lambda *x: np.stack(x), *map(runstate.make_hyper, runs)))
+        state = program.admit(program.empty(), hyper, np.ones(self.runs, bool))
+        for _ in range(2):
+            state, _ = program.advance(state, hyper, np.array([1]), 1)
+        return jax.tree.map(np.asarray, jax.device_get(state.params))
+
+
+def difference(here: Any, there: Any) -> dict[str, float]:
+    """Largest relative difference, over runs, of the parameters to those of the same runs in float32 on the CPU."""
+    weights = zip(jax.tree.leaves(here), jax.tree.leaves(there), strict=True)
+    square = lambda x: np.square(x).reshape(len(x), -1).sum(1)  # noqa: E731
     parts = [(square(a - b), square(b)) for a, b in weights]
     over = sum(a for a, _ in parts) / sum(b for _, b in parts)
     return {"weights": float(np.sqrt(over).max())}
@@ -186,20 +263,6 @@ def make_mesh(backend: str) -> Mesh:
     """One device of a backend; 'default': the one that is measured."""
     device = jax.devices()[0] if backend == "default" else jax.devices(backend)[0]
     return Mesh(np.array([device]), (devices.RUN,), axis_types=(AxisType.Auto,))
-
-
-def _trained(w: Workload, mesh: Mesh, runs: int) -> Any:
-    """States as NumPy after 100 steps."""
-    group = w.group(runs)
-    setup = dataclasses.replace(w, steps=50).setup(group, devices.platform(mesh))
-    program = Program(setup, mesh, runs, runs)
-    hyper = program.place(
-        jax.tree.map(lambda *x: np.stack(x), *map(runstate.make_hyper, group.runs))
-    )
-    state = program.admit(program.empty(), hyper, np.ones(runs, bool))
-    for _ in range(2):
-        state, _ = program.advance(state, hyper, np.array([1]), 1)
-    return jax.tree.map(np.asarray, jax.device_get(state))
 
 
 def eigenvalues(n: int, width: int) -> float:
