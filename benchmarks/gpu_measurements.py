@@ -150,11 +150,16 @@ def measurements(s: Size) -> list[Measurement]:
     found.append(rate(f"float32, tile {tile}, all forms of the CPU", s, w, tile, CPU))
     found.append(rate(f"float32, tile {tile}, two tiles a device", s, w, tile, tiles=2))
     on_cpu = _Compared(s.compared, "cpu")
-    for precision in ("float32", *s.precisions):
-        compared = _Compared(with_precision(s.compared, precision), "default")
+    graphs = "loops as CUDA graphs"
+    how: dict[str, tuple[str, dict[str, Any] | None]] = {
+        p: (p, None) for p in ("float32", *s.precisions)
+    }
+    how[f"float32, {graphs}"] = ("float32", OPTIONS[graphs])
+    for told, (precision, options) in how.items():
+        compared = _Compared(with_precision(s.compared, precision), "default", options)
         found.append(
             Measurement(
-                f"relative difference of weights to the CPU, {precision}",
+                f"relative difference of weights to the CPU, {told}",
                 lambda c=compared: difference(c.trained(), on_cpu.trained()),
                 lambda c=compared: (c.program.compile(), on_cpu.program.compile(), None)[-1],
             )
@@ -229,15 +234,16 @@ def returns(w: Workload, program: Program) -> dict[str, float]:
 class _Compared:
     """A workload on one device of a backend, in few runs."""
 
-    def __init__(self, w: Workload, backend: str, runs: int = 4):
-        self.w, self.backend, self.runs = dataclasses.replace(w, steps=50), backend, runs
+    def __init__(self, w: Workload, backend: str, options: dict[str, Any] | None = None):
+        self.w, self.backend, self.options = dataclasses.replace(w, steps=50), backend, options
+        self.runs = 4
 
     @functools.cached_property
     def program(self) -> Program:
         """Not compiled yet."""
         mesh = make_mesh(self.backend)
         setup = self.w.setup(self.w.group(self.runs), devices.platform(mesh))
-        return Program(setup, mesh, self.runs, self.runs)
+        return Program(setup, mesh, self.runs, self.runs, options=self.options)
 
     @functools.cache  # noqa: B019 - there is one for each precision
     def trained(self) -> Any:
