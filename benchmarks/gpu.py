@@ -53,8 +53,9 @@ def write(found: dict[str, Any], file: Path) -> None:
                 f"| {name} | {value['failed'] or value['rate']} | {value['compile_seconds']} |"
             )
         elif isinstance(value, dict):
-            told = ", ".join(f"{key} {number:.3g}" for key, number in value.items())
+            told = ", ".join(f"{k} {v:.3g}" for k, v in value.items() if not k.startswith("ms in "))
             lines.append(f"| {name} | {told} | |")
+            lines += [f"| {name}: {k} | {v:.3g} | |" for k, v in value.items() if k[:6] == "ms in "]
         elif not isinstance(value, list):
             lines.append(f"| {name} | {value} | |")
     for row in done.get("gradient of a gather", []):

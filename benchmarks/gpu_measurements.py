@@ -34,6 +34,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Options of the compiler that are compared with grokjax's (`devices.compiler_options`)."""
 
+PRODUCT_ROWS = (512, 1024)
+"""What `Forms.product_rows` could be on an accelerator."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Size:
@@ -122,6 +125,12 @@ def measurements(s: Size) -> list[Measurement]:
     here = by_platform(jax.devices()[0].platform)
     tile, w = s.tile, s.workload
     found = [Measurement("gradient of a gather", lambda: gather.compare(inner=20))]
+    for rows in PRODUCT_ROWS:
+        parts = dataclasses.replace(here, product_rows=rows)
+        for t in (s.tiles[0], tile):
+            found.append(
+                rate(f"float32, tile {t}, gradients in parts of {rows} rows", s, w, t, parts)
+            )
     found += [rate(f"float32, tile {t}", s, w, t) for t in s.tiles]
     for told, options in OPTIONS.items():
         for t in (s.tiles[0], tile):
@@ -215,7 +224,7 @@ def profile(w: Workload, program: Program) -> dict[str, float]:
         busy += max(0.0, end - max(start, until))
         until = max(until, end)
         by_name[kernel[:60]] += end - start
-    longest = {name: ns / 1e6 / steps for name, ns in by_name.most_common(12)}
+    longest = {f"ms in {name}": ns / 1e6 / steps for name, ns in by_name.most_common(12)}
     told = {"kernels": len(spans) / steps, "ms a kernel runs": busy / 1e6 / steps}
     return told | {"ms": 1e3 * seconds / steps} | longest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import jax
@@ -23,13 +24,15 @@ from tests.toys import ONE_OF_EACH, toy
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(40, 7)).astype(np.float32)
+PARTS = dataclasses.replace(GPU, product_rows=16)
+"""Of 40 rows: three products, with two rows of padding."""
 
 
 # -- each form beside float64 ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("forms", [CPU, GPU])
-@pytest.mark.parametrize("shape", [(9,), (3, 4)])
+@pytest.mark.parametrize("forms", [CPU, GPU, PARTS])
+@pytest.mark.parametrize("shape", [(9,), (3, 4), (50,)])
 def test_the_gradient_of_looked_up_rows_adds_them(forms, shape) -> None:
     rows, g = RANDOM.integers(40, size=shape), RANDOM.normal(size=(*shape, 7)).astype(np.float32)
     with using(forms):
@@ -51,7 +54,7 @@ def test_rows_of_several_axes_are_looked_up(forms) -> None:
     np.testing.assert_allclose(gradient, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("forms", [CPU, GPU])
+@pytest.mark.parametrize("forms", [CPU, GPU, PARTS])
 @pytest.mark.parametrize("name", ["column_sums", "row_sums", "weight_gradient"])
 def test_sums_and_gradients_agree_with_float64(forms, name) -> None:
     exact, g = X.astype(np.float64), RANDOM.normal(size=(40, 3)).astype(np.float32)
@@ -62,6 +65,18 @@ def test_sums_and_gradients_agree_with_float64(forms, name) -> None:
             computed = getattr(linear, name)(jnp.asarray(X))
             expected = exact.sum(0 if name == "column_sums" else 1)
     np.testing.assert_allclose(computed, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_gradient_in_parts_is_a_product_for_each_part() -> None:
+    def compiled(forms) -> str:
+        with using(forms):
+            # A new function each time, because jit remembers the trace of one that it has seen.
+            gradient = jax.jit(lambda x, g: linear.weight_gradient(x, g))
+            lowered = gradient.lower(jnp.asarray(X), jnp.ones((40, 3)))
+        return lowered.compile().as_text()
+
+    assert "f32[3,7,3]" in compiled(PARTS)
+    assert "f32[3,7,3]" not in compiled(GPU)
 
 
 def test_scores_are_ordered_as_floats_are() -> None:

@@ -87,8 +87,8 @@ def platform(mesh: Mesh) -> str:
 _CPU_TILE = 1
 """Measured (docs/performance.md): one run keeps a core busy, and its activations stay in the core's cache."""
 # Workload A on an H100 (docs/performance.md): a step of a tile takes 1.4 ms and then as long as its operations do at 33
-# TFLOP/s. Smaller models start fewer kernels, so a little less is assumed.
-_LAUNCHES = 1e-3
+# TFLOP/s. Smaller models sum over fewer rows, so a little less is assumed.
+_FIXED = 1e-3
 _ACCELERATOR_RATE = 33e12
 _TILES = (16, 512)
 _TILES_PER_DEVICE = 16
@@ -108,13 +108,13 @@ def compiler_options(platform: str) -> dict[str, Any]:
 def default_tile(platform: str, step_flops: float, runs: int) -> int:
     """Width of a tile. It must depend only on platform, shapes and the runs of a device: results depend on it.
 
-    On an accelerator: so many runs that a step computes ten times as long as its kernels take to start, but hardly more
-    than there are, because a tile's empty slots are computed too.
+    On an accelerator: so many runs that a step computes for ten times its fixed time, but hardly more than there are,
+    because a tile's empty slots are computed too.
     """
     if platform == "cpu":
         return _CPU_TILE
     seconds = step_flops / _ACCELERATOR_RATE
-    wanted = 10 * _LAUNCHES / max(seconds, 1e-12)
+    wanted = 10 * _FIXED / max(seconds, 1e-12)
     tile = min(max(_power_of_two(wanted), _TILES[0]), _TILES[1])
     return min(tile, _power_of_two(runs))
 

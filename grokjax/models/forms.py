@@ -31,6 +31,10 @@ class Forms:
     of width 12, the first takes 0.097 ms a row with its gradient, the second 0.141 (benchmarks/stream_parts.py)."""
     wide_gradients: bool
     """Whether the gradient of a tall matrix is computed transposed, behind a barrier (`linear.weight_gradient`)."""
+    product_rows: int | None
+    """Most rows that one product adds up where a gradient sums over rows; more are parts that are added afterwards.
+    None: as many as there are. On an H100 sums over all rows take 61 % of a step in narrow tiles; parts were not
+    measured there yet (docs/performance.md)."""
     gather_nonzeros: bool
     """Whether a model that can do so reads only the numbers of a row that are not zero (models/nonzeros.py). Its
     gradient is a scatter-add."""
@@ -41,8 +45,8 @@ class Forms:
     """By algorithm, because JAX's word bfloat16 means TF32 on a GPU."""
 
 
-CPU = Forms("scatter", "products", "one by one", True, True)
-GPU = Forms("one-hot", "reductions", "together", False, False)
+CPU = Forms("scatter", "products", "one by one", True, None, True)
+GPU = Forms("one-hot", "reductions", "together", False, None, False)
 TPU = dataclasses.replace(GPU, float32x3="BF16_BF16_F32_X6")
 
 _current: ContextVar[Forms] = ContextVar("forms", default=CPU)

@@ -41,11 +41,28 @@ def weight_gradient(x_NI: jax.Array, g_NO: jax.Array) -> jax.Array:
     barrier prevents XLA from merging the transposition into the product.
     """
     if x_NI.shape[1] <= g_NO.shape[1] or not forms.current().wide_gradients:
-        return x_NI.T @ g_NO
+        return _over_rows(x_NI, g_NO)
     return jax.lax.optimization_barrier(g_NO.T @ x_NI).T
 
 
 product.defvjp(_forward, _backward)
+
+
+def _over_rows(x_NI: jax.Array, g_NO: jax.Array, precision: str | None = None) -> jax.Array:
+    """xᵀ g (I, O), in parts of at most `product_rows` rows: a product with few outputs has work for a whole GPU.
+
+    The barrier prevents XLA from making one product of them again.
+    """
+    n, most = len(x_NI), forms.current().product_rows
+    if most is None or n <= most:
+        return jnp.dot(x_NI.T, g_NO, precision=precision)
+    parts = -(-n // most)
+    size = -(-n // parts)
+    x, g = (
+        jnp.pad(a, ((0, parts * size - n), (0, 0))).reshape(parts, size, -1) for a in (x_NI, g_NO)
+    )
+    each_PIO = jnp.einsum("pri,pro->pio", x, g, precision=precision)
+    return jax.lax.optimization_barrier(each_PIO).sum(0)
 
 
 NARROW = 4
@@ -134,7 +151,7 @@ def _add_rows(n: int, rows: jax.Array, g: jax.Array) -> tuple[jax.Array, None]:
     """The gradient of `_looked_up` by x, of n rows, as a product: always the same bits, and fast on an accelerator."""
     one_hot_MN = jax.nn.one_hot(rows.reshape(-1), n, dtype=g.dtype)
     each = g.reshape(one_hot_MN.shape[0], -1)
-    total = jnp.dot(one_hot_MN.T, each, precision="highest")
+    total = _over_rows(one_hot_MN, each, "highest")
     return total.reshape(n, *g.shape[rows.ndim :]), None
 
 
