@@ -22,8 +22,20 @@ def in_epochs(dataset: xr.Dataset) -> xr.Dataset:
     per_epoch = dataset["steps_per_epoch"].to_numpy().astype(float)
     step = dataset["step"].to_numpy() / per_epoch[:, None]
     scaled = dataset.assign_coords(step=(("run", "eval"), step))
-    budget = dataset.attrs["budget"] / per_epoch.min()
-    return scaled.assign_attrs(budget=budget, unit="epochs" if (per_epoch > 1).any() else "steps")
+    unit = "epochs" if (per_epoch > 1).any() else "steps"
+    return scaled.assign_attrs(budget=budgets(scaled).max(), unit=unit)
+
+
+def budgets(dataset: xr.Dataset) -> Floats:
+    """(run,) time of each run's last planned evaluation. In epochs they differ where epochs differ in steps."""
+    last = dataset["budget_evaluations"].to_numpy().astype(int) - 1
+    return dataset["step"].to_numpy()[np.arange(len(last)), last]
+
+
+def budget_told(dataset: xr.Dataset) -> str:
+    """The budget, or the smallest and the largest one of the runs."""
+    low, high = (f"{f(budgets(dataset)):,.0f}" for f in (np.min, np.max))
+    return high if low == high else f"{low} to {high}"
 
 
 def measured(dataset: xr.Dataset, probe: str) -> Series:

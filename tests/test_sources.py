@@ -29,11 +29,11 @@ from analysis.sources.core.configuration import Configuration
 from analysis.sources.core.estimates import (
     Estimate,
     of_mean_curve,
-    of_times,
     of_values,
     percent,
     plain,
 )
+from analysis.sources.core.quantities import reaches
 from analysis.sources.core.report import BEGIN, END, table
 from analysis.sources.core.row import Row as TableRow
 from analysis.sources.core.source import load_source, published
@@ -276,7 +276,25 @@ def test_epochs_are_steps_over_the_steps_in_each(tmp_path):
     found = finding(tmp_path, "the same, median", SOURCE_002.claims)
     assert found.ours == "n = 6, 300 [293, 300]" and found.verdict == CONTRADICTED
     runs = Results(tmp_path).runs("s002_random_split")
-    assert of_times(readings.first_above(runs, "train_accuracy", 0.99), 1).interval.estimate == 20
+    assert reaches(runs, "train_accuracy", 0.99).interval.estimate == 20
+
+
+def test_a_run_has_spent_its_own_budget_in_epochs(tmp_path):
+    """Of runs with equal budgets in steps, those with more steps in an epoch have fewer epochs."""
+
+    def in_batches(point):
+        steps = 5 if point["split.train_fraction"] == 0.3 else 15
+        return Row(point, run_values(STEP, 300.0, np.inf), "finished", {"steps_per_epoch": steps})
+
+    axes = {"split.train_fraction": [0.3, 0.8], "seed": range(3)}
+    write_results(tmp_path / "s001_power_operations", axes, in_batches, BUDGET)
+    runs = Results(tmp_path).runs("s001_power_operations")
+    np.testing.assert_allclose(readings.budgets(runs), [BUDGET / 5] * 3 + [BUDGET / 15] * 3)
+    assert runs.attrs["budget"] == BUDGET / 5
+    assert readings.budget_told(runs) == f"{BUDGET / 15:,.0f} to {BUDGET / 5:,.0f}"
+    never = reaches(runs, "val_accuracy", 0.99)
+    assert np.isinf(never.values).all() and "in training" not in never.text
+    assert f"> {BUDGET / 15:,.0f}" in never.text
 
 
 @pytest.mark.soak

@@ -182,7 +182,7 @@ def sharpness_scatter(measured: xr.Dataset, hue: str, name: str) -> Figure:
             sharp[mine], right[mine], marker, color=colour, markersize=5, alpha=0.7, label=value
         )
     ax.set(xscale="log", xlabel="sharpness (%)", ylabel="val accuracy", ylim=(-0.03, 1.05))
-    figure.legend(loc="outside right upper", fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8, title=hue, title_fontsize=8)
     rho = rank_correlation(sharp, right)
     add_caption(
         figure,

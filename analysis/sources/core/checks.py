@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from analysis.readings import budget_told
 from analysis.sources.core import verdicts
 from analysis.sources.core.claims import CONTRADICTED, HOLDS, Finding, MissingError, Results
 from analysis.sources.core.configuration import at_hand
@@ -75,7 +76,7 @@ def each(row: Row, results: Results) -> Finding:
 def never(row: Row, results: Results) -> Finding:
     """No run arrives. The row's note may contain {budget}."""
     finding = verdicts.never(row.estimate(results))
-    budget = f"{row.runs(results).attrs['budget']:,.0f}"
+    budget = budget_told(row.runs(results))
     return replace(finding, evidence=f"{finding.evidence} {row.note.format(budget=budget)}".strip())
 
 

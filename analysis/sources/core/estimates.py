@@ -66,11 +66,11 @@ def of_values(values: ArrayLike, show: Format = plain, what: str = "the probe") 
     return Estimate(limits, numbers, _words(len(known), limits, show), show)
 
 
-def of_times(outcome: FirstHit, budget: float) -> Estimate:
-    """Kaplan-Meier median of times. A time beyond the budget is written as '> budget'."""
-    n, reached, times = len(outcome.state), int(outcome.hit.sum()), _times(outcome, budget)
+def of_times(outcome: FirstHit, budgets: NDArray[np.float64]) -> Estimate:
+    """Kaplan-Meier median of times. A time beyond its run's budget is written as '> budget', the smallest of all."""
+    n, reached, times = len(outcome.state), int(outcome.hit.sum()), _times(outcome, budgets)
     unseen, going = int((outcome.state == NOT_OBSERVED).sum()), int(np.isnan(times).sum())
-    show, limits = _within(budget), _limits(outcome, times)
+    show, limits = _within(budgets.min()), _limits(outcome, times)
     text = f"n = {n}" if math.isnan(limits.estimate) else _words(n, limits, show)
     text += "" if reached == n else f", {reached} of {n} arrived"
     text += f", {unseen} were stopped before" if unseen else ""
@@ -96,9 +96,9 @@ def _limits(outcome: FirstHit, times: NDArray[np.float64]) -> Interval:
     return Interval(median.estimate, earliest, exact.high)
 
 
-def _times(outcome: FirstHit, budget: float) -> NDArray[np.float64]:
+def _times(outcome: FirstHit, budgets: NDArray[np.float64]) -> NDArray[np.float64]:
     """Times; inf for runs that spent their budget or diverged, NaN for those that may still arrive or were stopped."""
-    open_end = (outcome.state == CENSORED) & (outcome.lower < 0.999 * budget)
+    open_end = (outcome.state == CENSORED) & (outcome.lower < 0.999 * budgets)
     late = np.where(open_end | (outcome.state == NOT_OBSERVED), np.nan, np.inf)
     return np.where(outcome.state == HIT, outcome.upper, late)
 
@@ -117,7 +117,7 @@ def of_mean_curve(
         curve = curves[runs].mean(0).round(decimals)
         return readings.first_crossing(times, curve, level, falling)
 
-    limits, show = _drawn(crossing, len(curves)), _within(dataset.attrs["budget"])
+    limits, show = _drawn(crossing, len(curves)), _within(readings.budgets(dataset).min())
     before = times[times < limits.low]
     if math.isfinite(limits.low):
         # The mean crossed the level between two evaluations.
@@ -145,17 +145,17 @@ def of_mean_floor(dataset: xr.Dataset, probe: str) -> Estimate:
     def near(runs: NDArray[np.int64]) -> float:
         return readings.floor_time(times, curves[runs].mean(0))
 
-    limits, show = _drawn(near, len(curves)), _within(dataset.attrs["budget"])
+    limits, show = _drawn(near, len(curves)), _within(readings.budgets(dataset).min())
     words = _words(len(curves), limits, show)
     return Estimate(limits, _alone(near, len(curves)), words, show, note)
 
 
-def of_best(outcome: FirstHit, budget: float, size: int) -> Estimate:
+def of_best(outcome: FirstHit, budgets: NDArray[np.float64], size: int) -> Estimate:
     """The earliest time of the runs. Limits: the earliest of `size` runs (the source's number), drawn from ours."""
-    arrivals = _times(outcome, budget)
+    arrivals = _times(outcome, budgets)
     times = np.where(np.isnan(arrivals), np.inf, arrivals)
     limits = _drawn(lambda runs: float(times[runs].min()), len(times), size)
-    show, stopped = _within(budget), int((outcome.state == NOT_OBSERVED).sum())
+    show, stopped = _within(budgets.min()), int((outcome.state == NOT_OBSERVED).sum())
     text = _words(len(times), limits, show) + (
         f", {stopped} were stopped before" if stopped else ""
     )

@@ -68,7 +68,7 @@ def settles(runs: xr.Dataset, probe: str) -> Estimate:
 
 def reaches(runs: xr.Dataset, probe: str, level: float) -> Estimate:
     """When each run is first at or above a level."""
-    return of_times(readings.first_above(runs, probe, level), runs.attrs["budget"])
+    return of_times(readings.first_above(runs, probe, level), readings.budgets(runs))
 
 
 def reaches_if_measured(runs: xr.Dataset, probe: str, level: float) -> Estimate:
@@ -80,13 +80,13 @@ def reaches_if_measured(runs: xr.Dataset, probe: str, level: float) -> Estimate:
 
 def falls(runs: xr.Dataset, probe: str, level: float) -> Estimate:
     """When each run is first at or below a level."""
-    return of_times(readings.first_below(runs, probe, level), runs.attrs["budget"])
+    return of_times(readings.first_below(runs, probe, level), readings.budgets(runs))
 
 
 def earliest(runs: xr.Dataset, probe: str, level: float, size: float) -> Estimate:
     """When the first of all runs is at or above a level. Limits: the first of `size` of them."""
     outcome = readings.first_above(runs, probe, level)
-    return estimates.of_best(outcome, runs.attrs["budget"], int(size))
+    return estimates.of_best(outcome, readings.budgets(runs), int(size))
 
 
 def mean_rises(runs: xr.Dataset, probe: str, level: float) -> Estimate:

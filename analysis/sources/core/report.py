@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.load import ResultsError, load
+from analysis.readings import budget_told
 from analysis.sources.core.claims import VERDICTS, Claim, Finding, MissingError, Results
 from analysis.sources.core.verdicts import RULES
 from analysis.study import Definitions, make_study
@@ -68,7 +69,7 @@ def _experiments(results: Results, experiments: Sequence[str]) -> str:
             str(len(status)),
             str(going),
             str(gone),
-            f"{runs.attrs['budget']:,.0f}",
+            budget_told(runs),
             given,
         ]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

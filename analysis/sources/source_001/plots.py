@@ -167,9 +167,10 @@ def _subgroups(one: Configuration) -> Picture:
     )
 
 
-def _sharpness(one: Configuration) -> Picture:
+def _sharpness(one: Configuration, by: str) -> Picture:
+    """Sharpness against validation accuracy, in the colours of a setting."""
     return lambda r: weight_figures.sharpness_scatter(
-        one.measured(r, "sharpness"), "task.operation", one.experiment
+        one.measured(r, "sharpness"), by, one.experiment
     )
 
 
@@ -181,7 +182,7 @@ def _at_65(one: Configuration) -> Configuration:
 def pictures(sets: Sets) -> dict[str, Picture]:
     """File stem -> function that draws the figure."""
     fractions, repetition = sets["fractions"], sets["repetition"]
-    (most, *_, thirty, _) = fractions
+    (most, *_, thirty, _), at_80 = fractions, sets["products_at_80"]
     addition, wide, sample = (sets[n] for n in ("addition", "addition_wide", "addition_sample"))
     return {
         **_both_ways("train_fraction", fractions),
@@ -218,15 +219,19 @@ def pictures(sets: Sets) -> dict[str, Picture]:
         "power_operations_curves": curves(
             [_at_65(one) for one in sets["operations"]], [VAL, LOSS], log_time=True
         ),
-        "power_sharpness": _sharpness(sets["all_operations"][0]),
+        "power_sharpness": _sharpness(sets["all_operations"][0], "task.operation"),
         "power_variants": best_against(
             sets["all_variants"], "split.train_fraction", "train fraction"
         ),
-        "power_s5": curves(sets["products"], [VAL, LOSS], log_time=True),
+        "power_s5": curves(at_80, [VAL, LOSS], log_time=True),
+        "power_s5_times": chosen(
+            sets["products"], "time", x="split.train_fraction", hue="task.operation"
+        ),
+        "power_s5_sharpness": _sharpness(sets["all_products"][0], "split.train_fraction"),
         "power_division": curves(sets["division"], [VAL, LOSS], log_time=True),
         "power_outliers": curves(sets["outliers"], [VAL], log_time=True),
         "power_circle": _circle(sets["circle"][0]),
-        **{f"power_cosets_{i}": _coset_map(one) for i, one in enumerate(sets["products"])},
-        **{f"power_subgroups_{i}": _subgroups(one) for i, one in enumerate(sets["products"])},
+        **{f"power_cosets_{i}": _coset_map(one) for i, one in enumerate(at_80)},
+        **{f"power_subgroups_{i}": _subgroups(one) for i, one in enumerate(at_80)},
         "table": _table(sets["blanks"][0]),
     }

@@ -61,7 +61,7 @@ def falls_from_peak(runs: xr.Dataset, probe: str, level: float) -> Estimate:
         if done:
             row[: int(row[:done].argmax())] = np.inf
     outcome = first_hit(Series(-value, history.step, history.done, history.status), -level)
-    return of_times(outcome, runs.attrs["budget"])
+    return of_times(outcome, readings.budgets(runs))
 
 
 def falls_to_half(runs: xr.Dataset, probe: str) -> Estimate:
@@ -73,7 +73,7 @@ def falls_to_half(runs: xr.Dataset, probe: str) -> Estimate:
             peak = int(own[:done].argmax())
             value[row, peak:] = own[peak:] / own[peak]
     outcome = first_hit(Series(-value, history.step, history.done, history.status), -0.5)
-    return of_times(outcome, runs.attrs["budget"])
+    return of_times(outcome, readings.budgets(runs))
 
 
 def peak_over_start(runs: xr.Dataset, probe: str, show: Format = plain) -> Estimate:

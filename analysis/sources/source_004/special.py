@@ -42,7 +42,7 @@ def ratio(runs: Mapping[str, xr.Dataset]) -> Estimate:
 
     Runs beyond the budget count with the budget. If there are such runs in the first, the ratio is a lower bound.
     """
-    above, below = (_bounds(generalises(one), one.attrs["budget"]) for one in runs.values())
+    above, below = (_bounds(generalises(one), readings.budgets(one)) for one in runs.values())
     if not len(above) or not len(below):
         raise MissingError("no run of one of the configurations has ended yet")
     estimate = float(np.median(above) / np.median(below))
@@ -55,9 +55,10 @@ def ratio(runs: Mapping[str, xr.Dataset]) -> Estimate:
     return Estimate(Interval(estimate, low, high), np.empty(0), text)
 
 
-def _bounds(e: Estimate, budget: float) -> np.ndarray:
-    """Times; the budget for those beyond it."""
-    return np.where(np.isinf(e.known), budget, e.known)
+def _bounds(e: Estimate, budgets: np.ndarray) -> np.ndarray:
+    """Times; of those beyond the budget their run's budget."""
+    known = ~np.isnan(e.values)
+    return np.where(np.isinf(e.values), budgets, e.values)[known]
 
 
 def _limits_of_ratio(above: np.ndarray, below: np.ndarray) -> tuple[float, float]:
