@@ -33,6 +33,12 @@ def test_a_file_is_replaced(tmp_path: Path, before: str | None) -> None:
     assert path.read_text() == "new" and _names(tmp_path) == ["a.txt"]
 
 
+def test_others_may_read_results_as_they_may_read_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    sealed.write_sealed(tmp_path / "sealed", {}, {"part": {"x": np.ones(3)}})
+    assert (tmp_path / "sealed").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_directory_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     for name in ("a.zarr", "a.zarr.new", "a.zarr.old"):
