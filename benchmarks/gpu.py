@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu`: what an accelerator does with workload A, in one command of at most ten minutes.
+"""`python -m benchmarks.gpu`: what an accelerator does with all workloads, in one command of at most ten minutes.
 
 All programs are compiled first, several at a time, because compiling takes longer than measuring; what is measured runs
 alone. Resumable: a measurement that is in the results file is not made again, so a second call goes on where the time
@@ -30,7 +30,8 @@ COMPILING = 12
 
 def diagram_line(found: dict[str, Any]) -> str:
     """What a phase diagram of 1,000 runs takes at the best measured float32 rate."""
-    rates = [v["rate"] for k, v in found.items() if k.startswith("float32,") and not v["failed"]]
+    plain = re.compile(r"float32, tile \d+")
+    rates = [v["rate"] for k, v in found.items() if plain.fullmatch(k) and not v["failed"]]
     runs = DIAGRAM["fractions"] * DIAGRAM["decays"] * DIAGRAM["seeds"]
     if not rates:
         return "No float32 rate was measured: no plan."
@@ -39,6 +40,19 @@ def diagram_line(found: dict[str, Any]) -> str:
         f"A phase diagram of {runs:,} runs of at most {DIAGRAM['steps']:,} steps is at most {steps:.3g} run-steps: "
         f"{steps / max(rates) / 3600:.1f} h at {max(rates):,.0f} run-steps/s."
     )
+
+
+def one_after_the_other(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """What the machine was in this sitting and, where that differs, in those before."""
+    told = {}
+    for name, value in now.items():
+        sittings = str(before.get(name, value)).split(", then ")
+        told[name] = (
+            value
+            if sittings == [str(value)]
+            else ", then ".join(dict.fromkeys([*sittings, str(value)]))
+        )
+    return told
 
 
 def write(found: dict[str, Any], file: Path) -> None:
@@ -96,11 +110,14 @@ def main() -> None:
     began, file = time.monotonic(), words.out
     file.parent.mkdir(parents=True, exist_ok=True)
     known = json.loads(file.read_text()) if file.exists() else {}
-    found = {"machine": report.machine(), "measured": known.get("measured", {})}
+    machine = one_after_the_other(known.get("machine", {}), report.machine())
+    found = {"machine": machine, "measured": known.get("measured", {})}
     wanted = [
         m
         for m in measurements(size(words.small))
-        if m.name + words.label not in found["measured"] and re.search(words.only, m.name)
+        if m.name + words.label not in found["measured"]
+        and re.search(words.only, m.name)
+        and (words.only or not m.slow)
     ]
     wanted = compile_all(wanted, words.compile_seconds)
     print(f"compiled all in {time.monotonic() - began:.0f} s", flush=True)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-_UMASK = os.umask(0o077)
+_UMASK = os.umask(0o022)
 """What new files are not allowed. It can only be read by setting it."""
 os.umask(_UMASK)
 
@@ -27,7 +27,7 @@ def replacing(path: Path, aside: Path | None = None) -> Iterator[Path]:
         yield aside
         if aside.is_file():
             # safetensors lets only the owner read its files, so that nobody else could analyse the results.
-            with contextlib.suppress(PermissionError):  # a file system without modes
+            with contextlib.suppress(OSError):  # a file system without modes
                 aside.chmod(0o666 & ~_UMASK)
         _put(aside, path)
     except BaseException:

@@ -54,7 +54,7 @@ def test_it_is_told_once_at_the_start(jaxlib, lines, tmp_path, monkeypatch, capl
             4.2e9,
             1000,
             128,
-        ),  # workload A: a tenth of a step's time is left for starting kernels
+        ),  # workload A: a tenth of a step's time is the fixed one
         ("gpu", 4.2e9, 16, 16),  # no wider than the runs there are
         ("gpu", 1.5e8, 20, 32),
         ("gpu", 1e6, 10**5, 512),

@@ -5,8 +5,8 @@ that computes asks `current()`. Outside, the forms are those of the CPU.
 
 On an H100 the gradient of a gather took 0.045 ms as scatter-add, whose bits differed from one execution to the next,
 and 0.033 ms as a product, whose bits did not (docs/performance.md); two releases of jaxlib are up to 2,000 times slower
-with scatter-add (jax#38806, #39959, #17844). That thin products are slower there than reductions is what others
-reported (jax#33004). `python -m benchmarks.gpu` compares them.
+with scatter-add (jax#38806, #39959, #17844). With sums as reductions a step was 12 % faster there than with products
+with ones (jax#33004). `python -m benchmarks.gpu` compares all of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Forms:
     wide_gradients: bool
     """Whether the gradient of a tall matrix is computed transposed, behind a barrier (`linear.weight_gradient`)."""
     product_rows: int | None
-    """Most rows that one product adds up where a gradient sums over rows; more are parts that are added afterwards.
+    """Most rows that one product adds up in gradients of matrices and of looked-up rows; more are parts that are added
+    afterwards (not where `wide_gradients` transposes).
     None: as many as there are. On an H100 sums over all rows take 61 % of a step in narrow tiles; parts were not
     measured there yet (docs/performance.md)."""
     gather_nonzeros: bool

@@ -49,7 +49,7 @@ product.defvjp(_forward, _backward)
 
 
 def _over_rows(x_NI: jax.Array, g_NO: jax.Array, precision: str | None = None) -> jax.Array:
-    """xᵀ g (I, O), in parts of at most `product_rows` rows: a product with few outputs has work for a whole GPU.
+    """xᵀ g (I, O), in parts of at most `product_rows` rows, so that few outputs are work for a whole GPU.
 
     The barrier prevents XLA from making one product of them again.
     """
@@ -148,7 +148,7 @@ def _looked_up(x: jax.Array, rows: jax.Array, n: int) -> jax.Array:
 
 
 def _add_rows(n: int, rows: jax.Array, g: jax.Array) -> tuple[jax.Array, None]:
-    """The gradient of `_looked_up` by x, of n rows, as a product: always the same bits, and fast on an accelerator."""
+    """The gradient of `_looked_up` by x, of n rows, as a product, which has the same bits every time on a GPU, too."""
     one_hot_MN = jax.nn.one_hot(rows.reshape(-1), n, dtype=g.dtype)
     each = g.reshape(one_hot_MN.shape[0], -1)
     total = _over_rows(one_hot_MN, each, "highest")

@@ -79,15 +79,18 @@ def of_times(outcome: FirstHit, budgets: NDArray[np.float64]) -> Estimate:
 
 
 def _limits(outcome: FirstHit, times: NDArray[np.float64]) -> Interval:
-    """Kaplan-Meier median. If every run has arrived or spent its budget, its limits are exact, from order statistics.
+    """Kaplan-Meier median. If every run has arrived or spent its budget, its limits are exact, from order statistics,
+    unless a run had spent its budget before another arrived.
 
     NaN without a median while runs in training can still give one.
     """
     median = median_time(outcome)
+    latest = outcome.upper[outcome.hit].max(initial=-np.inf)
+    early = ((outcome.state == CENSORED) & (outcome.lower < latest)).any()
     if math.isinf(median.estimate) and np.isnan(times).any():
         return Interval(math.nan, math.nan, math.nan)
     exact = median_interval(times)
-    if np.isnan(times).any():
+    if np.isnan(times).any() or early:
         return median
     if math.isinf(exact.low) and exact.low < 0:  # too few runs
         return Interval(median.estimate, exact.low, exact.high)

@@ -30,7 +30,7 @@ TABLE_HEAD = (
     "| | published | ours (n, median, 95 % interval) | verdict | |",
     "|---|---|---|---|---|",
 )
-_SETTING = re.compile(r"[\w.]+=")
+_SETTING = re.compile(r"[\w.]+(, [\w.]+)*=")
 """How a word begins that gives a setting."""
 
 
