@@ -549,11 +549,15 @@ def test_settings_of_the_command_line_stand_in_the_table(tmp_path):
         ["run.py", "configs/x.yaml", "--out", "r/a=b", "train.steps=9", "axes.seed=[0,1]"],
         ["run.py", "--measure", "r/a=b"],
         ["run.py", "configs/x.yaml", "axes.seed=[0,1]", "--no-figures", "task.operation=a|b"],
+        ["run.py", "configs/x.yaml", "axes.model.d_model, model.d_mlp=[[2, 8]]"],
     ]
     lines = "".join(json.dumps({"command": command}) + "\n" for command in commands)
     record.write_text(lines + '{"command": ["run.py", "x=')
     text = table([], Results(tmp_path), [name])
-    assert r"| `train.steps=9`, `axes.seed=[0,1]`, `task.operation=a\|b` |" in text
+    assert (
+        r"| `train.steps=9`, `axes.seed=[0,1]`, `task.operation=a\|b`, `axes.model.d_model, model.d_mlp=[[2, 8]]` |"
+        in text
+    )
 
 
 def test_the_best_accuracies_of_configurations_stand_at_their_fractions(tmp_path):
