@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from analysis.blocks import (
+    Block,
+    Shelf,
+    blocks_of,
+    column_of,
+    known_columns,
+    shelves_of,
+    spread,
+    steps_of,
+)
 from analysis.histories import Histories
 from grokjax.experiment.axis_names import split_names
 from grokjax.quoting import cut, cut_path
-from grokjax.results.admission import Admission
 from grokjax.results.experiment_file import COPY, NAME, read_data
 from grokjax.results.loss import Loss
 from grokjax.results.sealed import Damaged
 from grokjax.results.shares import all_stores
-from grokjax.results.status import DONE
 from grokjax.results.store import GroupStore, missing_groups
 from grokjax.version import SCHEMA
 
@@ -58,12 +65,12 @@ def load(path: str | Path) -> xr.Dataset:
 
 def _load(path: Path, settings: dict[str, Any]) -> xr.Dataset:
     stores, losses = _open(path)
-    shelves = _shelves(stores)
+    shelves = shelves_of(stores)
     for loss in losses:
         log.warning(
             loss.told("they count as not trained; start the experiment again to train them again")
         )
-    blocks = _blocks(shelves)
+    blocks = blocks_of(shelves)
     if not blocks:
         unusable = f" ({len(losses)} files cannot be used)" if losses else ""
         raise ResultsError(
@@ -131,33 +138,6 @@ def _check_settings(settings: Any, told: str) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Runs that were admitted together in one group: their places in the dataset, and their rows in the admission."""
-
-    group: str
-    admission: Admission
-    places: np.ndarray
-    rows: np.ndarray
-
-    def column(self, name: str) -> np.ndarray | None:
-        """Values of these runs, None where they are unknown. A shape setting is the same for all."""
-        if name in self.admission.columns:
-            return self.admission.columns[name][self.rows]
-        value = self.admission.attributes.get("shape", {}).get(name)
-        return None if value is None else np.array([value] * len(self.rows), _dtype(value))
-
-    @property
-    def stop_level(self) -> float:
-        """Validation accuracy of the stop rule, NaN without one."""
-        stop = self.admission.attributes.get("stop") or {}
-        return float(stop.get("val_accuracy", np.nan))
-
-
-def _dtype(value: Any) -> Any:
-    return object if isinstance(value, str) else None
-
-
 def _open(path: Path) -> tuple[list[tuple[str, GroupStore]], list[Loss]]:
     """The stores of all groups with their histories checked, and what is lost."""
     stores = list(all_stores(path))
@@ -167,49 +147,7 @@ def _open(path: Path) -> tuple[list[tuple[str, GroupStore]], list[Loss]]:
     return stores, [*missing_groups(path, "start the experiment again to train it again"), *losses]
 
 
-class _Shelf(NamedTuple):
-    """The runs that are read from a store."""
-
-    group: str
-    store: GroupStore
-    runs: list[str]
-
-
-def _shelves(stores: list[tuple[str, GroupStore]]) -> list[_Shelf]:
-    """Every run once: from where it is furthest, if workers have directories of their own."""
-    if len({name for name, _ in stores}) == len(stores):
-        return [_Shelf(name, store, store.runs) for name, store in stores]
-    best: dict[str, tuple[tuple[bool, int], int]] = {}
-    for i, (_, store) in enumerate(stores):
-        for run in store.runs:
-            progress = store.progress(run)
-            far = (progress.status in DONE, progress.evaluations_done)
-            if run not in best or far > best[run][0]:
-                best[run] = (far, i)
-    shelves = [
-        _Shelf(name, store, [run for run in store.runs if best[run][1] == i])
-        for i, (name, store) in enumerate(stores)
-    ]
-    return [shelf for shelf in shelves if shelf.runs]
-
-
-def _blocks(shelves: list[_Shelf]) -> list[_Block]:
-    """All runs, group by group, in the order in which they were admitted first."""
-    blocks, n = [], 0
-    for name, store, runs in shelves:
-        by_admission: dict[int, tuple[Admission, list[int], list[int]]] = {}
-        for run in runs:
-            admission = store.admission(run)
-            assert admission is not None, "these runs were admitted"
-            _, places, rows = by_admission.setdefault(id(admission), (admission, [], []))
-            places.append(n)
-            rows.append(admission.row[run])
-            n += 1
-        blocks += [_Block(name, a, np.array(p), np.array(r)) for a, p, r in by_admission.values()]
-    return blocks
-
-
-def _make(shelves: list[_Shelf], blocks: list[_Block], axes: list[str]) -> xr.Dataset:
+def _make(shelves: list[Shelf], blocks: list[Block], axes: list[str]) -> xr.Dataset:
     n = sum(len(block.places) for block in blocks)
     width = max(len(block.admission.step) for block in blocks)
     known = [(s, *s.progress_and_source(run)) for _, s, runs in shelves for run in runs]
@@ -219,68 +157,21 @@ def _make(shelves: list[_Shelf], blocks: list[_Block], axes: list[str]) -> xr.Da
     sources = [(store, source) for store, _, source in known]
     values = Histories.of(sources, probes, width, done)
     coordinates: dict[str, Any] = {
-        "step": (("run", "eval"), _steps(blocks, n, width)),
+        "step": (("run", "eval"), steps_of(blocks, n, width)),
         "probe": probes,
         "id": ("run", np.array([run for shelf in shelves for run in shelf.runs], str)),
     }
-    for name in _known_columns(blocks, axes):
-        coordinates[name] = ("run", _column(name, blocks, n))
+    for name in known_columns(blocks, axes):
+        coordinates[name] = ("run", column_of(name, blocks, n))
     for name, column in {
         "status": np.array([p.status for p in progress], str),
         "evaluations_done": done,
         "diverged_at": np.array([p.diverged_at for p in progress]),
         "group": np.array([shelf.group for shelf in shelves for _ in shelf.runs], str),
-        "stop_level": _spread(blocks, n, [block.stop_level for block in blocks]),
+        "stop_level": spread(blocks, n, [block.stop_level for block in blocks]),
     }.items():
         coordinates[name] = ("run", column)
     return xr.Dataset({"value": (("run", "eval", "probe"), values.array())}, coords=coordinates)
-
-
-def _steps(blocks: list[_Block], n: int, width: int) -> np.ndarray:
-    """(run, eval) step, NaN behind the last planned evaluation."""
-    rows = np.full((len(blocks), width), np.nan)
-    for row, block in zip(rows, blocks, strict=True):
-        row[: len(block.admission.step)] = block.admission.step
-    if (np.nan_to_num(rows, nan=-1.0) == np.nan_to_num(rows[0], nan=-1.0)).all():
-        return np.broadcast_to(rows[0], (n, width))  # takes no memory for each run
-    steps = np.empty((n, width))
-    for row, block in zip(rows, blocks, strict=True):
-        steps[block.places] = row
-    return steps
-
-
-def _spread(blocks: list[_Block], n: int, values: list[float]) -> np.ndarray:
-    """(run,) value of the block of each run."""
-    spread = np.empty(n)
-    for block, value in zip(blocks, values, strict=True):
-        spread[block.places] = value
-    return spread
-
-
-def _known_columns(blocks: list[_Block], axes: list[str]) -> list[str]:
-    """Every column of any block. A setting that became an axis later is a shape of the older blocks."""
-    stored = dict.fromkeys(name for block in blocks for name in block.admission.columns)
-    shapes = {name for block in blocks for name in block.admission.attributes.get("shape", {})}
-    return [*stored, *(axis for axis in axes if axis in shapes and axis not in stored)]
-
-
-def _column(name: str, blocks: list[_Block], n: int) -> np.ndarray:
-    """(run,) numbers with NaN for unknown ones, or text with '' for unknown ones."""
-    pieces = [(block.places, block.column(name)) for block in blocks]
-    known = [values for _, values in pieces if values is not None]
-    complete = len(known) == len(pieces)
-    if any(values.dtype == object for values in known):
-        column = np.full(n, "", object)
-        for places, values in pieces:
-            if values is not None:
-                column[places] = [str(v) for v in values.tolist()]
-        return column.astype(str)
-    # Every place is in some block, so nothing stays empty where all are known.
-    column = np.empty(n, np.result_type(*known)) if complete else np.full(n, np.nan)
-    for places, values in pieces:
-        if values is not None:
-            column[places] = values
-    return column
 
 
 def _axis_settings(settings: dict[str, Any]) -> list[str]:
