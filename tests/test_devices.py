@@ -53,11 +53,13 @@ def test_it_is_told_once_at_the_start(jaxlib, lines, tmp_path, monkeypatch, capl
             "gpu",
             4.2e9,
             1000,
-            128,
-        ),  # workload A: a tenth of a step's time is the fixed one
+            125,
+        ),  # workload A: in 128 runs a tenth of a step's time is the fixed one; 8 tiles hold 1,000
         ("gpu", 4.2e9, 16, 16),  # no wider than the runs there are
-        ("gpu", 1.5e8, 20, 32),
-        ("gpu", 1e6, 10**5, 512),
+        ("gpu", 1.5e8, 20, 20),
+        ("gpu", 4.2e9, 130, 65),
+        ("gpu", 1e6, 512 * 200, 512),
+        ("gpu", 1e6, 10**5, 511),
         ("gpu", 1e12, 10**5, 16),
         ("gpu", 1e12, 1, 1),
     ],

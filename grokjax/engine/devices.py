@@ -108,18 +108,19 @@ def compiler_options(platform: str) -> dict[str, Any]:
 def default_tile(platform: str, step_flops: float, runs: int) -> int:
     """Width of a tile. It must depend only on platform, shapes and the runs of a device: results depend on it.
 
-    On an accelerator: so many runs that a step computes for ten times its fixed time, but hardly more than there are,
-    because a tile's empty slots are computed too.
+    On an accelerator: so many runs that a step computes for ten times its fixed time, or fewer, so that the runs fill
+    all tiles: empty slots are computed too.
     """
     if platform == "cpu":
         return _CPU_TILE
     seconds = step_flops / _ACCELERATOR_RATE
     wanted = 10 * _FIXED / max(seconds, 1e-12)
-    tile = min(max(_power_of_two(wanted), _TILES[0]), _TILES[1])
-    return min(tile, _power_of_two(runs))
+    widest = min(max(_power_of_two(wanted), _TILES[0]), _TILES[1])
+    tiles = math.ceil(runs / widest)
+    return math.ceil(runs / tiles)
 
 
-def _power_of_two(least: float | int) -> int:
+def _power_of_two(least: float) -> int:
     return 2 ** max(0, math.ceil(math.log2(least)))
 
 
