@@ -92,6 +92,7 @@ EXPERIMENTS: dict[str, Axes] = {
     "s001_repetition_doubled": {},
     "s001_repetition_decay": {"optimizer.weight_decay": [0.3, 0.5, 1.0]},
     "s001_repetition_sample": {},
+    "s001_repetition_sample_decay": {"optimizer.weight_decay": [0.3, 0.5]},
     "s001_skip_trigram": {
         "task.n_train, train.batch_size": [("stream", "256"), *((str(n), "full") for n in (100, 200, 500, 1000))]
     },

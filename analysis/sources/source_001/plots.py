@@ -208,6 +208,9 @@ def pictures(sets: Sets) -> dict[str, Picture]:
             (*sets["repetition_doubled"], repetition[1]), [LOSS, LOG_LOSS]
         ),
         "repetition_decay": curves(sets["doubled_decays"], [LOSS, LOG_LOSS]),
+        "repetition_sample_decay": curves(
+            (*sets["sample_decays"], *sets["repetition_sample"]), [LOSS, LOG_LOSS], log_time=True
+        ),
         "in_context": _in_context(sets["in_context"]),
         **_both_ways("skip_trigram", sets["trigram"]),
         "power_operations": chosen(
