@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from analysis.blocks import (
     Block,
@@ -82,15 +83,18 @@ def _load(path: Path, settings: dict[str, Any]) -> xr.Dataset:
         name=str(settings.get("name", path.name)),
         axes=settings.get("axes") or {},
         settings=settings,
-        budget=_budget(dataset),
+        budget=int(budgets(dataset).max()),
         unverified=sum(len(store.unverified) for _, store in stores),
     )
 
 
-def _budget(dataset: xr.Dataset) -> int:
-    """The largest budget of any run, in steps; the file may give it in epochs."""
-    last = dataset["budget_evaluations"].values.astype(int) - 1
-    return int(dataset["step"].values[np.arange(len(last)), last].max())
+def budgets(dataset: xr.Dataset) -> NDArray[np.float64]:
+    """(run,) time of each run's last planned evaluation, in the unit of `step`; the file may give it in epochs.
+
+    In epochs they differ where epochs differ in steps.
+    """
+    last = dataset["budget_evaluations"].to_numpy().astype(int) - 1
+    return dataset["step"].to_numpy()[np.arange(len(last)), last]
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

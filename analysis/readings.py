@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from analysis.load import budgets
 from analysis.outcomes import FirstHit, Series, first_hit
 from analysis.study import series
 
@@ -24,12 +25,6 @@ def in_epochs(dataset: xr.Dataset) -> xr.Dataset:
     scaled = dataset.assign_coords(step=(("run", "eval"), step))
     unit = "epochs" if (per_epoch > 1).any() else "steps"
     return scaled.assign_attrs(budget=budgets(scaled).max(), unit=unit)
-
-
-def budgets(dataset: xr.Dataset) -> Floats:
-    """(run,) time of each run's last planned evaluation. In epochs they differ where epochs differ in steps."""
-    last = dataset["budget_evaluations"].to_numpy().astype(int) - 1
-    return dataset["step"].to_numpy()[np.arange(len(last)), last]
 
 
 def budget_told(dataset: xr.Dataset) -> str:

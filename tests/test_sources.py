@@ -9,6 +9,7 @@ import pytest
 
 from analysis import readings
 from analysis.load import load
+from analysis.outcomes import CENSORED, HIT, FirstHit
 from analysis.sources import __main__ as command
 from analysis.sources.__main__ import main
 from analysis.sources.core import verdicts
@@ -29,6 +30,7 @@ from analysis.sources.core.configuration import Configuration
 from analysis.sources.core.estimates import (
     Estimate,
     of_mean_curve,
+    of_times,
     of_values,
     percent,
     plain,
@@ -449,6 +451,19 @@ def test_without_limits_a_factor_of_two_is_near():
     assert [verdicts.at_most(e, 6).verdict for e in (few, many)] == [WEAKER, CONTRADICTED]
     assert verdicts.median(few, 21, 22).verdict == CONTRADICTED
     assert verdicts.at_least(few, 21).verdict == verdicts.at_most(few, 4).verdict == CONTRADICTED
+
+
+def test_a_run_that_spent_its_budget_early_could_have_arrived_before_the_others():
+    """Ten runs arrive at 100 to 1,000. Two more count as the latest only if they were watched as long."""
+    hits = np.arange(100.0, 1001.0, 100.0)
+
+    def times(spent):
+        lower, upper = np.r_[hits - 100, spent, spent], np.r_[hits, np.inf, np.inf]
+        outcome = FirstHit(0.99, lower, upper, np.array([HIT] * 10 + [CENSORED] * 2))
+        return of_times(outcome, np.r_[[2000.0] * 10, spent, spent]).interval
+
+    assert times(2000.0) == Interval(600.0, 200.0, 1000.0)  # the 3rd (after 200) and the 10th of 12
+    assert times(150.0) == Interval(600.0, 200.0, 800.0)  # of Kaplan and Meier
 
 
 def test_nobody_knows_the_order_of_what_lies_beyond_the_budget():
