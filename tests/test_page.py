@@ -9,8 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import unquote
 
+import psutil
 import pytest
 
 import analysis
@@ -294,30 +297,56 @@ def test_the_server_lists_all_and_serves_their_pages(page, results):
             server.shutdown()
 
 
+def wait_for(
+    process: subprocess.Popen, condition: Callable[[], bool], seconds: float = 900
+) -> None:
+    """While the process is there."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.05)
+
+
+def has_numbers(out: Path) -> bool:
+    return any(out.glob("groups/*/running.safetensors")) or any(
+        out.glob("groups/*/ended/*.safetensors")
+    )
+
+
+def writes_pages(trainer: psutil.Process) -> bool:
+    """Whether its second process was started."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # a child can end between two questions
+        return any("analysis.report.follow" in " ".join(c.cmdline()) for c in trainer.children())
+    return False
+
+
 def test_a_training_is_watched_from_its_first_runs_to_its_end(page, tmp_path):
     """The real thing: run.py writes the page, and the open page follows it to the end without a hand."""
     out = tmp_path / "quick"
     words = [
         "configs/quickstart.yaml",
-        "train.steps=1000",
+        "train.steps=2000",
         "train.stop=null",
         "axes.split.train_fraction=[0.4, 0.8]",
     ]
     words += ["axes.optimizer.weight_decay=[1, 3]", "--out", str(out)]
-    # Compiled as users compile: 16,000 run-steps without optimising would take minutes.
+    # Compiled as users compile: 32,000 run-steps without optimising would take minutes.
     own = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     training = subprocess.Popen(
         [sys.executable, "run.py", *words], stderr=subprocess.DEVNULL, env=own
     )
     try:
-        until = time.monotonic() + 900
-        while not (out / "report.html").exists():
-            assert time.monotonic() < until and training.poll() is None
-            time.sleep(0.2)
+        trainer = psutil.Process(training.pid)
+        wait_for(training, lambda: has_numbers(out) and writes_pages(trainer))
+        # Held until the page is open, because on a fast machine it could have ended before.
+        trainer.suspend()
+        wait_for(training, (out / "report.html").exists)
         open_page(page, out)
         assert page.locator("#live").is_visible()
         first = page.evaluate("grokjax.view.data.n")
+        assert first < 16
         click_cell(page, 0)
+        trainer.resume()
         wait_until(page, "n => grokjax.view.data.n > n", first, 900)
         wait_until(page, "document.querySelector('#live').hidden", seconds=900)
         assert training.wait(200) == 0
