@@ -247,8 +247,12 @@ def test_a_start_mends_it(file, how, copy, whole, capsys, caplog) -> None:
     assert main(["--verify", str(copy)]) == 0, told(capsys, caplog)
 
 
+# Where a byte is flipped matters to what notices it, which is tried above, and not to what mends it.
+MENDED = [(f, d) for f, d in TABLE if f != "measurements" and not d.endswith(("start", "end"))]
+
+
 @pytest.mark.soak
-@pytest.mark.parametrize(("file", "how"), [t for t in TABLE if t[0] != "measurements"])
+@pytest.mark.parametrize(("file", "how"), MENDED)
 def test_a_grown_grid_mends_it(file, how, copy, larger, capsys, caplog) -> None:
     """Results that were lost are trained from the start, or from the older of two results of a run."""
     damage(copy, file, how)

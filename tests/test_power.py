@@ -407,7 +407,7 @@ def test_planted_cosets_are_found():
 @pytest.mark.parametrize(
     ("group", "generators", "words"),
     [
-        ("S4", ("(0,3)(1,4)",), "moves point 4, but the last one is 3"),
+        ("S4", ("(0,3)(1,4)",), "moves point 4, and the points are 0 to 3"),
         ("A5", ("(0,1)",), "is not in the group"),
         ("S3", ("(0,1)", "(0,2)"), "make one of them"),
         ("S4", ("(0,1,2,3)",), None),

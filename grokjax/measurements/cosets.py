@@ -148,7 +148,7 @@ def _element(text: str, permutations: Int[np.ndarray, "n points"]) -> int:
         points = [int(p) for p in cycle.split(",")]
         if max(points) >= len(images):
             raise ValueError(
-                f"{text} moves point {max(points)}, but the last one is {len(images) - 1}"
+                f"{text} moves point {max(points)}, and the points are 0 to {len(images) - 1}"
             )
         images[points] = points[1:] + points[:1]
     same = np.flatnonzero((permutations == images).all(1))
