@@ -106,6 +106,7 @@ EXPERIMENTS: dict[str, Axes] = {
     "s000_data": {"split.train_fraction": [0.2, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8]},
     "s001_power_operations": {"task.operation": [*POWER], "split.train_fraction": [0.3, 0.65]},
     "s001_power_s5": {"task.operation": ["xy", "xyx^-1", "xyx"], "split.train_fraction": [0.3, 0.8]},
+    "s001_power_s4": {"task.operation": ["xy", "xyx^-1", "xyx"], "split.train_fraction": [0.3, 0.8]},
     "s001_power_division": {"optimizer.weight_decay": [0.0, 1.0]},
     "s001_power_optimizers": {
         "optimizer.weight_decay, optimizer.decay_form, optimizer.noise": [
@@ -184,6 +185,7 @@ MEASURED: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {
         "subgroups": dict.fromkeys(("share", "chance", "chance_largest", "order"), ("subgroup",)),
         "sharpness": dict.fromkeys(("sharpness", "val_accuracy"), ()),
     },
+    "s001_power_s4": {"sharpness": dict.fromkeys(("sharpness", "val_accuracy"), ())},
     "s001_power_operations": {"sharpness": dict.fromkeys(("sharpness", "val_accuracy"), ())},
     **{name: {"geometry": {
         **dict.fromkeys(("row_dimension", "leverage", "right", "loss"), ("row",)),

@@ -23,7 +23,6 @@ from tests.toys import CONFIGS, ONE_OF_EACH, first_values, measurements, toy
 NAMES = [str(c.relative_to(ROOT / "configs").with_suffix("")) for c in CONFIGS]
 
 
-ALL_GROUPS = pytest.param("all groups", marks=pytest.mark.soak)
 # Of those that differ little the short suite has one; the soak has all.
 FAMILIES = [("source_000/", "source_001/power_"), ("source_003/",)]
 ALIKE = [n for family in FAMILIES for n in [n for n in NAMES if n.startswith(family)][1:]]
@@ -33,15 +32,24 @@ SOME = [
 ]
 
 
-@pytest.mark.parametrize("config", SOME)
-@pytest.mark.parametrize("what", ["one point of each axis", ALL_GROUPS])
-def test_every_configuration_is_planned(config: Path, what: str, tmp_path, capsys) -> None:
-    out = tmp_path / "out"
-    words = [] if what == "all groups" else first_values(config)
+def is_planned(config: Path, out: Path, words: list[str], capsys: pytest.CaptureFixture) -> None:
     assert main([str(config), "--plan", "--out", str(out), *words]) == 0
     told = capsys.readouterr().out
     assert "parameters" in told and "evaluations:" in told and "time: about" in told
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "config", [pytest.param(c, id=n) for c, n in zip(CONFIGS, NAMES, strict=True) if n not in ALIKE]
+)
+def test_one_point_of_a_configuration_is_planned(config: Path, tmp_path, capsys) -> None:
+    is_planned(config, tmp_path / "out", first_values(config), capsys)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("config", CONFIGS, ids=NAMES)
+def test_every_configuration_is_planned(config: Path, tmp_path, capsys) -> None:
+    is_planned(config, tmp_path / "out", [], capsys)
 
 
 def laptop_words(config: Path) -> list[str]:

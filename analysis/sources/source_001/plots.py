@@ -231,6 +231,10 @@ def pictures(sets: Sets) -> dict[str, Picture]:
             sets["products"], "time", x="split.train_fraction", hue="task.operation"
         ),
         "power_s5_sharpness": _sharpness(sets["all_products"][0], "split.train_fraction"),
+        "power_s4_best": best_against(
+            sets["products_s4"], "split.train_fraction", "train fraction"
+        ),
+        "power_s4_sharpness": _sharpness(sets["all_products_s4"][0], "task.operation"),
         "power_division": curves(sets["division"], [VAL, LOSS], log_time=True),
         "power_outliers": curves(sets["outliers"], [VAL], log_time=True),
         "power_circle": _circle(sets["circle"][0]),
