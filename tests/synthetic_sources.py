@@ -105,7 +105,7 @@ EXPERIMENTS: dict[str, Axes] = {
     "s000_slingshots_exact": {"model.n_layers": [1, 2, 3]},
     "s000_data": {"split.train_fraction": [0.2, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8]},
     "s001_power_operations": {"task.operation": [*POWER], "split.train_fraction": [0.3, 0.65]},
-    "s001_power_s5": {"task.operation": ["xy", "xyx^-1", "xyx"], "split.train_fraction": [0.3, 0.8]},
+    "s001_power_s5": {"task.operation": ["xy", "xyx^-1", "xyx"], "split.train_fraction": [0.3, 0.65, 0.8]},
     "s001_power_s4": {"task.operation": ["xy", "xyx^-1", "xyx"], "split.train_fraction": [0.3, 0.8]},
     "s001_power_division": {"optimizer.weight_decay": [0.0, 1.0]},
     "s001_power_optimizers": {

@@ -183,6 +183,7 @@ def pictures(sets: Sets) -> dict[str, Picture]:
     """File stem -> function that draws the figure."""
     fractions, repetition = sets["fractions"], sets["repetition"]
     (most, *_, thirty, _), at_80 = fractions, sets["products_at_80"]
+    (at_65,) = sets["products_at_65"]
     addition, wide, sample = (sets[n] for n in ("addition", "addition_wide", "addition_sample"))
     return {
         **_both_ways("train_fraction", fractions),
@@ -240,5 +241,8 @@ def pictures(sets: Sets) -> dict[str, Picture]:
         "power_circle": _circle(sets["circle"][0]),
         **{f"power_cosets_{i}": _coset_map(one) for i, one in enumerate(at_80)},
         **{f"power_subgroups_{i}": _subgroups(one) for i, one in enumerate(at_80)},
+        "power_s5_65": curves((at_65,), [VAL, LOSS], log_time=True),
+        "power_cosets_65": _coset_map(at_65),
+        "power_subgroups_65": _subgroups(at_65),
         "table": _table(sets["blanks"][0]),
     }
