@@ -56,14 +56,18 @@ def toy(config: Path, points: int, seeds: int = 1, evaluations: int = 2) -> list
         if f"{section}.{name}" not in written["axes"]
         and written[section].get(name, 1) not in (None, [])
     ]
-    epochs = isinstance(written["train"]["steps"], dict)
+    batches = isinstance(written["train"].get("batch_size"), int)
+    # Batches of a table: an evaluation is at the end of an epoch, and how long that is depends on the split.
+    epochs = isinstance(written["train"]["steps"], dict) or (
+        batches and written["split"]["kind"] == "random"
+    )
     duration = "{{epochs: {}}}" if epochs else "{}"
     words += [
         f"train.steps={duration.format(EVERY * evaluations)}",
         f"train.eval_every={duration.format(EVERY)}",
         "train.early=null",
         *(["train.snapshot_every=1"] if "measurements" in written else []),
-        *(["train.batch_size=8"] if isinstance(written["train"].get("batch_size"), int) else []),
+        *(["train.batch_size=8"] if batches else []),
         *(["intervention.when.step=0"] if "intervention" in written else []),
     ]
     for axis, values in expand_axes(written["axes"], Places("toy")).items():
