@@ -182,8 +182,7 @@ def _at_65(one: Configuration) -> Configuration:
 def pictures(sets: Sets) -> dict[str, Picture]:
     """File stem -> function that draws the figure."""
     fractions, repetition = sets["fractions"], sets["repetition"]
-    (most, *_, thirty, _), at_80 = fractions, sets["products_at_80"]
-    (at_65,) = sets["products_at_65"]
+    most, *_, thirty, _ = fractions
     addition, wide, sample = (sets[n] for n in ("addition", "addition_wide", "addition_sample"))
     return {
         **_both_ways("train_fraction", fractions),
@@ -214,6 +213,15 @@ def pictures(sets: Sets) -> dict[str, Picture]:
         ),
         "in_context": _in_context(sets["in_context"]),
         **_both_ways("skip_trigram", sets["trigram"]),
+        **_of_power(sets),
+        "table": _table(sets["blanks"][0]),
+    }
+
+
+def _of_power(sets: Sets) -> dict[str, Picture]:
+    """Those of Power et al."""
+    at_80, (at_65,) = sets["products_at_80"], sets["products_at_65"]
+    return {
         "power_operations": chosen(
             sets["operations"], "time", x="split.train_fraction", hue="task.operation"
         ),
@@ -244,5 +252,4 @@ def pictures(sets: Sets) -> dict[str, Picture]:
         "power_s5_65": curves((at_65,), [VAL, LOSS], log_time=True),
         "power_cosets_65": _coset_map(at_65),
         "power_subgroups_65": _subgroups(at_65),
-        "table": _table(sets["blanks"][0]),
     }
