@@ -247,7 +247,7 @@ def test_a_start_mends_it(file, how, copy, whole, capsys, caplog) -> None:
     assert main(["--verify", str(copy)]) == 0, told(capsys, caplog)
 
 
-# Where a byte is flipped matters to what notices it, which is tried above, and not to what mends it: one place is enough.
+# Where a byte is flipped matters to what notices it, which is tried above, and not to what mends it.
 MENDED = [(f, d) for f, d in TABLE if f != "measurements" and not d.endswith(("start", "end"))]
 
 
