@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
-
-from ray.cluster_utils import Cluster
 
 SMALL = {"object_store_memory": 80 * 2**20}
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, **SMALL}
+        os.environ["RAY_TMPDIR"] = folder  # Also of the address of the newest cluster, whose folder Ray doesn't make.
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 0, "include_dashboard": False, **SMALL}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         nodes = [cluster.add_node(num_cpus=1, **SMALL) for _ in range(2)]
         cluster.wait_for_nodes()

@@ -274,12 +274,13 @@ def test_two_commands_at_once(config, tmp_path) -> None:
 
 
 @pytest.fixture
-def nodes() -> Iterator[tuple[str, Callable[[int], None]]]:
+def nodes(tmp_path) -> Iterator[tuple[str, Callable[[int], None]]]:
     """The address of a Ray cluster of two machines, and a function that loses one of them."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-ray.txt")
-    with subprocess.Popen(
+    log = tmp_path / "ray.log"
+    with log.open("w") as messages, subprocess.Popen(
         [sys.executable, "-m", "tests.ray_nodes"], cwd=ROOT, env=environment(), text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages,
     ) as process:  # fmt: skip
         assert process.stdin is not None and process.stdout is not None
         told = process.stdin
@@ -288,7 +289,9 @@ def nodes() -> Iterator[tuple[str, Callable[[int], None]]]:
             told.write(f"kill {node}\n")
             told.flush()
 
-        yield process.stdout.readline().strip(), kill
+        address = process.stdout.readline().strip()
+        assert address, log.read_text()
+        yield address, kill
         told.close()
         process.wait(60)
 
