@@ -30,13 +30,13 @@ plan: $(USER_ENV) ## say what CONFIG would cost, without training
 
 # Compiled without optimising, because each program runs once; `make soak` compiles as users do where numbers matter.
 test: $(DEV_ENV) ## run the tests that take seconds
-	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" .venv-dev/bin/python -m pytest -rs -n auto -m "not soak"
+	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" .venv-dev/bin/python -m pytest -rs -n auto --dist worksteal -m "not soak"
 
 # Of these the numbers do not matter, so they are compiled without optimising, too.
 ANY_NUMBERS := $(addprefix tests/test_,chosen.py commands.py damage.py figures.py page.py sources.py)
 soak: $(DEV_ENV) ## run the tests that take minutes
-	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" .venv-dev/bin/python -m pytest -rs -n auto --durations=10 -m soak $(ANY_NUMBERS)
-	.venv-dev/bin/python -m pytest -rs -n auto --durations=10 -m soak $(addprefix --ignore=,$(ANY_NUMBERS))
+	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" .venv-dev/bin/python -m pytest -rs -n auto --dist worksteal --durations=10 -m soak $(ANY_NUMBERS)
+	.venv-dev/bin/python -m pytest -rs -n auto --dist worksteal --durations=10 -m soak $(addprefix --ignore=,$(ANY_NUMBERS))
 
 # KILLS: of workers, at random moments. FAULTS: words of the names of tests, all if empty.
 KILLS ?= 200

@@ -14,7 +14,8 @@ SMALL = {"object_store_memory": 80 * 2**20}
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
-        os.environ["RAY_TMPDIR"] = folder  # Also of the address of the newest cluster, whose folder Ray doesn't make.
+        # Ray also notes the address of the newest cluster, and does not make the folder for it.
+        os.environ["RAY_TMPDIR"] = folder
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, **SMALL}

@@ -127,7 +127,7 @@ def combinations(draw):
 
 
 @pytest.mark.soak
-@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=15, deadline=None, derandomize=True)
 @hypothesis.given(combinations())
 def test_shared_transformer_is_the_dense_one_for_any_combination(combination):
     settings, table, which = combination

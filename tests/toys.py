@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ _SIZES: dict[str, dict[str, Any]] = {
     "sparse_features": {"n_features": 12, "n_test": 20, "sparsity": 0.5},
     "clusters": {"n_inputs": 6, "n_classes": 4, "n_clusters": 8, "n_test": 20},
     "digits": {"n_train": 20},
-    "transformer": {"d_model": 8, "n_heads": 2, "d_mlp": 16},
+    "transformer": {"d_model": 8, "n_heads": 2, "d_mlp": 16, "n_layers": 1},
     "mlp": {"d_model": 8, "hidden": [16]},
     "perceptron": {"hidden": [16]},
     "bottleneck": {"n_hidden": 2},
@@ -78,8 +79,17 @@ def toy(config: Path, points: int, seeds: int = 1, evaluations: int = 2) -> list
 
 def first_values(config: Path) -> list[str]:
     """Overrides: of each axis the first value, all else at its real size."""
+    return _of_axes(config, lambda values: values[:1])
+
+
+def end_values(config: Path) -> list[str]:
+    """Overrides: of each axis the first value and the last one, all else at its real size."""
+    return _of_axes(config, lambda values: values[:1] + values[1:][-1:])
+
+
+def _of_axes(config: Path, kept: Callable[[list[Any]], list[Any]]) -> list[str]:
     axes = expand_axes(parse_yaml(config.read_text())["axes"], Places("toy"))
-    return [f"axes.{', '.join(split_names(a))}={_flow(values[:1])}" for a, values in axes.items()]
+    return [f"axes.{', '.join(split_names(a))}={_flow(kept(values))}" for a, values in axes.items()]
 
 
 def _flow(values: list[Any]) -> str:
