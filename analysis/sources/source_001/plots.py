@@ -174,9 +174,9 @@ def _sharpness(one: Configuration, by: str) -> Picture:
     )
 
 
-def _at_65(one: Configuration) -> Configuration:
-    """Its runs with 65 % of the pairs."""
-    return replace(one, where=(*one.where, ("split.train_fraction", 0.65)))
+def _at(fraction: float, group: Group) -> list[Configuration]:
+    """The runs with this share of the pairs."""
+    return [replace(o, where=(*o.where, ("split.train_fraction", fraction))) for o in group]
 
 
 def pictures(sets: Sets) -> dict[str, Picture]:
@@ -229,12 +229,13 @@ def _of_power(sets: Sets) -> dict[str, Picture]:
             sets["operations"], "split.train_fraction", "train fraction"
         ),
         "power_operations_curves": curves(
-            [_at_65(one) for one in sets["operations"]], [VAL, LOSS], log_time=True
+            _at(0.65, sets["operations"]), [VAL, LOSS], log_time=True
         ),
         "power_sharpness": _sharpness(sets["all_operations"][0], "task.operation"),
         "power_variants": best_against(
             sets["all_variants"], "split.train_fraction", "train fraction"
         ),
+        "power_variants_curves": curves(_at(0.5, sets["all_variants"]), [VAL], log_time=True),
         "power_s5": curves(at_80, [VAL, LOSS], log_time=True),
         "power_s5_times": chosen(
             sets["products"], "time", x="split.train_fraction", hue="task.operation"
