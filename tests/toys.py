@@ -38,7 +38,7 @@ _SIZES: dict[str, dict[str, Any]] = {
     "sparse_features": {"n_features": 12, "n_test": 20, "sparsity": 0.5},
     "clusters": {"n_inputs": 6, "n_classes": 4, "n_clusters": 8, "n_test": 20},
     "digits": {"n_train": 20},
-    "transformer": {"d_model": 8, "n_heads": 2, "d_mlp": 16, "n_layers": 1},
+    "transformer": {"d_model": 8, "n_heads": 2, "d_mlp": 16},
     "mlp": {"d_model": 8, "hidden": [16]},
     "perceptron": {"hidden": [16]},
     "bottleneck": {"n_hidden": 2},

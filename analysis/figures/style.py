@@ -237,9 +237,8 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     files = [stem.with_name(f"{stem.name}.{form}") for form in ("png", "pdf")]
     for path in files:
         write_figure(figure, path, bbox_inches="tight", pad_inches=0.12)
-        figure.set_layout_engine(
-            "none"
-        )  # Laid out once: the second file has the places of the first.
+        # Laid out once: the second file has the places of the first.
+        figure.set_layout_engine("none")
     return [*files, *write_caption(figure, stem.with_name(f"{stem.name}.txt"))]
 
 
